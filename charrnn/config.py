@@ -1,0 +1,146 @@
+"""The one typed schema of the YAML configuration: every field with default, range and meaning.
+
+The annotation of a field says what it accepts, and the string under it is its documentation:
+validation, error messages, the JSON Schema and `docs/configuration.md` are all made from these
+two. Nothing here reads a file, so that what only looks at settings stays quick to start.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Text that the whole of a regular expression matches, and what to call such text."""
+
+    pattern: str
+    meaning: str
+
+
+Count = Annotated[int, Ge(1), Le(1_000_000_000)]
+CountOrZero = Annotated[int, Ge(0), Le(1_000_000_000)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]
+Width = Annotated[int, Ge(1), Le(65_536)]
+Dropout = Annotated[float, Ge(0), Lt(1)]
+Place = Annotated[str, Matches(r"[^\x00]+", "non-empty text")]
+Sha256 = Annotated[str, Matches("[0-9a-fA-F]{64}", "64 hexadecimal digits")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """What is read, and how text becomes ids."""
+
+    source: Place | Annotated[list[Place], MinLen(1)] = "builtin:python-docs"
+    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, or several."""
+    sha256: Sha256 | None = None
+    """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
+    mode: Literal["stream", "lines"] = "stream"
+    """stream: one long text. lines: one example a line, each with a learned begin and end."""
+    valid_fraction: Annotated[float, Gt(0), Le(0.5)] = 0.1
+    """Share of the text, counted from its end, that is held out for validation."""
+    encoding: str = "utf-8"
+    """The text encoding of the source, by Python's name for it."""
+    errors: Literal["strict", "replace"] = "strict"
+    """What to do with bytes that do not decode: stop, or put U+FFFD in their place."""
+    normalize: Literal["none", "nfc"] = "none"
+    """Unicode normalisation before anything is counted."""
+    min_count: Count = 1
+    """Characters seen fewer times than this in the training part become <unk>."""
+    shuffle: bool = False
+    """Lines mode: shuffle the lines before the split (for a sorted list, say)."""
+    shuffle_seed: Seed = 1
+    """The seed of that shuffle, apart from train.seed so that the split stays the same."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The network: what it reads, what it remembers with, how large it is."""
+
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """The recurrent cell. rnn is the plain h' = tanh(W_x x + W_h h + b)."""
+    input: Literal["embedding", "onehot"] = "embedding"
+    """How a character enters: through a learned embedding, or as a one-hot vector."""
+    embedding_size: Width = 64
+    """Length of a character's embedding vector; unused with onehot."""
+    hidden_size: Width = 384
+    """Hidden units in each layer."""
+    layers: Annotated[int, Ge(1), Le(64)] = 1
+    """Recurrent layers, one on top of the other."""
+    dropout: Dropout = 0.1
+    """Share of each layer's output units dropped in training, the last layer's included."""
+    input_dropout: Dropout = 0.0
+    """Share of the embedding's units dropped in training; unused with onehot."""
+    tie_weights: bool = False
+    """Use the embedding as the output matrix too; needs embedding_size = hidden_size."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How the network learns."""
+
+    batch_size: Annotated[int, Ge(1), Le(65_536)] = 16
+    """Parallel streams (stream mode) or lines (lines mode) in a step."""
+    sequence_length: Annotated[int, Ge(1), Le(65_536)] = 64
+    """Stream mode: characters a step, through which gradients flow back."""
+    steps: Count = 3000
+    """Optimiser steps; the learning rate has decayed to its last value at the end."""
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.004
+    """AdamW's peak learning rate, reached after the warm-up."""
+    final_learning_rate_fraction: Annotated[float, Ge(0), Le(1)] = 0.02
+    """The share of learning_rate that the cosine decay ends at."""
+    warmup_steps: CountOrZero = 50
+    """Steps in which the learning rate rises linearly from zero."""
+    weight_decay: Annotated[float, Ge(0), Le(10)] = 0.01
+    """AdamW's decoupled weight decay, on matrices; biases are left alone."""
+    clip_norm: Annotated[float, Gt(0), Le(1_000_000)] = 1.0
+    """The largest gradient norm; a larger gradient is scaled down to it."""
+    eval_every_steps: Count = 500
+    """Steps between evaluations of the whole validation split."""
+    save_every_steps: Count = 500
+    """Steps between saves of what --resume needs."""
+    log_every_steps: Count = 50
+    """Steps between lines of metrics.jsonl; each holds the mean loss since the line before."""
+    patience: Count | None = None
+    """Stop after this many evaluations in a row without a better loss; null never stops early."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the forward and backward pass; auto times both and takes the faster."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto is a GPU if there is one."""
+    threads: Annotated[int, Ge(1), Le(1024)] | None = None
+    """CPU threads for torch; null leaves the choice to torch."""
+    workers: Annotated[int, Ge(0), Le(64)] = 0
+    """Processes that load batches; 0 loads them in the training process."""
+    seed: Seed = 1
+    """The random seed of weights, dropout and the order of the data."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateConfig:
+    """This model's defaults for `charrnn generate`; options on the command line go first."""
+
+    temperature: Annotated[float, Ge(0), Le(100)] = 0.8
+    """Logits are divided by this; 0 always takes the most probable character."""
+    length: CountOrZero = 500
+    """Characters to make after the seed; 0 goes on for ever."""
+    top_k: CountOrZero = 0
+    """Sample among the k most probable characters; 0 among all."""
+    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Sample among the fewest characters whose probabilities sum to this."""
+    min_p: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Leave out characters less probable than this share of the most probable one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """A whole configuration, as `config.yaml` in a run directory writes it out."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """What is read, and how text becomes ids."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How the network learns."""
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    """Defaults of this model's generation."""

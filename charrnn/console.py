@@ -1,0 +1,160 @@
+"""How things are shown: results on stdout, everything else on stderr, control characters harmless.
+
+Rich is imported only when something is drawn with it, so that a command in a pipe never pays
+for a terminal that is not there.
+"""
+
+import json
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from charrnn.errors import UserError
+
+Advance = Callable[[int], None]
+
+HARMLESS_CONTROLS = frozenset("\n\t")
+PLAIN_PROGRESS_SECONDS = 10.0
+
+
+def harmless(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> str:
+    r"""Make control, format and surrogate characters visible: ESC becomes ``\x1b``.
+
+    Text from a model or from somebody's file must not be able to send escape codes to the
+    terminal, nor turn the reading direction round (Unicode categories Cc, Cf, Cs, Zl, Zp).
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char in keep or not _is_control(char) else _escaped(char) for char in text
+    )
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def write_result(text: str, stream: TextIO | None = None) -> None:
+    """Write a line of result to stdout, whatever its encoding can hold."""
+    out = sys.stdout if stream is None else stream
+    encoding = out.encoding or "utf-8"
+    out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    out.flush()
+
+
+def write_json(value: dict[str, Any]) -> None:
+    """Write one JSON object as one line to stdout, in ASCII, so that any locale can carry it."""
+    write_result(json.dumps(value, ensure_ascii=True, allow_nan=False))
+
+
+class Console:
+    """The voice of a command on stderr; `quiet` leaves only errors."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person is likely to watch stderr live."""
+        return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
+
+    def note(self, text: str) -> None:
+        """Tell something worth knowing."""
+        if not self.quiet:
+            self._write(text)
+
+    def warn(self, text: str) -> None:
+        """Tell something that may surprise later."""
+        self.note(f"warning: {text}")
+
+    def error(self, error: UserError) -> None:
+        """Show what went wrong and what to do about it."""
+        self._write(f"error: {error.message}")
+        if error.hint:
+            self._write(f" hint: {error.hint}")
+
+    def facts(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Show named values under a title, aligned in two columns."""
+        if self.quiet:
+            return
+        width = max(len(name) for name, _ in rows)
+        self._write(title)
+        for name, value in rows:
+            self._write(f"  {name:<{width}}  {value}")
+
+    @contextmanager
+    def progress(self, description: str, total: int | None, *, unit: str) -> Iterator[Advance]:
+        """Show how far a piece of work has come; the caller advances it by so many units.
+
+        A live bar on a terminal; elsewhere a plain line every ten seconds. `unit` "bytes" is
+        shown in KB, MB and GB.
+        """
+        if self.quiet:
+            yield lambda _amount: None
+        elif self.is_terminal:
+            with _live_bar(description, total, unit) as advance:
+                yield advance
+        else:
+            yield _PlainProgress(self, description, total, unit).advance
+
+    def _write(self, text: str) -> None:
+        if sys.stderr is None:
+            return
+        sys.stderr.write(harmless(text) + "\n")
+        sys.stderr.flush()
+
+
+class _PlainProgress:
+    """Progress for logs: a line now and then, none for work that is soon done."""
+
+    def __init__(self, console: Console, description: str, total: int | None, unit: str) -> None:
+        self.console = console
+        self.description = description
+        self.total = total
+        self.unit = unit
+        self.done = 0
+        self.next_line_at = time.monotonic() + PLAIN_PROGRESS_SECONDS
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+        now = time.monotonic()
+        if now >= self.next_line_at:
+            self.next_line_at = now + PLAIN_PROGRESS_SECONDS
+            share = f" of {self.total:,}" if self.total else ""
+            self.console.note(f"{self.description}: {self.done:,}{share} {self.unit}")
+
+
+@contextmanager
+def _live_bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+    from rich.console import Console as RichConsole
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    counts: list[ProgressColumn] = (
+        [DownloadColumn(), TransferSpeedColumn()]
+        if unit == "bytes"
+        else [TextColumn("{task.completed:,.0f} " + unit)]
+    )
+    columns = [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        *counts,
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        task = progress.add_task(harmless(description), total=total)
+        yield lambda amount: progress.advance(task, amount)

@@ -1,0 +1,36 @@
+"""What a user can get wrong or meet: one message, one hint, one exit code."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How every charrnn command reports its end to the shell."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_INPUT = 2
+    INTERRUPTED = 130
+    READER_GONE = 141
+    TERMINATED = 143
+
+
+class UserError(Exception):
+    """Something that the user can mend; shown as a message and a hint, never as a traceback.
+
+    The message names the file, line, key or character at fault; the hint says what to do next.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", exit_code: int = ExitCode.WRONG_INPUT
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = int(exit_code)
+
+
+class RunFailedError(UserError):
+    """The input was right and the work failed all the same: a full disk, a network that stalled."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, exit_code=ExitCode.FAILED)

@@ -1,0 +1,118 @@
+"""Files that are whole or not there: atomic writes, and reads that trust nothing.
+
+A file is written under a temporary name in its own folder, flushed to the disk, then renamed:
+whoever reads it, at whatever moment, finds the old content or the new one, never a part.
+"""
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+from charrnn.errors import RunFailedError, UserError
+
+JSON_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all.
+
+    Raises:
+        RunFailedError: The disk is full, the folder is read-only; what was there still is.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        refuse_write(path, error)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        refuse_write(path, error)
+    finally:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
+
+
+def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object for people and programs to read."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode("utf-8"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_write(path: Path, error: OSError) -> NoReturn:
+    """Say that `path` could not be written, and why."""
+    raise RunFailedError(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="free some space, or choose another folder; what was there before is unchanged",
+    ) from error
+
+
+def checked_size(path: Path, folder: Path, *, limit: int) -> int:
+    """The size in bytes of a plain file that lies in `folder` and is no larger than `limit`.
+
+    Raises:
+        UserError: It is missing, no plain file, a link out of the folder, or too large.
+    """
+    try:
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+        status = path.stat()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path}: {reason}") from error
+    if not inside:
+        raise UserError(
+            f"{path} is a link that leaves its folder", hint="copy the file in its place"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} is not a plain file")
+    if status.st_size > limit:
+        raise UserError(f"{path} has {status.st_size:,} bytes; at most {limit:,} are expected")
+    return status.st_size
+
+
+def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
+    """Read a JSON object from a file that nobody vouches for.
+
+    Raises:
+        UserError: The file is missing, too large, not UTF-8, not JSON, or no object.
+    """
+    checked_size(path, folder, limit=limit)
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {_reason(error)}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _reason(error: Exception) -> str:
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
