@@ -1,0 +1,269 @@
+"""The run directory, read: the only thing that training leaves and inference needs.
+
+    runs/NAME/
+      config.yaml          the resolved configuration
+      vocabulary.json      the characters in id order
+      model.safetensors    the best weights by validation loss, float32
+      model.json           what they are: the ModelCard, with their checksum
+      metrics.jsonl        one object a line
+      last/                what --resume needs
+
+A run may come from a stranger. Every size is checked against the card before anything is
+allocated, nothing is executed, and what is wrong is named. `run_writer` writes what this reads.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from charrnn.errors import UserError
+from charrnn.files import checked_size, read_json_object
+from charrnn.network import FloatArray
+from charrnn.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from safetensors import safe_open
+
+FORMAT_VERSION = 1
+RUNS_FOLDER = Path("runs")
+
+CONFIG_FILE = "config.yaml"
+VOCABULARY_FILE = "vocabulary.json"
+WEIGHTS_FILE = "model.safetensors"
+NEXT_WEIGHTS_FILE = "model.safetensors.next"
+CARD_FILE = "model.json"
+METRICS_FILE = "metrics.jsonl"
+LAST_FOLDER = "last"
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+STATE_PARTS = {"lstm": 2, "gru": 1, "rnn": 1}
+
+LARGEST = {
+    "vocabulary_size": 0x110010,
+    "embedding_size": 65_536,
+    "hidden_size": 65_536,
+    "layers": 64,
+}
+"""Sizes beyond which no card is believed."""
+
+SAFETENSORS_HEADER_LIMIT = 1024 * 1024
+CARD_LIMIT_BYTES = 1024 * 1024
+FLOAT32_BYTES = 4
+
+START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """What the weights are: `model.json`."""
+
+    format_version: int
+    charrnn_version: str
+    cell: Literal["lstm", "gru", "rnn"]
+    input: Literal["embedding", "onehot"]
+    embedding_size: int
+    hidden_size: int
+    layers: int
+    tie_weights: bool
+    mode: Literal["stream", "lines"]
+    vocabulary_size: int
+    corpus_sha256: str
+    step: int
+    valid_loss_nats: float
+    weights_sha256: str
+
+    @property
+    def gate_rows(self) -> int:
+        """G, the rows of each recurrent matrix: 4H, 3H or H."""
+        return GATES[self.cell] * self.hidden_size
+
+    @property
+    def input_size(self) -> int:
+        """Columns of the first layer's input matrix: E, or V when the input is one-hot."""
+        return self.vocabulary_size if self.input == "onehot" else self.embedding_size
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The name and shape of every weight, as torch's nn.LSTM, nn.GRU and nn.RNN name them."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.input == "embedding":
+            shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_size)
+        for layer in range(self.layers):
+            columns = self.input_size if layer == 0 else self.hidden_size
+            shapes[f"rnn.weight_ih_l{layer}"] = (self.gate_rows, columns)
+            shapes[f"rnn.weight_hh_l{layer}"] = (self.gate_rows, self.hidden_size)
+            shapes[f"rnn.bias_ih_l{layer}"] = (self.gate_rows,)
+            shapes[f"rnn.bias_hh_l{layer}"] = (self.gate_rows,)
+        if not self.tie_weights:
+            shapes["output.weight"] = (self.vocabulary_size, self.hidden_size)
+        shapes["output.bias"] = (self.vocabulary_size,)
+        return shapes
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as `model.json` holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedModel:
+    """A run that is ready to be used: card, vocabulary and weights, all checked."""
+
+    path: Path
+    card: ModelCard
+    vocabulary: Vocabulary
+    weights: Mapping[str, FloatArray]
+
+
+def resolve_run(option: str | None) -> Path:
+    """The run that a command means: the one named, or else the run trained last under `runs/`.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    if option is not None:
+        path = Path(option)
+        if not path.is_dir():
+            raise UserError(f"there is no run directory {path}", hint=START_HINT)
+        return path
+    runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
+    if not runs:
+        raise UserError(f"there is no trained run under {RUNS_FOLDER}/", hint=START_HINT)
+    return max(runs, key=lambda run: ((run / CARD_FILE).stat().st_mtime_ns, run.name))
+
+
+def read_model(path: Path) -> TrainedModel:
+    """Read a run's vocabulary and best weights, checking everything before allocating anything.
+
+    Raises:
+        UserError: Something is missing, damaged, contradictory or from a later version.
+    """
+    card = read_card(path)
+    vocabulary = read_vocabulary(path)
+    if len(vocabulary) != card.vocabulary_size:
+        raise UserError(
+            f"{path / VOCABULARY_FILE} has {len(vocabulary):,} entries, "
+            f"{CARD_FILE} says {card.vocabulary_size:,}",
+            hint="these files are not from the same run",
+        )
+    if (vocabulary.bos_id is not None) != (card.mode == "lines"):
+        raise UserError(f"{path / VOCABULARY_FILE} does not fit the mode {card.mode!r}")
+    weights = _read_weights(_weights_file(path, card), card)
+    return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a run's vocabulary.
+
+    Raises:
+        UserError: It is missing, damaged or from a later version.
+    """
+    file = path / VOCABULARY_FILE
+    return Vocabulary.from_json(read_json_object(file, path), source=str(file))
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read and check `model.json`.
+
+    Raises:
+        UserError: It is missing, damaged or from a later version.
+    """
+    if not path.is_dir():
+        raise UserError(f"there is no run directory {path}", hint=START_HINT)
+    file = path / CARD_FILE
+    if not file.exists():
+        raise UserError(
+            f"{path} holds no model yet: {CARD_FILE} is missing",
+            hint="training writes it at its first evaluation; "
+            f"`charrnn train --resume --out {path}` goes on with a run that was stopped",
+        )
+    data = read_json_object(file, path, limit=CARD_LIMIT_BYTES)
+    version = data.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{file} has format version {version!r}; this charrnn reads {FORMAT_VERSION}",
+            hint="a newer charrnn may have written it",
+        )
+    return _checked_card(data, file)
+
+
+def _checked_card(data: dict[str, Any], file: Path) -> ModelCard:
+    expected = {field.name: field.type for field in fields(ModelCard)}
+    if missing := expected.keys() - data.keys():
+        raise UserError(f"{file} is damaged: {min(missing)} is missing")
+    for name, kind in expected.items():
+        if not _is_of_kind(data[name], kind):
+            raise UserError(f"{file} is damaged: {name} is {str(data[name])[:40]!r}")
+    card = ModelCard(**{name: data[name] for name in expected})
+    for name, most in LARGEST.items():
+        if not 1 <= getattr(card, name) <= most:
+            raise UserError(f"{file} is damaged: {name} is {getattr(card, name)}, not 1 to {most}")
+    if card.tie_weights and (card.input != "embedding" or card.embedding_size != card.hidden_size):
+        raise UserError(f"{file} is damaged: tie_weights does not fit the sizes")
+    return card
+
+
+def _is_of_kind(value: object, kind: Any) -> bool:
+    if choices := get_args(kind):
+        return value in choices
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _weights_file(path: Path, card: ModelCard) -> Path:
+    """The file whose checksum the card names.
+
+    A save that was cut off between its two renames leaves the card's weights under the name
+    of the next ones; they are whole, and as good.
+    """
+    expected = sum(FLOAT32_BYTES * _count(shape) for shape in card.shapes().values())
+    file = path / WEIGHTS_FILE
+    for candidate in (file, path / NEXT_WEIGHTS_FILE):
+        if not candidate.exists():
+            continue
+        size = checked_size(candidate, path, limit=expected + SAFETENSORS_HEADER_LIMIT)
+        if size > expected and _sha256(candidate) == card.weights_sha256:
+            return candidate
+    if not file.exists():
+        raise UserError(f"{file} is missing", hint="copy the whole run directory")
+    raise UserError(
+        f"{file} is damaged, or not the file that {CARD_FILE} describes",
+        hint="copy the run directory again, or train it again",
+    )
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_weights(file: Path, card: ModelCard) -> dict[str, FloatArray]:
+    from safetensors import SafetensorError, safe_open
+
+    shapes = card.shapes()
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            _check_tensors(tensors, shapes, file)
+            return {name: tensors.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged: {error}") from error
+
+
+def _check_tensors(tensors: "safe_open", shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
+    names = set(tensors.keys())
+    if names != shapes.keys():
+        odd = min(names ^ shapes.keys())
+        raise UserError(f"{file} does not fit {CARD_FILE}: the weight {odd[:80]}")
+    for name, shape in shapes.items():
+        view = tensors.get_slice(name)
+        if tuple(view.get_shape()) != shape or view.get_dtype() != "F32":
+            raise UserError(
+                f"{file} does not fit {CARD_FILE}: {name} is "
+                f"{view.get_dtype()} {view.get_shape()}, not F32 {list(shape)}"
+            )

@@ -1,0 +1,152 @@
+"""Batches: a text as parallel streams, or lines padded to the longest; every target once.
+
+Stream mode cuts the text into B contiguous streams and reads them side by side, T characters a
+step. Row b of one batch continues row b of the batch before, so the hidden state can be carried
+over; truncated backpropagation through time (Williams & Peng 1990) ends at the border. Each
+epoch cuts the steps at other places: its first batch is shorter by a random offset.
+
+Lines mode shuffles the lines anew each epoch and pads each batch on the right.
+
+The order of the data depends on nothing but the seed and the epoch, so that a position in it is
+two numbers: the epoch, and the batch within it.
+
+Shapes: B batch, T time.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from charrnn.config import TrainConfig
+from charrnn.text.corpus import Split
+from charrnn.text.vocabulary import Vocabulary
+
+IGNORED = -100
+"""The target that stands for none: `torch.nn.functional.cross_entropy` leaves it out."""
+
+
+class Batch(NamedTuple):
+    """What one step learns from."""
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+    """The next id at each place, or IGNORED."""
+    targets: int
+    """How many places are not IGNORED."""
+
+
+class StreamDataset(Dataset[Batch]):
+    """One epoch of a text as B parallel streams; item i is the i-th step of all of them."""
+
+    def __init__(self, split: Split, batch_size: int, sequence_length: int, offset: int) -> None:
+        self.ids = split.ids
+        self.batch_size = batch_size
+        self.targets = len(self.ids) - 1
+        self.stream_length = math.ceil(self.targets / batch_size)
+        first = offset % sequence_length or sequence_length
+        self.borders = [0, *range(first, self.stream_length, sequence_length), self.stream_length]
+
+    def __len__(self) -> int:
+        """Steps in the epoch."""
+        return len(self.borders) - 1
+
+    def __getitem__(self, index: int) -> Batch:
+        """The characters between two borders of every stream, and those that follow them."""
+        begin, end = self.borders[index], self.borders[index + 1]
+        places_BT = np.arange(self.batch_size)[:, None] * self.stream_length + np.arange(begin, end)
+        exists_BT = places_BT < self.targets
+        places_BT = np.where(exists_BT, places_BT, 0)
+        following_BT = np.where(exists_BT, self.ids[places_BT + 1].astype(np.int64), IGNORED)
+        return Batch(
+            torch.from_numpy(self.ids[places_BT].astype(np.int64)),
+            torch.from_numpy(following_BT),
+            int(exists_BT.sum()),
+        )
+
+
+class LineDataset(Dataset[Tensor]):
+    """The lines of a split, each between `<bos>` and `<eos>`."""
+
+    def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
+        if split.starts is None or vocabulary.bos_id is None or vocabulary.eos_id is None:
+            raise ValueError("lines need a corpus prepared in lines mode")
+        self.ids = split.ids
+        self.starts = split.starts
+        self.bos = np.array([vocabulary.bos_id])
+        self.eos = np.array([vocabulary.eos_id])
+
+    def __len__(self) -> int:
+        """The number of lines."""
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One line's ids, shape (1 + characters + 1,)."""
+        begin, end = int(self.starts[index]), int(self.starts[index + 1])
+        return torch.from_numpy(np.concatenate((self.bos, self.ids[begin:end], self.eos)))
+
+
+def pad_lines(lines: list[Tensor], pad_id: int) -> Batch:
+    """Pad lines on the right to the longest; what is padded is never a target."""
+    pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+    return Batch(
+        pad([line[:-1] for line in lines], padding_value=pad_id),
+        pad([line[1:] for line in lines], padding_value=IGNORED),
+        sum(len(line) - 1 for line in lines),
+    )
+
+
+@dataclass(frozen=True)
+class Batches:
+    """All the batches that a training sees, epoch after epoch."""
+
+    split: Split
+    vocabulary: Vocabulary
+    config: TrainConfig
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether a batch continues the one before it: in stream mode."""
+        return self.split.starts is None
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from the given one on."""
+        order = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
+        loader = self._streams if self.carries_state else self._lines
+        yield from loader(order, start)
+
+    def _streams(self, order: torch.Generator, start: int) -> DataLoader[Batch]:
+        length = self.config.sequence_length
+        offset = int(torch.randint(length, (), generator=order))
+        dataset = StreamDataset(self.split, self.config.batch_size, length, offset)
+        return DataLoader(
+            dataset,
+            generator=order,
+            num_workers=self.config.workers,
+            sampler=range(start, len(dataset)),
+            batch_size=None,
+        )
+
+    def _lines(self, order: torch.Generator, start: int) -> DataLoader[Tensor]:
+        dataset = LineDataset(self.split, self.vocabulary)
+        size = self.config.batch_size
+        shuffled = torch.randperm(len(dataset), generator=order).tolist()
+        return DataLoader(
+            dataset,
+            generator=order,
+            num_workers=self.config.workers,
+            sampler=shuffled[start * size :],
+            batch_size=size,
+            collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),
+        )
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """A seed for each epoch of each training, far from its neighbours'."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)

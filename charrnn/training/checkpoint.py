@@ -1,0 +1,152 @@
+"""All that the next step depends on, as named arrays and a few numbers, and back again.
+
+Weights, the optimiser's moments, the random states, the carried hidden state and where in the
+data and the schedule training stands: with these a resumed training takes the very steps that
+an uninterrupted one would have taken.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from charrnn.errors import UserError
+from charrnn.training.learner import Learner
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+MODEL, OPTIMIZER, RANDOM, HIDDEN = "model.", "optimizer.", "random.", "hidden"
+DAMAGED_HINT = "the best weights can still be used; begin a new run to train on"
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """Where a training stands, between two steps."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch that are done."""
+    chars: int = 0
+    seconds: float = 0.0
+    clipped_steps: int = 0
+    evaluated_step: int = 0
+    saved_step: int = 0
+    valid_loss_nats: float | None = None
+    best_loss_nats: float | None = None
+    best_step: int = 0
+    evaluations_without_gain: int = 0
+    running_nats: float = 0.0
+    """Nats and characters trained on since the last line of the metrics."""
+    running_chars: int = 0
+    changes: list[str] = field(default_factory=list)
+    """What was changed when the training was resumed, and at which step."""
+
+    @property
+    def running_loss_nats(self) -> float:
+        """Mean training loss since the last line of the metrics."""
+        return self.running_nats / self.running_chars
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of all steps whose gradient was clipped."""
+        return self.clipped_steps / max(self.step, 1)
+
+
+def read_progress(description: dict[str, Any], corpus_sha256: str) -> Progress:
+    """Where the training stood, as its last save describes it.
+
+    Raises:
+        UserError: It was made with another corpus, or it is damaged.
+    """
+    if description.get("corpus_sha256") != corpus_sha256:
+        raise UserError(
+            "the corpus is not the one that this run was trained on: its SHA-256 differs",
+            hint="resume with the same text, or begin a new run",
+        )
+    stored = description.get("progress")
+    if not isinstance(stored, dict) or not _is_whole(stored):
+        raise UserError("the saved state is damaged", hint=DAMAGED_HINT)
+    return Progress(**stored)
+
+
+def _is_whole(stored: dict[str, Any]) -> bool:
+    """Whether every field is there, and as large and of the kind that it can be."""
+    blank = asdict(Progress())
+    return stored.keys() == blank.keys() and all(
+        _fits(value, blank[name]) for name, value in stored.items()
+    )
+
+
+def _fits(value: object, blank: object) -> bool:
+    if isinstance(blank, list):
+        return isinstance(value, list) and all(isinstance(change, str) for change in value)
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return False
+    return (
+        value is None
+        if blank is None and value is None
+        else (isinstance(value, int) if isinstance(blank, int) else value is not None)
+    )
+
+
+def capture(learner: Learner, state_SLBH: Tensor | None) -> Tensors:
+    """Everything as NumPy arrays."""
+    tensors = {MODEL + name: value for name, value in learner.model.state_dict().items()}
+    for index, parameter in enumerate(learner.parameters):
+        for name, value in learner.optimizer.state.get(parameter, {}).items():
+            tensors[f"{OPTIMIZER}{index}.{name}"] = value
+    tensors[RANDOM + "cpu"] = torch.get_rng_state()
+    if learner.device.type == "cuda":
+        tensors[RANDOM + "cuda"] = torch.cuda.get_rng_state(learner.device)
+    if state_SLBH is not None:
+        tensors[HIDDEN] = state_SLBH
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+
+
+def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
+    """Put everything back; returns the carried hidden state, if there was one.
+
+    Raises:
+        UserError: The arrays do not fit this network.
+    """
+    try:
+        learner.model.load_state_dict(_below(tensors, MODEL))
+        _restore_optimizer(learner, _below(tensors, OPTIMIZER))
+        random = _below(tensors, RANDOM)
+        torch.set_rng_state(random["cpu"])
+        if learner.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], learner.device)
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"the saved state does not fit the configuration: {error}", hint=DAMAGED_HINT
+        ) from error
+    hidden = tensors.get(HIDDEN)
+    return None if hidden is None else torch.from_numpy(np.copy(hidden)).to(learner.device)
+
+
+def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
+    for index, parameter in enumerate(learner.parameters):
+        moments = {
+            name.removeprefix(f"{index}."): value
+            for name, value in stored.items()
+            if name.startswith(f"{index}.")
+        }
+        for name, value in moments.items():
+            if name != "step" and value.shape != parameter.shape:
+                raise ValueError(f"{name} of weight {index} has the shape {list(value.shape)}")
+        if moments:
+            learner.optimizer.state[parameter] = {
+                name: value.to(learner.device) for name, value in moments.items()
+            }
+
+
+def _below(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): torch.from_numpy(np.copy(value))
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

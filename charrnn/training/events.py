@@ -1,0 +1,66 @@
+"""What happens in a training, as values: the trainer yields them, whoever listens shows them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+EndReason = Literal["steps done", "patience", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Everything is ready; the next thing is a step."""
+
+    device: str
+    precision: str
+    parameters: int
+    steps: int
+    first_step: int
+    """0, or where a resumed training goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step was taken."""
+
+    step: int
+    epoch: int
+    chars: int
+    seconds: float
+    train_loss_nats: float
+    """Mean over the steps since the last line of the metrics."""
+    learning_rate: float
+    clipped_share: float
+    """Share of all steps so far whose gradient was longer than `clip_norm`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The whole validation split was scored."""
+
+    step: int
+    valid_loss_nats: float
+    best_loss_nats: float
+    is_best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What `--resume` needs is on the disk."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """No more events follow."""
+
+    reason: EndReason
+    step: int
+    chars: int
+    seconds: float
+    best_step: int
+    best_loss_nats: float | None
+    clipped_share: float
+
+
+Event = Started | Stepped | Evaluated | Saved | Finished

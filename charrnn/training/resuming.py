@@ -1,0 +1,91 @@
+"""What may change when a training goes on, and what may not."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from charrnn.config import Config
+from charrnn.config_reader import apply_overrides, load_config, read_run_config
+from charrnn.errors import UserError
+from charrnn.run import CONFIG_FILE, read_vocabulary
+from charrnn.text.corpus import Corpus
+
+CHANGEABLE = frozenset(
+    f"train.{name}"
+    for name in (
+        "steps",
+        "learning_rate",
+        "final_learning_rate_fraction",
+        "warmup_steps",
+        "weight_decay",
+        "clip_norm",
+        "eval_every_steps",
+        "save_every_steps",
+        "log_every_steps",
+        "patience",
+        "device",
+        "threads",
+        "workers",
+    )
+)
+
+
+def changed_config(
+    run: Path, config_file: str | None, overrides: list[str]
+) -> tuple[Config, list[str]]:
+    """The configuration to go on with, and how it differs from the run's, in words.
+
+    Raises:
+        UserError: Something differs that would make it another training.
+    """
+    before = read_run_config(run / CONFIG_FILE)
+    if config_file is None:
+        after = apply_overrides(before, overrides)
+    else:
+        after = _with_what_was_measured(load_config(Path(config_file), overrides), before)
+    changes = differences(before, after)
+    refused = [change for key, change in changes.items() if not _may_change(key)]
+    if refused:
+        raise UserError(
+            f"{run} was trained with other settings: {'; '.join(refused)}",
+            hint="resuming allows other steps, learning rate and intervals; "
+            "for anything else begin a new run",
+        )
+    return after, list(changes.values())
+
+
+def differences(before: Config, after: Config) -> dict[str, str]:
+    """Every setting that differs, by its dotted name, as `name: old -> new`."""
+    old, new = asdict(before), asdict(after)
+    return {
+        f"{section}.{name}": f"{section}.{name}: {value} -> {new[section][name]}"
+        for section, settings in old.items()
+        for name, value in settings.items()
+        if value != new[section][name]
+    }
+
+
+def check_same_corpus(run: Path, corpus: Corpus) -> None:
+    """Refuse a corpus whose characters are not the run's.
+
+    Raises:
+        UserError: The vocabularies differ; the first difference is named.
+    """
+    theirs, ours = read_vocabulary(run).characters, corpus.vocabulary.characters
+    if theirs != ours:
+        odd = sorted(set(theirs) ^ set(ours))
+        raise UserError(
+            f"the corpus is not the one that {run} was trained on: "
+            f"{len(odd)} characters differ, for example {odd[0]!r}",
+            hint="resume with the same text, or begin a new run",
+        )
+
+
+def _may_change(key: str) -> bool:
+    return key in CHANGEABLE or key.startswith("generate.")
+
+
+def _with_what_was_measured(wanted: Config, before: Config) -> Config:
+    """`precision: auto` was measured when the run began and stays what it came to."""
+    if wanted.train.precision != "auto":
+        return wanted
+    return replace(wanted, train=replace(wanted.train, precision=before.train.precision))

@@ -1,0 +1,319 @@
+"""The training loop, as a generator of events. It never prints and never touches a signal.
+
+Between two steps stands everything that the next step depends on (`Progress`, the learner, the
+carried state); it can be saved there, and a training that goes on from a save takes the very
+steps that it would have taken. Evaluating and saving change nothing of what is learned.
+
+Shapes: S parts of the state, L layers, B batch, H hidden.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from charrnn import __version__
+from charrnn.config import Config
+from charrnn.errors import RunFailedError
+from charrnn.network import FloatArray, Network
+from charrnn.run import FORMAT_VERSION, ModelCard
+from charrnn.run_writer import RunWriter
+from charrnn.text.corpus import Corpus
+from charrnn.training import checkpoint
+from charrnn.training.batches import Batch, Batches
+from charrnn.training.checkpoint import Progress
+from charrnn.training.engine import TorchNetwork, choose_device
+from charrnn.training.events import (
+    EndReason,
+    Evaluated,
+    Event,
+    Finished,
+    Saved,
+    Started,
+    Stepped,
+)
+from charrnn.training.learner import Learner, NotFiniteError, StepResult
+from charrnn.training.model import CharRNN, initialize
+from charrnn.training.plan import PRECISIONS
+from charrnn.training.schedule import learning_rate_at
+
+Heartbeat = Callable[[int], None]
+Evaluate = Callable[[Network, Heartbeat], float]
+"""Scores the whole validation split, in nats per character; beats as characters are done."""
+
+
+class StopRequest:
+    """How whoever listens asks the trainer to save and end after the step at hand."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def make(self) -> None:
+        """Ask for the stop."""
+        self.made = True
+
+
+class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
+    """A stop was asked for in the middle of an evaluation, which is done again on resuming."""
+
+
+def new_model(config: Config, corpus: Corpus) -> CharRNN:
+    """The network with its first weights, which depend on `train.seed` alone."""
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    torch.manual_seed(config.train.seed)
+    model = CharRNN(config.model, len(corpus.vocabulary))
+    initialize(model, corpus.vocabulary.unk_id)
+    return model.to(choose_device(config.train.device))
+
+
+class Clock:
+    """Seconds of training, counted on from what earlier sessions took."""
+
+    def __init__(self, seconds: float) -> None:
+        self._zero = time.perf_counter() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """The seconds so far, evaluations and saves included."""
+        return time.perf_counter() - self._zero
+
+
+class Trainer:
+    """One training of one network on one corpus, into one run directory."""
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        model: CharRNN,
+        writer: RunWriter,
+        *,
+        evaluate: Evaluate,
+        stop: StopRequest,
+    ) -> None:
+        self.config = config
+        self.corpus = corpus
+        self.writer = writer
+        self.evaluate = evaluate
+        self.stop = stop
+        self.learner = Learner(model, config.train, PRECISIONS[config.train.precision])
+        self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
+        self.progress = Progress()
+        self.state_SLBH: Tensor | None = None
+        self.clock = Clock(0.0)
+
+    def resume(self, changes: Sequence[str] = ()) -> None:
+        """Go back to where the run's last save stands, or to the beginning if there is none.
+
+        `changes` says what is different from now on; it is kept with the saves.
+
+        Raises:
+            UserError: The save is damaged, or was made with another corpus or network.
+        """
+        stored = self.writer.load_last()
+        if stored is not None:
+            tensors, description = stored
+            self.progress = checkpoint.read_progress(description, self._corpus_sha256)
+            self.state_SLBH = checkpoint.restore(self.learner, tensors)
+        self.progress.changes += [f"step {self.progress.step}: {change}" for change in changes]
+        self.writer.keep_metrics_until(self.progress.step)
+
+    def run(self) -> Iterator[Event]:
+        """Train until the steps are done, patience has run out or a stop is asked for.
+
+        Raises:
+            RunFailedError: A loss or gradient was not finite, or the disk is full.
+        """
+        self.clock = Clock(self.progress.seconds)
+        yield self._started()
+        upcoming = self._upcoming()
+        try:
+            while True:
+                if self._is_due(self.progress.evaluated_step, self.config.train.eval_every_steps):
+                    yield self._evaluated()
+                self._log_if_due()
+                if self._is_over or self.stop.made:
+                    break
+                if self._is_due(self.progress.saved_step, self.config.train.save_every_steps):
+                    yield self._saved()
+                yield self._stepped(next(upcoming))
+        except _EvaluationStopped:
+            pass
+        yield self._saved()
+        yield self._finished()
+
+    def _stepped(self, batch: Batch) -> Stepped:
+        learning_rate = learning_rate_at(self.progress.step, self.config.train)
+        try:
+            result = self.learner.step(batch, self._state_before(batch), learning_rate)
+        except NotFiniteError as error:
+            raise self._diverged() from error
+        self.state_SLBH = result.state_SLBH if self.batches.carries_state else None
+        self._count(batch, result)
+        return Stepped(
+            step=self.progress.step,
+            epoch=self.progress.epoch,
+            chars=self.progress.chars,
+            seconds=self.progress.seconds,
+            train_loss_nats=self.progress.running_loss_nats,
+            learning_rate=learning_rate,
+            clipped_share=self.progress.clipped_share,
+        )
+
+    def _count(self, batch: Batch, result: StepResult) -> None:
+        progress = self.progress
+        progress.step += 1
+        progress.batch += 1
+        progress.chars += batch.targets
+        progress.seconds = self.clock.seconds
+        progress.clipped_steps += result.gradient_norm > self.config.train.clip_norm
+        progress.running_nats += result.loss_nats * batch.targets
+        progress.running_chars += batch.targets
+
+    def _state_before(self, batch: Batch) -> Tensor:
+        if self.state_SLBH is None:
+            return self.learner.model.initial_state(len(batch.ids_BT))
+        return self.state_SLBH
+
+    def _upcoming(self) -> Iterator[Batch]:
+        """The batches from where training stands, epoch after epoch."""
+        while True:
+            yield from self.batches.epoch(self.progress.epoch, start=self.progress.batch)
+            self.progress.epoch += 1
+            self.progress.batch = 0
+            self._hand_states_on()
+
+    def _hand_states_on(self) -> None:
+        """At an epoch's end row b stands where row b + 1 began: it gives its state to that."""
+        if self.state_SLBH is not None:
+            self.state_SLBH = self.state_SLBH.roll(1, dims=2)
+            self.state_SLBH[:, :, 0] = 0.0
+
+    def _evaluated(self) -> Evaluated:
+        progress = self.progress
+        loss = self.evaluate(TorchNetwork(self.learner.model), self._heartbeat)
+        is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
+        if is_best:
+            progress.best_loss_nats, progress.best_step = loss, progress.step
+            self.writer.save_best(self._weights(), self._card(loss))
+        progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
+        progress.evaluated_step = progress.step
+        progress.valid_loss_nats = loss
+        return Evaluated(progress.step, loss, progress.best_loss_nats or loss, is_best)
+
+    def _heartbeat(self, _chars: int) -> None:
+        if self.stop.made:
+            raise _EvaluationStopped
+
+    def _log_if_due(self) -> None:
+        """Write a line of the metrics; an evaluation always has one."""
+        progress = self.progress
+        evaluated = progress.evaluated_step == progress.step
+        if not (evaluated or progress.step % self.config.train.log_every_steps == 0):
+            return
+        if not progress.running_chars:
+            return
+        line: dict[str, float] = {
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "seconds": round(self.clock.seconds, 3),
+            "chars": progress.chars,
+            "train_loss_nats": progress.running_loss_nats,
+        }
+        if evaluated and progress.valid_loss_nats is not None:
+            line["valid_loss_nats"] = progress.valid_loss_nats
+        self.writer.append_metrics(line)
+        progress.running_nats, progress.running_chars = 0.0, 0
+
+    def _is_due(self, last: int, interval: int) -> bool:
+        """Whether something that happens at intervals, and at the end, should happen now."""
+        step = self.progress.step
+        at_end = step >= self.config.train.steps
+        return step != last and (step % interval == 0 or at_end)
+
+    @property
+    def _corpus_sha256(self) -> str:
+        return self.corpus.manifest.corpus_sha256
+
+    @property
+    def _is_over(self) -> bool:
+        patience = self.config.train.patience
+        out_of_patience = (
+            patience is not None and self.progress.evaluations_without_gain >= patience
+        )
+        return self.progress.step >= self.config.train.steps or out_of_patience
+
+    def _saved(self) -> Saved:
+        self.progress.seconds = self.clock.seconds
+        self.progress.saved_step = self.progress.step
+        tensors = checkpoint.capture(self.learner, self.state_SLBH)
+        self.writer.save_last(
+            tensors, {"corpus_sha256": self._corpus_sha256, "progress": asdict(self.progress)}
+        )
+        return Saved(self.progress.step)
+
+    def _weights(self) -> dict[str, FloatArray]:
+        return {
+            name: weight.detach().float().cpu().numpy()
+            for name, weight in self.learner.model.named_parameters()
+        }
+
+    def _card(self, valid_loss_nats: float) -> ModelCard:
+        model = self.config.model
+        return ModelCard(
+            format_version=FORMAT_VERSION,
+            charrnn_version=__version__,
+            cell=model.cell,
+            input=model.input,
+            embedding_size=model.embedding_size,
+            hidden_size=model.hidden_size,
+            layers=model.layers,
+            tie_weights=model.tie_weights,
+            mode=self.config.data.mode,
+            vocabulary_size=len(self.corpus.vocabulary),
+            corpus_sha256=self._corpus_sha256,
+            step=self.progress.step,
+            valid_loss_nats=valid_loss_nats,
+            weights_sha256="",
+        )
+
+    def _started(self) -> Started:
+        return Started(
+            device=str(self.learner.device),
+            precision=self.config.train.precision,
+            parameters=sum(parameter.numel() for parameter in self.learner.parameters),
+            steps=self.config.train.steps,
+            first_step=self.progress.step,
+        )
+
+    def _finished(self) -> Finished:
+        progress = self.progress
+        reason: EndReason = "patience" if self._is_over else "stopped"
+        if progress.step >= self.config.train.steps:
+            reason = "steps done"
+        return Finished(
+            reason=reason,
+            step=progress.step,
+            chars=progress.chars,
+            seconds=progress.seconds,
+            best_step=progress.best_step,
+            best_loss_nats=progress.best_loss_nats,
+            clipped_share=progress.clipped_share,
+        )
+
+    def _diverged(self) -> RunFailedError:
+        best = (
+            f"the best weights so far, of step {self.progress.best_step:,}, are in "
+            f"{self.writer.path}"
+            if self.progress.best_loss_nats is not None
+            else "no weights have been kept yet"
+        )
+        return RunFailedError(
+            f"the loss or its gradient is not finite at step {self.progress.step + 1:,}; "
+            f"nothing was updated, and {best}",
+            hint="a lower train.learning_rate, a smaller train.clip_norm or a longer "
+            "train.warmup_steps usually helps; so does train.precision=float32",
+        )

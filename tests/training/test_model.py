@@ -1,0 +1,135 @@
+"""The network against torch's own cells, and what its first weights promise."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from charrnn.config import ModelConfig
+from charrnn.training.batches import IGNORED, Batch
+from charrnn.training.learner import mean_loss
+from charrnn.training.model import CharRNN, forget_gate, initialize
+
+CELLS = ("lstm", "gru", "rnn")
+V = 11
+
+
+def small_model(**options: object) -> CharRNN:
+    settings = {"hidden_size": 6, "embedding_size": 5, "dropout": 0.0, **options}
+    torch.manual_seed(3)
+    model = CharRNN(ModelConfig(**settings), V)  # type: ignore[arg-type]
+    initialize(model, unknown_id=1)
+    return model
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_onehot_input_equals_torch_on_dense_onehot_vectors(cell: str, layers: int) -> None:
+    model = small_model(cell=cell, input="onehot", layers=layers)
+    ids_BT = torch.randint(V, (4, 9))
+    state = torch.randn_like(model.initial_state(4))
+
+    logits, after = model(ids_BT, state)
+    logits.square().sum().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}  # type: ignore[union-attr]
+    model.zero_grad()
+
+    dense_TBV = functional.one_hot(ids_BT.T, V).float()
+    parts = (state[0], state[1]) if cell == "lstm" else state[0]
+    hidden, expected_after = model.rnn(dense_TBV, parts)
+    expected = model.output(hidden).transpose(0, 1)
+    expected.square().sum().backward()
+
+    torch.testing.assert_close(logits, expected)
+    expected_state = expected_after if cell == "lstm" else (expected_after,)
+    torch.testing.assert_close(after, torch.stack(tuple(expected_state)))
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("kind", ["embedding", "onehot"])
+def test_reading_in_two_parts_with_the_state_carried_equals_reading_at_once(
+    cell: str, kind: str
+) -> None:
+    model = small_model(cell=cell, input=kind, layers=2)
+    ids = torch.randint(V, (3, 10))
+    whole, end = model(ids, model.initial_state(3))
+    first, middle = model(ids[:, :4], model.initial_state(3))
+    second, after = model(ids[:, 4:], middle)
+    torch.testing.assert_close(torch.cat((first, second), dim=1), whole)
+    torch.testing.assert_close(after, end)
+
+
+def test_recurrent_matrices_begin_orthogonal_gate_by_gate() -> None:
+    for cell in CELLS:
+        model = small_model(cell=cell, layers=2)
+        for layer in range(2):
+            for gate in getattr(model.rnn, f"weight_hh_l{layer}").split(6):
+                torch.testing.assert_close(gate @ gate.T, torch.eye(6), atol=1e-5, rtol=0)
+
+
+def test_forget_gates_begin_open_and_other_biases_at_zero() -> None:
+    model = small_model(cell="lstm", layers=2)
+    for layer in range(2):
+        bias = getattr(model.rnn, f"bias_ih_l{layer}") + getattr(model.rnn, f"bias_hh_l{layer}")
+        assert torch.equal(forget_gate(bias), torch.ones(6))
+        assert float(bias.detach().sum()) == 6.0
+
+
+def test_the_forget_gate_is_the_one_that_torch_multiplies_the_cell_with() -> None:
+    lstm = torch.nn.LSTM(1, 2)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            parameter.zero_()
+        forget_gate(dict(lstm.named_parameters())["bias_ih_l0"]).fill_(100.0)
+    cell = torch.tensor([[[0.5, -2.0]]])
+    _, (_, after) = lstm(torch.zeros(1, 1, 1), (torch.zeros(1, 1, 2), cell))
+    torch.testing.assert_close(after, cell)
+
+
+def test_what_is_unknown_is_read_as_silence() -> None:
+    assert not small_model().embedding.weight[1].any()  # type: ignore[union-attr]
+    assert not small_model(input="onehot").rnn.weight_ih_l0[:, 1].any()
+
+
+def test_tied_weights_are_one_matrix() -> None:
+    model = small_model(tie_weights=True, embedding_size=6)
+    assert model.output.weight is model.embedding.weight  # type: ignore[union-attr]
+    names = dict(model.named_parameters())
+    assert "embedding.weight" in names
+    assert "output.weight" not in names
+
+
+def test_dropout_changes_the_output_of_a_single_layer_in_training_only() -> None:
+    model = small_model(dropout=0.5)
+    ids, state = torch.randint(V, (2, 5)), model.initial_state(2)
+    one, other = model(ids, state)[0], model(ids, state)[0]
+    assert not torch.equal(one, other)
+    model.eval()
+    assert torch.equal(model(ids, state)[0], model(ids, state)[0])
+
+
+def test_the_loss_is_the_sum_over_targets_divided_by_their_number() -> None:
+    logits = torch.tensor([[[0.0, 0.0], [5.0, -5.0]], [[1.0, 0.0], [0.0, 3.0]]])
+    targets = torch.tensor([[0, IGNORED], [1, 1]])
+    by_hand = np.log(2) + np.log(1 + np.exp(1)) + np.log(1 + np.exp(-3))
+    loss = mean_loss(logits, Batch(torch.zeros(2, 2), targets, 3))
+    assert float(loss) == pytest.approx(by_hand / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "onehot"])
+def test_what_stands_in_the_padding_changes_neither_loss_nor_gradient(kind: str) -> None:
+    model = small_model(input=kind)
+    targets = torch.tensor([[4, 5, 6, 7], [8, 9, IGNORED, IGNORED]])
+    gradients = []
+    for padding in (0, 10):
+        ids = torch.tensor([[2, 4, 5, 6], [2, 8, padding, padding]])
+        model.zero_grad()
+        loss = mean_loss(model(ids, model.initial_state(2))[0], Batch(ids, targets, 6))
+        loss.backward()
+        gradients.append(
+            (loss.detach(), *(p.grad.clone() for p in model.parameters()))  # type: ignore[union-attr]
+        )
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

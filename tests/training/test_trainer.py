@@ -1,0 +1,265 @@
+"""Training from outside: what it writes, what it resumes, what it refuses."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from charrnn.config import Config, DataConfig, ModelConfig, TrainConfig
+from charrnn.errors import RunFailedError, UserError
+from charrnn.network import Network
+from charrnn.run import read_model
+from charrnn.run_writer import RunWriter
+from charrnn.text.corpus import Corpus
+from charrnn.training.batches import Batches
+from charrnn.training.events import Evaluated, Event, Finished, Stepped
+from charrnn.training.trainer import Heartbeat, StopRequest, Trainer, new_model
+from tests.corpora import lines_corpus, stream_corpus
+
+STEPS = 24
+
+
+def config_for(corpus: Corpus, **train: object) -> Config:
+    settings: dict[str, object] = {
+        "steps": STEPS,
+        "batch_size": 4,
+        "sequence_length": 32,
+        "eval_every_steps": 7,
+        "save_every_steps": 5,
+        "log_every_steps": 3,
+        "precision": "float32",
+        "threads": 1,
+        **train,
+    }
+    return Config(
+        data=DataConfig(mode=corpus.manifest.options.mode),
+        model=ModelConfig(hidden_size=12, embedding_size=8, dropout=0.3, input_dropout=0.1),
+        train=TrainConfig(**settings),  # type: ignore[arg-type]
+    )
+
+
+def mean_loss_of(corpus: Corpus) -> Any:
+    """A stand-in for the validation: the loss of one batch of the validation split."""
+
+    def evaluate(network: Network, heartbeat: Heartbeat) -> float:
+        config = TrainConfig(batch_size=4, sequence_length=16)
+        batch = next(Batches(corpus.valid, corpus.vocabulary, config).epoch(0))
+        logits_BTV, _ = network.advance(
+            batch.ids_BT.numpy(), network.initial_state(len(batch.ids_BT))
+        )
+        heartbeat(batch.targets)
+        return float(
+            torch.nn.functional.cross_entropy(
+                torch.from_numpy(logits_BTV).flatten(0, 1), batch.targets_BT.flatten()
+            )
+        )
+
+    return evaluate
+
+
+def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) -> Trainer:
+    fresh = not run.exists()
+    writer = RunWriter.create(run, config, corpus.vocabulary) if fresh else RunWriter.reopen(run)
+    model = new_model(config, corpus)
+    trainer = Trainer(config, corpus, model, writer, evaluate=mean_loss_of(corpus), stop=stop)
+    if not fresh:
+        trainer.resume()
+    return trainer
+
+
+def train(
+    corpus: Corpus, run: Path, config: Config, *, stop_after: tuple[int, ...] = ()
+) -> list[Event]:
+    """Train to the end, being stopped after each of the given steps and resumed."""
+    events: list[Event] = []
+    for stop_at in (*stop_after, math.inf):
+        stop = StopRequest()
+        trainer = trainer_for(corpus, run, config, stop)
+        try:
+            for event in trainer.run():
+                events.append(event)
+                if isinstance(event, Stepped) and event.step == stop_at:
+                    stop.make()
+        finally:
+            trainer.writer.close()
+    return events
+
+
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def everything_learned(run: Path) -> dict[str, Any]:
+    """All that two equal trainings must agree in, bit for bit."""
+    state = load_file(run / "last" / "state.safetensors")
+    best = load_file(run / "model.safetensors")
+    card = json.loads((run / "model.json").read_text())
+    return {
+        "metrics": metrics_of(run),
+        "card": card,
+        **{f"last {name}": value.tobytes() for name, value in state.items()},
+        **{f"best {name}": value.tobytes() for name, value in best.items()},
+    }
+
+
+@pytest.fixture(scope="module", params=["stream", "lines"])
+def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("corpus")
+    if request.param == "stream":
+        return stream_corpus(folder, characters=1200)
+    return lines_corpus(folder, lines=60)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(corpus, run, config_for(corpus))
+    return everything_learned(run)
+
+
+@pytest.mark.parametrize("stop_after", [(1,), (7,), (9,), (10, 11), (3, 14, 23), (23,)])
+def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path, stop_after: tuple[int, ...]
+) -> None:
+    train(corpus, tmp_path / "run", config_for(corpus), stop_after=stop_after)
+    assert everything_learned(tmp_path / "run") == uninterrupted
+
+
+def test_a_stop_during_an_evaluation_is_resumed_with_that_evaluation(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
+    trainer = trainer_for(corpus, run, config, stop)
+    evaluate = trainer.evaluate
+
+    def stopped_in_the_middle(network: Network, heartbeat: Heartbeat) -> float:
+        stop.make()
+        return evaluate(network, heartbeat)
+
+    trainer.evaluate = stopped_in_the_middle
+    events = list(trainer.run())
+    trainer.writer.close()
+    assert not any(isinstance(event, Evaluated) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "stopped"
+    assert events[-1].step == 7
+
+    train(corpus, run, config)
+    assert everything_learned(run) == uninterrupted
+
+
+def test_a_kill_is_resumed_from_the_last_save(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    run, config = tmp_path / "run", config_for(corpus)
+    trainer = trainer_for(corpus, run, config, StopRequest())
+    for event in trainer.run():
+        if isinstance(event, Stepped) and event.step == 18:
+            break
+    trainer.writer.close()
+    with (run / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 18, "trai')
+
+    train(corpus, run, config)
+    assert everything_learned(run) == uninterrupted
+
+
+def test_how_often_it_looks_saves_and_logs_changes_nothing_of_what_is_learned(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    other = config_for(
+        corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50, workers=1
+    )
+    train(corpus, run, other)
+    learned = everything_learned(run)
+    for name, value in uninterrupted.items():
+        if name.startswith("last model."):
+            assert learned[name] == value, name
+
+
+def test_the_metrics_tell_steps_characters_and_losses(
+    corpus: Corpus, uninterrupted: dict[str, Any]
+) -> None:
+    lines = uninterrupted["metrics"]
+    assert [line["step"] for line in lines] == sorted({*range(3, STEPS + 1, 3), 7, 14, 21, 24})
+    assert [line["step"] for line in lines if "valid_loss_nats" in line] == [7, 14, 21, 24]
+    assert all(line["train_loss_nats"] > 0 for line in lines)
+    batches = Batches(corpus.train, corpus.vocabulary, config_for(corpus).train)
+    seen = [batch.targets for epoch in range(9) for batch in batches.epoch(epoch)]
+    assert [line["chars"] for line in lines] == [sum(seen[: line["step"]]) for line in lines]
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    losses = iter([2.0, 1.0, 3.0, 1.5])
+    config = config_for(corpus)
+    trainer = trainer_for(corpus, run, config, StopRequest())
+    trainer.evaluate = lambda _network, _heartbeat: next(losses)
+    weights: dict[int, np.ndarray[Any, Any]] = {}
+    for event in trainer.run():
+        if isinstance(event, Stepped):
+            weights[event.step] = trainer.learner.model.output.weight.detach().numpy().copy()
+    trainer.writer.close()
+
+    model = read_model(run)
+
+    assert (model.card.step, model.card.valid_loss_nats) == (14, 1.0)
+    np.testing.assert_array_equal(model.weights["output.weight"], weights[14])
+
+
+def test_training_stops_when_patience_has_run_out(corpus: Corpus, tmp_path: Path) -> None:
+    losses = iter([2.0, 1.0, 1.2, 1.1])
+    config = config_for(corpus, patience=2, steps=1000)
+    trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
+    trainer.evaluate = lambda _network, _heartbeat: next(losses)
+    finished = list(trainer.run())[-1]
+    trainer.writer.close()
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.step, finished.best_step) == ("patience", 28, 14)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_best(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    trainer = trainer_for(corpus, run, config_for(corpus), StopRequest())
+    events = trainer.run()
+    next(event for event in events if isinstance(event, Stepped) and event.step == 9)
+    with torch.no_grad():
+        trainer.learner.model.output.bias[0] = math.nan
+    before = trainer.learner.model.output.weight.detach().clone()
+    with pytest.raises(RunFailedError, match=r"not finite at step 10;.*of step 7") as failure:
+        list(events)
+    trainer.writer.close()
+    assert "learning_rate" in failure.value.hint
+    assert torch.equal(trainer.learner.model.output.weight, before)
+    assert read_model(run).card.step == 7
+
+
+def test_it_learns(corpus: Corpus, tmp_path: Path) -> None:
+    config = config_for(corpus, steps=200, eval_every_steps=200, learning_rate=0.02)
+    config = replace(config, model=replace(config.model, dropout=0.0, input_dropout=0.0))
+    train(corpus, tmp_path / "run", config)
+    lines = metrics_of(tmp_path / "run")
+    assert lines[-1]["train_loss_nats"] < 0.7 * lines[0]["train_loss_nats"]
+
+
+def test_a_save_of_another_network_or_corpus_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    run, config = tmp_path / "run", config_for(corpus, steps=5)
+    train(corpus, run, config)
+    wider = replace(config, model=replace(config.model, hidden_size=13))
+    with pytest.raises(UserError, match="does not fit"):
+        train(corpus, run, wider)
+    make = stream_corpus if corpus.train.starts is None else lines_corpus
+    with pytest.raises(UserError, match="corpus"):
+        train(make(tmp_path, 500), run, config)
