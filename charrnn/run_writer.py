@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ def last_begun_run(name: str | None) -> Path:
 
 
 class RunWriter:
-    """One training's hold on its run directory, from `create` or `reopen` to `close`."""
+    """One training's hold on its run directory; entered with `with`, it lets go at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -194,6 +194,12 @@ class RunWriter:
             return
         kept = [line for line in file.read_bytes().splitlines() if _step_of(line) <= step]
         write_atomically(file, b"".join(line + b"\n" for line in kept))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let another training have the directory."""

@@ -69,7 +69,11 @@ def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) ->
     model = new_model(config, corpus)
     trainer = Trainer(config, corpus, model, writer, evaluate=mean_loss_of(corpus), stop=stop)
     if not fresh:
-        trainer.resume()
+        try:
+            trainer.resume()
+        except UserError:
+            writer.close()
+            raise
     return trainer
 
 

@@ -1,0 +1,146 @@
+"""The front door: the four commands, and how every one of them ends.
+
+A command parses, calls one function and renders. Whatever goes wrong below arrives here as an
+exception and leaves as a message, a hint and an exit code.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from charrnn import __version__
+from charrnn.cli.eval import evaluate
+from charrnn.cli.generate import generate
+from charrnn.cli.prepare import prepare
+from charrnn.cli.train import train
+from charrnn.console import Console, write_json
+from charrnn.errors import ExitCode, UserError
+
+app = typer.Typer(
+    name="charrnn",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Character-level recurrent language models: learn the next character of a text, "
+    "then write, score and explain text with what was learned.",
+    epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
+    'then `charrnn generate --seed "The "`.',
+)
+app.command()(prepare)
+app.command()(train)
+app.command()(generate)
+app.command("eval")(evaluate)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; raised in the main thread so that everything is closed on the way out."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"charrnn {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def charrnn(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Character-level recurrent language models."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with the exit code that the shell expects."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    code = run(arguments)
+    _close_stdout()
+    os._exit(code) if code == ExitCode.READER_GONE else sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and turn its end, of whatever kind, into an exit code."""
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--debug" in flags:
+        return _invoke(arguments)
+    try:
+        return _invoke(arguments)
+    except BrokenPipeError:
+        return ExitCode.READER_GONE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Terminated:
+        return ExitCode.TERMINATED
+    except UserError as error:
+        return _report(error, as_json="--json" in flags)
+    except Exception as error:  # noqa: BLE001 - the last net: nobody should meet a traceback
+        return _report(_as_user_error(error), as_json="--json" in flags)
+
+
+def _invoke(arguments: list[str]) -> int:
+    result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _as_user_error(error: Exception) -> UserError:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return UserError(f"{where}{error.strerror or error}", exit_code=ExitCode.FAILED)
+    if isinstance(error, MemoryError):
+        return UserError(
+            "there is not enough memory for this",
+            hint="a smaller model, batch or --samples needs less",
+            exit_code=ExitCode.FAILED,
+        )
+    describe = getattr(error, "format_message", None)
+    if callable(describe):
+        return UserError(str(describe()), hint=_usage_hint(error))
+    return UserError(
+        f"{type(error).__name__}: {error}",
+        hint="this looks like a fault of charrnn itself; --debug shows where",
+        exit_code=ExitCode.FAILED,
+    )
+
+
+def _usage_hint(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "charrnn"
+    return f"`{path} --help` shows the options and examples"
+
+
+def _report(error: UserError, *, as_json: bool) -> int:
+    Console().error(error)
+    if as_json:
+        write_json(
+            {
+                "error": {
+                    "message": error.message,
+                    "hint": error.hint,
+                    "exit_code": error.exit_code,
+                }
+            }
+        )
+    return error.exit_code
+
+
+def _raise_terminated(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _close_stdout() -> None:
+    """Flush while an error can still be told; at exit Python could only print a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
