@@ -41,6 +41,13 @@ class Terminated(BaseException):
     """SIGTERM arrived; raised in the main thread so that everything is closed on the way out."""
 
 
+ENDS: dict[type[BaseException], int] = {
+    BrokenPipeError: ExitCode.READER_GONE,
+    KeyboardInterrupt: ExitCode.INTERRUPTED,
+    Terminated: ExitCode.TERMINATED,
+}
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"charrnn {__version__}\n")
@@ -75,12 +82,8 @@ def run(arguments: list[str]) -> int:
         return _invoke(arguments)
     try:
         return _invoke(arguments)
-    except BrokenPipeError:
-        return ExitCode.READER_GONE
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except Terminated:
-        return ExitCode.TERMINATED
+    except (BrokenPipeError, KeyboardInterrupt, Terminated) as end:
+        return ENDS[type(end)]
     except UserError as error:
         return _report(error, as_json="--json" in flags)
     except Exception as error:  # noqa: BLE001 - the last net: nobody should meet a traceback

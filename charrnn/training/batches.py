@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from charrnn.config import TrainConfig
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.noise import derived_seed
 
 IGNORED = -100
 """The target that stands for none: `torch.nn.functional.cross_entropy` leaves it out."""
@@ -117,7 +118,7 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the given one on."""
-        order = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
+        order = torch.Generator().manual_seed(derived_seed(self.config.seed, epoch))
         loader = self._streams if self.carries_state else self._lines
         yield from loader(order, start)
 
@@ -145,8 +146,3 @@ class Batches:
             batch_size=size,
             collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),
         )
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    """A seed for each epoch of each training, far from its neighbours'."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)

@@ -1,8 +1,9 @@
 """All that the next step depends on, as named arrays and a few numbers, and back again.
 
-Weights, the optimiser's moments, the random states, the carried hidden state and where in the
-data and the schedule training stands: with these a resumed training takes the very steps that
-an uninterrupted one would have taken.
+Weights, the optimiser's moments, the carried hidden state and where in the data and the schedule
+training stands: with these a resumed training takes the very steps that an uninterrupted one would
+have taken. Random states are not among them: all randomness is derived from the seed and the place
+(see `noise`, `batches`).
 """
 
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from charrnn.training.learner import Learner
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-MODEL, OPTIMIZER, RANDOM, HIDDEN = "model.", "optimizer.", "random.", "hidden"
+MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
 DAMAGED_HINT = "the best weights can still be used; begin a new run to train on"
 
 
@@ -99,9 +100,6 @@ def capture(learner: Learner, state_SLBH: Tensor | None) -> Tensors:
     for index, parameter in enumerate(learner.parameters):
         for name, value in learner.optimizer.state.get(parameter, {}).items():
             tensors[f"{OPTIMIZER}{index}.{name}"] = value
-    tensors[RANDOM + "cpu"] = torch.get_rng_state()
-    if learner.device.type == "cuda":
-        tensors[RANDOM + "cuda"] = torch.cuda.get_rng_state(learner.device)
     if state_SLBH is not None:
         tensors[HIDDEN] = state_SLBH
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
@@ -116,16 +114,12 @@ def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
     try:
         learner.model.load_state_dict(_below(tensors, MODEL))
         _restore_optimizer(learner, _below(tensors, OPTIMIZER))
-        random = _below(tensors, RANDOM)
-        torch.set_rng_state(random["cpu"])
-        if learner.device.type == "cuda" and "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"], learner.device)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"the saved state does not fit the configuration: {error}", hint=DAMAGED_HINT
         ) from error
     hidden = tensors.get(HIDDEN)
-    return None if hidden is None else torch.from_numpy(np.copy(hidden)).to(learner.device)
+    return None if hidden is None else torch.from_numpy(np.copy(hidden)).to(learner.model.device)
 
 
 def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
@@ -140,7 +134,7 @@ def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
                 raise ValueError(f"{name} of weight {index} has the shape {list(value.shape)}")
         if moments:
             learner.optimizer.state[parameter] = {
-                name: value.to(learner.device) for name, value in moments.items()
+                name: value.to(learner.model.device) for name, value in moments.items()
             }
 
 

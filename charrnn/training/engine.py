@@ -17,7 +17,7 @@ class TorchNetwork:
 
     def __init__(self, model: CharRNN) -> None:
         self.model = model
-        self.device = model.output.bias.device
+        self.device = model.device
 
     @property
     def vocabulary_size(self) -> int:
@@ -30,13 +30,10 @@ class TorchNetwork:
 
     def advance(self, ids_BT: IdArray, state_SLBH: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Logits (B, T, V) of each next id, and the state (S, L, B, H) after the last id."""
-        was_training = self.model.training
-        self.model.eval()
         with torch.inference_mode():
             ids = torch.from_numpy(np.ascontiguousarray(ids_BT, dtype=np.int64)).to(self.device)
             state = torch.from_numpy(np.ascontiguousarray(state_SLBH)).to(self.device)
             logits_BTV, state = self.model(ids, state)
-        self.model.train(was_training)
         return logits_BTV.cpu().numpy(), state.cpu().numpy()
 
 
@@ -57,7 +54,7 @@ def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
     if card.tie_weights:
         weights["output.weight"] = weights["embedding.weight"]
     model.load_state_dict(weights)
-    return TorchNetwork(model.to(choose_device(device)).eval())
+    return TorchNetwork(model.to(choose_device(device)))
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,11 +1,17 @@
 """One step of learning: forward, loss, backward, clip, update. Loss and weights stay float32.
 
+On a CPU the rows of a batch are cut into parts that are computed side by side, each by one thread
+that waits for nobody, and the gradients are added in order. That beats giving every small product
+to all threads, which then spend their time meeting each other.
+
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
 
+import functools
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +20,10 @@ from torch.nn import functional
 from charrnn.config import TrainConfig
 from charrnn.training.batches import IGNORED, Batch
 from charrnn.training.model import CharRNN
+from charrnn.training.noise import Noise
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResult(NamedTuple):
     """What a step showed."""
 
     loss_nats: float
@@ -25,70 +31,94 @@ class StepResult:
     gradient_norm: float
     """Length of the whole gradient before clipping."""
     state_SLBH: Tensor
-    """The state after the batch, detached."""
+    """The state after the batch."""
 
 
 class NotFiniteError(ArithmeticError):
     """The loss or the gradient of a step is infinite or not a number; nothing was updated."""
 
 
+class _Part(NamedTuple):
+    """What some rows of a batch contribute to a step."""
+
+    loss: Tensor
+    gradients: Sequence[Tensor]
+    state_SLBH: Tensor
+
+
 class Learner:
     """A model, its optimiser and the arithmetic they compute with."""
 
-    def __init__(self, model: CharRNN, config: TrainConfig, precision: torch.dtype) -> None:
+    def __init__(self, model: CharRNN, config: TrainConfig) -> None:
         self.model = model
         self.config = config
-        self.precision = precision
-        self.device = model.output.bias.device
+        self.precision = getattr(torch, config.precision)
         self.parameters = list(model.parameters())
-        self.optimizer = _adamw(model, config)
+        self.optimizer = _adamw(self.parameters, config)
+        self.parts = 1 if model.device.type == "cuda" else config.threads or 1
+        self._pool = ThreadPoolExecutor(self.parts)
 
-    def step(self, batch: Batch, state_SLBH: Tensor, learning_rate: float) -> StepResult:
-        """Learn from one batch.
+    def step(self, index: int, batch: Batch, state_SLBH: Tensor, rate: float) -> StepResult:
+        """Learn from one batch, as the step with this index, at this learning rate.
 
         Raises:
             NotFiniteError: Before anything is updated.
         """
-        self.model.train()
-        self.optimizer.zero_grad()
-        with torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
+        count = min(self.parts, len(batch.ids_BT))
+        parts = list(
+            self._pool.map(
+                self._part,
+                [Noise(self.config.seed, index, part, self.model.device) for part in range(count)],
+                batch.ids_BT.tensor_split(count),
+                batch.targets_BT.tensor_split(count),
+                [batch.targets] * count,
+                state_SLBH.tensor_split(count, dim=2),
+            )
+        )
+        for parameter, *gradients in zip(
+            self.parameters, *(part.gradients for part in parts), strict=True
         ):
-            logits_BTV, state_SLBH = self.model(batch.ids_BT.to(self.device), state_SLBH)
-        loss = mean_loss(logits_BTV, batch)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        result = StepResult(loss.item(), norm.item(), state_SLBH.detach().float())
-        if not (math.isfinite(result.loss_nats) and math.isfinite(result.gradient_norm)):
+            parameter.grad = _total(gradients)
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
+        loss = float(sum(part.loss for part in parts))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NotFiniteError
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = rate
         self.optimizer.step()
-        return result
+        return StepResult(loss, norm, torch.cat([part.state_SLBH for part in parts], dim=2))
+
+    def _part(
+        self, noise: Noise, ids_BT: Tensor, targets_BT: Tensor, targets: int, state_SLBH: Tensor
+    ) -> _Part:
+        device = self.model.device
+        with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
+            logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise)
+        loss = summed_loss(logits_BTV, targets_BT.to(device)) / targets
+        gradients = torch.autograd.grad(loss, self.parameters)
+        return _Part(loss.detach(), gradients, state_SLBH.detach().float())
 
 
-def mean_loss(logits_BTV: Tensor, batch: Batch) -> Tensor:
-    """The sum of the negative log-likelihoods over the targets, divided by their number."""
-    targets_BT = batch.targets_BT.to(logits_BTV.device)
-    nats = functional.cross_entropy(
+def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+    """The negative log-likelihood in nats, summed over the targets that are not IGNORED."""
+    return functional.cross_entropy(
         logits_BTV.float().flatten(0, 1),
         targets_BT.flatten(),
         ignore_index=IGNORED,
         reduction="sum",
     )
-    return nats / batch.targets
 
 
-def _adamw(model: CharRNN, config: TrainConfig) -> torch.optim.AdamW:
+def _total(gradients: Sequence[Tensor]) -> Tensor:
+    """The sum, always in the same order, as a tensor that no other weight's gradient shares."""
+    first, *others = gradients
+    return functools.reduce(torch.add, others, first) if others else first.clone()
+
+
+def _adamw(parameters: Sequence[Tensor], config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); biases are not decayed."""
-    matrices = _with_dimensions(model.parameters(), matrices=True)
-    biases = _with_dimensions(model.parameters(), matrices=False)
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": biases, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def _with_dimensions(parameters: Iterable[Tensor], *, matrices: bool) -> list[Tensor]:
-    return [parameter for parameter in parameters if (parameter.dim() > 1) == matrices]

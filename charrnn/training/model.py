@@ -9,11 +9,11 @@ H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocab
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from charrnn.config import ModelConfig
 from charrnn.run import GATES, STATE_PARTS
-from charrnn.training.onehot import sweep_onehot
+from charrnn.training.cells import fused_layer, onehot_layer, weights_of
+from charrnn.training.noise import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -31,37 +31,49 @@ class CharRNN(nn.Module):
             vocabulary_size if onehot else config.embedding_size,
             config.hidden_size,
             config.layers,
-            dropout=config.dropout if config.layers > 1 else 0.0,
         )
         self.output = nn.Linear(config.hidden_size, vocabulary_size)
         if config.tie_weights and self.embedding is not None:
             self.output.weight = self.embedding.weight
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.output.bias.device
+
     def initial_state(self, batch_size: int) -> Tensor:
         """Zeros, shape (S, L, B, H)."""
-        shape = STATE_PARTS[self.config.cell], self.config.layers, batch_size, self.rnn.hidden_size
-        return torch.zeros(shape, device=self.output.bias.device)
+        config = self.config
+        shape = (STATE_PARTS[config.cell], config.layers, batch_size, config.hidden_size)
+        return torch.zeros(shape, device=self.device)
 
-    def forward(self, ids_BT: Tensor, state_SLBH: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, T, V) of each next character, and the state (S, L, B, H) after the last."""
-        ids_TB = ids_BT.T
+    def forward(
+        self, ids_BT: Tensor, state_SLBH: Tensor, noise: Noise | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) of each next character, and the state (S, L, B, H) after the last.
+
+        With `noise`, units are dropped as training does; without, none are.
+        """
+        below_TBX = self._entered(ids_BT.T, noise)
+        after = []
+        for layer, before_SBH in enumerate(state_SLBH.unbind(1)):
+            sweep = fused_layer if layer > 0 or self.embedding is not None else onehot_layer
+            weights = weights_of(self.rnn, layer)
+            hidden_TBH, after_SBH = sweep(self.config.cell, below_TBX, weights, before_SBH)
+            after.append(after_SBH)
+            below_TBX = _dropped(hidden_TBH, self.config.dropout, noise)
+        logits_TBV = self.output(below_TBX)
+        return logits_TBV.transpose(0, 1), torch.stack(after, dim=1)
+
+    def _entered(self, ids_TB: Tensor, noise: Noise | None) -> Tensor:
+        """What the first layer reads: embeddings (T, B, E), or for one-hot the ids themselves."""
         if self.embedding is None:
-            hidden_TBH, state_SLBH = sweep_onehot(self.rnn, ids_TB, state_SLBH)
-        else:
-            inputs_TBE = self._drop(self.embedding(ids_TB), self.config.input_dropout)
-            hidden_TBH, state_SLBH = self._sweep(inputs_TBE, state_SLBH)
-        logits_TBV = self.output(self._drop(hidden_TBH, self.config.dropout))
-        return logits_TBV.transpose(0, 1), state_SLBH
+            return ids_TB
+        return _dropped(self.embedding(ids_TB), self.config.input_dropout, noise)
 
-    def _sweep(self, inputs_TBE: Tensor, state_SLBH: Tensor) -> tuple[Tensor, Tensor]:
-        if len(state_SLBH) == 1:
-            hidden_TBH, hidden_LBH = self.rnn(inputs_TBE, state_SLBH[0])
-            return hidden_TBH, hidden_LBH.unsqueeze(0)
-        hidden_TBH, parts = self.rnn(inputs_TBE, (state_SLBH[0], state_SLBH[1]))
-        return hidden_TBH, torch.stack(parts)
 
-    def _drop(self, units: Tensor, share: float) -> Tensor:
-        return functional.dropout(units, share, self.training) if share else units
+def _dropped(units: Tensor, share: float, noise: Noise | None) -> Tensor:
+    return units if noise is None else noise.drop(units, share)
 
 
 def initialize(model: CharRNN, unknown_id: int) -> None:
@@ -73,7 +85,7 @@ def initialize(model: CharRNN, unknown_id: int) -> None:
     """
     for name, parameter in model.named_parameters():
         if "weight_hh" in name:
-            for gate in parameter.data.split(model.rnn.hidden_size):
+            for gate in parameter.data.split(model.config.hidden_size):
                 nn.init.orthogonal_(gate)
         elif "bias" in name:
             nn.init.zeros_(parameter)
@@ -84,9 +96,9 @@ def initialize(model: CharRNN, unknown_id: int) -> None:
     with torch.no_grad():
         if model.config.cell == "lstm":
             for layer in range(model.config.layers):
-                forget_gate(getattr(model.rnn, f"bias_ih_l{layer}")).fill_(1.0)
+                forget_gate(weights_of(model.rnn, layer).input_bias_G).fill_(1.0)
         if model.embedding is None:
-            model.rnn.weight_ih_l0[:, unknown_id] = 0.0
+            weights_of(model.rnn, 0).input_GX[:, unknown_id] = 0.0
         elif not model.config.tie_weights:
             model.embedding.weight[unknown_id] = 0.0
 

@@ -1,95 +1,129 @@
-"""What a configuration leaves open, decided by measuring this machine for about a second.
+"""What a configuration leaves open, decided by measuring this machine for a second or two.
 
-`precision: auto` times both arithmetics on the very network and takes the faster one that
-works. A time budget becomes a number of steps, so that the schedule always ends. Both are
-written to the run's `config.yaml`: the same configuration then gives the same training.
+How many parts of a batch to compute side by side, in which arithmetic, and how many steps fit in
+a time: all are tried on copies of the very network and written to the run's `config.yaml`. The
+same resolved configuration then gives the same training.
 """
 
 import copy
 import itertools
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
-import torch
 
-from charrnn.config import Config
+from charrnn.config import Config, TrainConfig
 from charrnn.errors import UserError
-from charrnn.network import Network
 from charrnn.text.corpus import Corpus
-from charrnn.training.batches import Batch, Batches
+from charrnn.training.batches import Batches
 from charrnn.training.engine import TorchNetwork
 from charrnn.training.learner import Learner
 from charrnn.training.model import CharRNN
+from charrnn.training.threads import threads_of_torch
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Name = TypeVar("Name", int, str)
+
 WORTHWHILE_GAIN = 1.05
-PROBE_SECONDS = 1.5
-SAFETY = 0.98
-"""Share of the measured budget that is planned for; saves and the last lines take the rest."""
+"""How many times faster bfloat16 must be to be worth its rounding."""
+ROUNDS = 5
+STEPS_PROBE_SECONDS = 2.0
+SAFETY = 0.97
+"""Share of a time budget that is planned for; saves and the unforeseen take the rest."""
+EVALUATION_ROWS, EVALUATION_COLUMNS = 32, 64
 
 
-def resolve_precision(config: Config, model: CharRNN, corpus: Corpus) -> Config:
-    """The configuration with `precision` float32 or bfloat16.
+def resolve(config: Config, model: CharRNN, corpus: Corpus, seconds: float | None) -> Config:
+    """The configuration with `threads` and `precision` decided, and `steps` if a time is given.
 
     Raises:
-        UserError: bfloat16 was asked for and this machine cannot.
+        UserError: bfloat16 is asked for and does not work here, or not one step fits in the time.
     """
-    wanted = config.train.precision
-    if wanted == "float32":
+    begin = time.monotonic()
+    config = _with(config, threads=config.train.threads or _fastest_threads(config, model, corpus))
+    config = _with(config, precision=_precision(config, model, corpus))
+    if seconds is None:
         return config
-    probes = {name: _probe(config, model, corpus, name) for name in PRECISIONS}
-    if _works(probes["bfloat16"]):
-        faster = wanted == "bfloat16" or _gain(probes) > WORTHWHILE_GAIN
-        return _with(config, precision="bfloat16" if faster else "float32")
-    if wanted == "bfloat16":
-        raise UserError(
-            "train.precision is bfloat16, which does not work here with this network",
-            hint="precision: auto takes what works",
-        )
-    return _with(config, precision="float32")
-
-
-def resolve_steps(config: Config, model: CharRNN, corpus: Corpus, *, seconds: float) -> Config:
-    """The configuration with as many steps as fit in the seconds, evaluations included.
-
-    Raises:
-        UserError: Not one step fits.
-    """
-    step = median(_timed(_probe(config, model, corpus, config.train.precision), PROBE_SECONDS))
-    evaluation = _evaluation_seconds(model, corpus)
-    per_step = step + evaluation / config.train.eval_every_steps
-    steps = int((seconds * SAFETY - evaluation) / per_step)
-    if steps < 1:
-        raise UserError(
-            f"the time is too short: a step takes {step:.2f} s, an evaluation {evaluation:.1f} s",
-            hint="give more --minutes, or choose a smaller network",
-        )
-    return _with(config, steps=steps)
+    spent = time.monotonic() - begin
+    return _with(config, steps=_steps_within(seconds - spent, config, model, corpus))
 
 
 def _with(config: Config, **changes: object) -> Config:
     return replace(config, train=replace(config.train, **changes))  # type: ignore[arg-type]
 
 
-def _probe(config: Config, model: CharRNN, corpus: Corpus, precision: str) -> Iterator[None]:
-    """Steps of a copy of the model, which leave the model and every random state alone."""
+def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
+    """All cores, half of them, a quarter, ...: whichever takes the fewest seconds a step."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    most = min(cores or 1, config.train.batch_size)
+    choices = [most >> halvings for halvings in range(most.bit_length())]
+    if model.device.type == "cuda" or len(choices) == 1:
+        return 1
+    probes = {
+        count: _probe(replace(config.train, threads=count, precision="float32"), model, corpus)
+        for count in choices
+    }
+    times = _median_seconds(probes)
+    return min(choices, key=lambda count: times[count])
+
+
+def _precision(config: Config, model: CharRNN, corpus: Corpus) -> str:
+    wanted = config.train.precision
+    if wanted == "float32":
+        return wanted
+    probes = {
+        name: _probe(replace(config.train, precision=name), model, corpus)
+        for name in ("float32", "bfloat16")
+    }
+    if not _works(probes["bfloat16"]):
+        if wanted == "bfloat16":
+            raise UserError(
+                "train.precision is bfloat16, which does not work here with this network",
+                hint="precision: auto takes what works",
+            )
+        return "float32"
+    if wanted == "bfloat16":
+        return wanted
+    times = _median_seconds(probes)
+    gain = times["float32"] / times["bfloat16"]
+    return "bfloat16" if gain > WORTHWHILE_GAIN else "float32"
+
+
+def _steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus) -> int:
+    probe = _probe(config.train, model, corpus)
+    next(probe)
+    end = time.perf_counter() + min(STEPS_PROBE_SECONDS, seconds / 10)
+    times = [next(probe)]
+    while time.perf_counter() < end:
+        times.append(next(probe))
+    evaluation = _evaluation_seconds(model, corpus, config.train)
+    per_step = sum(times) / len(times) + evaluation / config.train.eval_every_steps
+    steps = int(((seconds - sum(times)) * SAFETY - evaluation) / per_step)
+    if steps < 1:
+        raise UserError(
+            f"the time is too short: a step takes {median(times):.2g} s, "
+            f"an evaluation {evaluation:.2g} s",
+            hint="give more --minutes, or choose a smaller network",
+        )
+    return steps
+
+
+def _probe(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
+    """The seconds of steps that a copy of the model takes; the model itself learns nothing."""
     twin = copy.deepcopy(model)
-    learner = Learner(twin, config.train, PRECISIONS[precision])
-    batches = Batches(corpus.train, corpus.vocabulary, config.train)
-    for batch in itertools.chain.from_iterable(batches.epoch(n) for n in itertools.count()):
-        with torch.random.fork_rng():
-            learner.step(batch, _fresh_state(twin, batch), learning_rate=0.0)
-        yield
+    learner = Learner(twin, config)
+    batches = Batches(corpus.train, corpus.vocabulary, config)
+    for batch in itertools.chain.from_iterable(map(batches.epoch, itertools.count())):
+        begin = time.perf_counter()
+        with threads_of_torch(1):
+            learner.step(0, batch, twin.initial_state(len(batch.ids_BT)), rate=0.0)
+        yield time.perf_counter() - begin
 
 
-def _fresh_state(model: CharRNN, batch: Batch) -> torch.Tensor:
-    return model.initial_state(len(batch.ids_BT))
-
-
-def _works(probe: Iterator[None]) -> bool:
+def _works(probe: Iterator[float]) -> bool:
     try:
         next(probe)
     except (RuntimeError, NotImplementedError):
@@ -97,39 +131,22 @@ def _works(probe: Iterator[None]) -> bool:
     return True
 
 
-def _gain(probes: dict[str, Iterator[None]]) -> float:
-    """How many times faster bfloat16 is, the two taking turns so that noise meets both."""
+def _median_seconds(probes: Mapping[Name, Iterator[float]]) -> dict[Name, float]:
+    """The median of a few steps of each, taking turns so that noise meets all alike."""
     for probe in probes.values():
         next(probe)
-    times: dict[str, list[float]] = {name: [] for name in probes}
-    end = time.perf_counter() + PROBE_SECONDS / 2
-    while time.perf_counter() < end or len(times["bfloat16"]) < 3:
-        for name, probe in probes.items():
-            times[name] += itertools.islice(_step_seconds(probe), 1)
-    return median(times["float32"]) / median(times["bfloat16"])
+    rounds = [{name: next(probe) for name, probe in probes.items()} for _ in range(ROUNDS)]
+    return {name: median(times[name] for times in rounds) for name in probes}
 
 
-def _timed(probe: Iterator[None], seconds: float) -> list[float]:
-    next(probe)
-    end = time.perf_counter() + seconds
-    within = itertools.takewhile(lambda _: time.perf_counter() < end, _step_seconds(probe))
-    return list(within) or [seconds]
-
-
-def _step_seconds(probe: Iterator[None]) -> Iterator[float]:
-    while True:
+def _evaluation_seconds(model: CharRNN, corpus: Corpus, config: TrainConfig) -> float:
+    """An estimate from one block of the shape that evaluation reads."""
+    network = TorchNetwork(model)
+    ids_BT = np.zeros((EVALUATION_ROWS, EVALUATION_COLUMNS), dtype=np.int64)
+    state = network.initial_state(EVALUATION_ROWS)
+    with threads_of_torch(config.threads or 1):
+        network.advance(ids_BT, state)
         begin = time.perf_counter()
-        next(probe)
-        yield time.perf_counter() - begin
-
-
-def _evaluation_seconds(model: CharRNN, corpus: Corpus) -> float:
-    """An estimate from one block of the shape that evaluation uses."""
-    network: Network = TorchNetwork(model)
-    rows, length = 64, 64
-    ids_BT = np.zeros((rows, length), dtype=np.int64)
-    state = network.initial_state(rows)
-    network.advance(ids_BT, state)
-    begin = time.perf_counter()
-    network.advance(ids_BT, state)
-    return (time.perf_counter() - begin) * 1.5 * len(corpus.valid.ids) / (rows * length)
+        network.advance(ids_BT, state)
+        seconds = time.perf_counter() - begin
+    return seconds * 1.5 * len(corpus.valid.ids) / ids_BT.size

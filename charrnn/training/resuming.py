@@ -23,7 +23,6 @@ CHANGEABLE = frozenset(
         "log_every_steps",
         "patience",
         "device",
-        "threads",
         "workers",
     )
 )
@@ -85,7 +84,13 @@ def _may_change(key: str) -> bool:
 
 
 def _with_what_was_measured(wanted: Config, before: Config) -> Config:
-    """`precision: auto` was measured when the run began and stays what it came to."""
-    if wanted.train.precision != "auto":
-        return wanted
-    return replace(wanted, train=replace(wanted.train, precision=before.train.precision))
+    """What was measured when the run began stays what it came to."""
+    train = wanted.train
+    return replace(
+        wanted,
+        train=replace(
+            train,
+            precision=before.train.precision if train.precision == "auto" else train.precision,
+            threads=train.threads or before.train.threads,
+        ),
+    )

@@ -36,8 +36,8 @@ from charrnn.training.events import (
 )
 from charrnn.training.learner import Learner, NotFiniteError, StepResult
 from charrnn.training.model import CharRNN, initialize
-from charrnn.training.plan import PRECISIONS
 from charrnn.training.schedule import learning_rate_at
+from charrnn.training.threads import threads_of_torch
 
 Heartbeat = Callable[[int], None]
 Evaluate = Callable[[Network, Heartbeat], float]
@@ -61,8 +61,6 @@ class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
 
 def new_model(config: Config, corpus: Corpus) -> CharRNN:
     """The network with its first weights, which depend on `train.seed` alone."""
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)
     model = CharRNN(config.model, len(corpus.vocabulary))
     initialize(model, corpus.vocabulary.unk_id)
@@ -99,7 +97,7 @@ class Trainer:
         self.writer = writer
         self.evaluate = evaluate
         self.stop = stop
-        self.learner = Learner(model, config.train, PRECISIONS[config.train.precision])
+        self.learner = Learner(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
         self.progress = Progress()
         self.state_SLBH: Tensor | None = None
@@ -127,6 +125,10 @@ class Trainer:
         Raises:
             RunFailedError: A loss or gradient was not finite, or the disk is full.
         """
+        with threads_of_torch(1):
+            yield from self._run()
+
+    def _run(self) -> Iterator[Event]:
         self.clock = Clock(self.progress.seconds)
         yield self._started()
         upcoming = self._upcoming()
@@ -148,7 +150,9 @@ class Trainer:
     def _stepped(self, batch: Batch) -> Stepped:
         learning_rate = learning_rate_at(self.progress.step, self.config.train)
         try:
-            result = self.learner.step(batch, self._state_before(batch), learning_rate)
+            result = self.learner.step(
+                self.progress.step, batch, self._state_before(batch), learning_rate
+            )
         except NotFiniteError as error:
             raise self._diverged() from error
         self.state_SLBH = result.state_SLBH if self.batches.carries_state else None
@@ -194,7 +198,8 @@ class Trainer:
 
     def _evaluated(self) -> Evaluated:
         progress = self.progress
-        loss = self.evaluate(TorchNetwork(self.learner.model), self._heartbeat)
+        with threads_of_torch(self.learner.parts):
+            loss = self.evaluate(TorchNetwork(self.learner.model), self._heartbeat)
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
@@ -282,7 +287,7 @@ class Trainer:
 
     def _started(self) -> Started:
         return Started(
-            device=str(self.learner.device),
+            device=str(self.learner.model.device),
             precision=self.config.train.precision,
             parameters=sum(parameter.numel() for parameter in self.learner.parameters),
             steps=self.config.train.steps,

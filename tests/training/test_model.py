@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from charrnn.config import ModelConfig
-from charrnn.training.batches import IGNORED, Batch
-from charrnn.training.learner import mean_loss
+from charrnn.training.batches import IGNORED
+from charrnn.training.learner import summed_loss
 from charrnn.training.model import CharRNN, forget_gate, initialize
+from charrnn.training.noise import Noise
 
 CELLS = ("lstm", "gru", "rnn")
 V = 11
@@ -101,21 +103,32 @@ def test_tied_weights_are_one_matrix() -> None:
     assert "output.weight" not in names
 
 
-def test_dropout_changes_the_output_of_a_single_layer_in_training_only() -> None:
+def test_dropout_acts_on_a_single_layer_and_depends_on_its_place_alone() -> None:
     model = small_model(dropout=0.5)
     ids, state = torch.randint(V, (2, 5)), model.initial_state(2)
-    one, other = model(ids, state)[0], model(ids, state)[0]
-    assert not torch.equal(one, other)
-    model.eval()
-    assert torch.equal(model(ids, state)[0], model(ids, state)[0])
+
+    def logits(*place: int) -> Tensor:
+        noise = Noise(*place, torch.device("cpu")) if place else None  # type: ignore[call-arg]
+        drawn: Tensor = model(ids, state, noise)[0]
+        return drawn
+
+    assert torch.equal(logits(1, 2, 0), logits(1, 2, 0))
+    for elsewhere in ((2, 2, 0), (1, 3, 0), (1, 2, 1), ()):
+        assert not torch.equal(logits(1, 2, 0), logits(*elsewhere))
+    assert torch.equal(logits(), logits())
 
 
-def test_the_loss_is_the_sum_over_targets_divided_by_their_number() -> None:
+def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
+    dropped = Noise(0, 0, 0, torch.device("cpu")).drop(torch.ones(100_000), 0.3)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_loss_sums_over_the_targets_and_leaves_out_what_is_ignored() -> None:
     logits = torch.tensor([[[0.0, 0.0], [5.0, -5.0]], [[1.0, 0.0], [0.0, 3.0]]])
     targets = torch.tensor([[0, IGNORED], [1, 1]])
     by_hand = np.log(2) + np.log(1 + np.exp(1)) + np.log(1 + np.exp(-3))
-    loss = mean_loss(logits, Batch(torch.zeros(2, 2), targets, 3))
-    assert float(loss) == pytest.approx(by_hand / 3, rel=1e-6)
+    assert float(summed_loss(logits, targets)) == pytest.approx(by_hand, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["embedding", "onehot"])
@@ -126,7 +139,7 @@ def test_what_stands_in_the_padding_changes_neither_loss_nor_gradient(kind: str)
     for padding in (0, 10):
         ids = torch.tensor([[2, 4, 5, 6], [2, 8, padding, padding]])
         model.zero_grad()
-        loss = mean_loss(model(ids, model.initial_state(2))[0], Batch(ids, targets, 6))
+        loss = summed_loss(model(ids, model.initial_state(2))[0], targets)
         loss.backward()
         gradients.append(
             (loss.detach(), *(p.grad.clone() for p in model.parameters()))  # type: ignore[union-attr]

@@ -1,0 +1,88 @@
+"""One recurrent layer swept through time: fused by torch, or cell by cell over one-hot input.
+
+A one-hot vector times a matrix is one column of the matrix, so one-hot input is looked up and
+never built. torch's fused layers want dense input; for one-hot the cells are written out here, as
+equations. Formulas: Elman 1990 for the RNN; Hochreiter & Schmidhuber 1997 and Gers et al. 2000 for
+the LSTM; Cho et al. 2014 for the GRU, with the reset gate after the product, as torch has it.
+
+Shapes: S parts of the state, B batch, T time, X input units, H hidden, G gate rows.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Cell = Callable[[Tensor, Tensor, "LayerWeights"], Tensor]
+
+ONE_LAYER = (True, 1, 0.0, True, False, False)
+"""To torch: with biases, one layer, no dropout, training, one direction, time before batch."""
+
+
+class LayerWeights(NamedTuple):
+    """The weights of one layer, in the order that torch's fused layers take them."""
+
+    input_GX: Tensor
+    hidden_GH: Tensor
+    input_bias_G: Tensor
+    hidden_bias_G: Tensor
+
+
+def weights_of(rnn: nn.RNNBase, layer: int) -> LayerWeights:
+    """The weights of one layer, under torch's own names."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return LayerWeights(*(getattr(rnn, f"{name}_l{layer}") for name in names))
+
+
+def fused_layer(
+    cell: str, inputs_TBX: Tensor, weights: LayerWeights, state_SBH: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One layer over dense input; hidden (T, B, H) and the state (S, B, H) after."""
+    start_S1BH = state_SBH.unsqueeze(1)
+    if cell == "lstm":
+        hidden_TBH, *after = torch.lstm(inputs_TBX, tuple(start_S1BH), weights, *ONE_LAYER)
+    else:
+        sweep = torch.gru if cell == "gru" else torch.rnn_tanh
+        hidden_TBH, *after = sweep(inputs_TBX, start_S1BH[0], weights, *ONE_LAYER)
+    return hidden_TBH, torch.cat(after)
+
+
+def onehot_layer(
+    cell: str, ids_TB: Tensor, weights: LayerWeights, state_SBH: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One layer over ids that stand for one-hot vectors; hidden (T, B, H) and the state after."""
+    gates_TBG = functional.embedding(ids_TB, weights.input_GX.T) + weights.input_bias_G
+    hidden = []
+    for gates_BG in gates_TBG:
+        state_SBH = CELLS[cell](gates_BG, state_SBH, weights)
+        hidden.append(state_SBH[0])
+    return torch.stack(hidden), state_SBH
+
+
+def _from_hidden(state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    return functional.linear(state_SBH[0], weights.hidden_GH, weights.hidden_bias_G)
+
+
+def _rnn_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    return torch.tanh(gates_BG + _from_hidden(state_SBH, weights)).unsqueeze(0)
+
+
+def _gru_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    reset_x, update_x, new_x = gates_BG.chunk(3, dim=-1)
+    reset_h, update_h, new_h = _from_hidden(state_SBH, weights).chunk(3, dim=-1)
+    reset = torch.sigmoid(reset_x + reset_h)
+    update = torch.sigmoid(update_x + update_h)
+    new = torch.tanh(new_x + reset * new_h)
+    return torch.lerp(new, state_SBH[0].to(new.dtype), update).unsqueeze(0)
+
+
+def _lstm_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    gates = gates_BG + _from_hidden(state_SBH, weights)
+    write, forget, candidate, read = gates.chunk(4, dim=-1)
+    memory = torch.sigmoid(forget) * state_SBH[1] + torch.sigmoid(write) * torch.tanh(candidate)
+    return torch.stack((torch.sigmoid(read) * torch.tanh(memory), memory))
+
+
+CELLS: dict[str, Cell] = {"rnn": _rnn_cell, "gru": _gru_cell, "lstm": _lstm_cell}

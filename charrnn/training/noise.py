@@ -1,0 +1,29 @@
+"""Random noise that depends on where training stands and on nothing else.
+
+Every part of every step draws from a generator of its own, seeded by the training's seed, the
+step and the part. So nothing random needs to be carried from step to step: a resumed training
+draws what an uninterrupted one would have drawn, and parts may be computed side by side.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Noise:
+    """One part of one step's supply of random numbers."""
+
+    def __init__(self, seed: int, step: int, part: int, device: torch.device) -> None:
+        self.generator = torch.Generator(device).manual_seed(derived_seed(seed, step, part))
+
+    def drop(self, units: Tensor, share: float) -> Tensor:
+        """Dropout (Srivastava et al. 2014): a share of the units is 0, the rest scaled up."""
+        if not share:
+            return units
+        kept = torch.empty_like(units).bernoulli_(1 - share, generator=self.generator)
+        return units * kept.div_(1 - share)
+
+
+def derived_seed(*numbers: int) -> int:
+    """A seed for each tuple of numbers, far from its neighbours' seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
