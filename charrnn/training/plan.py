@@ -27,8 +27,8 @@ from charrnn.training.threads import threads_of_torch
 
 Name = TypeVar("Name", int, str)
 
-WORTHWHILE_GAIN = 1.05
-"""How many times faster bfloat16 must be to be worth its rounding."""
+WORTHWHILE_GAIN = 1.1
+"""How many times faster fewer threads, or bfloat16 with its rounding, must be to be chosen."""
 ROUNDS = 5
 STEPS_PROBE_SECONDS = 2.0
 SAFETY = 0.97
@@ -56,7 +56,10 @@ def _with(config: Config, **changes: object) -> Config:
 
 
 def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
-    """All cores, half of them, a quarter, ...: whichever takes the fewest seconds a step."""
+    """All cores, or half of them, a quarter, ... where that is clearly faster.
+
+    What else the machine is doing now may be over in a minute; when in doubt it is all of them.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     most = min(cores or 1, config.train.batch_size)
     choices = [most >> halvings for halvings in range(most.bit_length())]
@@ -67,7 +70,7 @@ def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
         for count in choices
     }
     times = _median_seconds(probes)
-    return min(choices, key=lambda count: times[count])
+    return next(count for count in choices if times[count] <= WORTHWHILE_GAIN * min(times.values()))
 
 
 def _precision(config: Config, model: CharRNN, corpus: Corpus) -> str:

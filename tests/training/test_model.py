@@ -108,7 +108,7 @@ def test_dropout_acts_on_a_single_layer_and_depends_on_its_place_alone() -> None
     ids, state = torch.randint(V, (2, 5)), model.initial_state(2)
 
     def logits(*place: int) -> Tensor:
-        noise = Noise(*place, torch.device("cpu")) if place else None  # type: ignore[call-arg]
+        noise = Noise(*place, torch.device("cpu")) if place else None  # type: ignore[arg-type]
         drawn: Tensor = model(ids, state, noise)[0]
         return drawn
 

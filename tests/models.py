@@ -1,0 +1,85 @@
+"""Small models for tests: weights out of a seeded generator, and run directories made of them."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config import Config, DataConfig, GenerateConfig, ModelConfig
+from charrnn.network import FloatArray
+from charrnn.run import FORMAT_VERSION, ModelCard
+from charrnn.run_writer import RunWriter
+from charrnn.text.vocabulary import Vocabulary
+
+DEFAULT_CARD = ModelCard(
+    format_version=FORMAT_VERSION,
+    charrnn_version="0",
+    cell="lstm",
+    input="embedding",
+    embedding_size=8,
+    hidden_size=16,
+    layers=1,
+    tie_weights=False,
+    mode="stream",
+    vocabulary_size=30,
+    corpus_sha256="0" * 64,
+    step=1,
+    valid_loss_nats=1.0,
+    weights_sha256="0" * 64,
+)
+LETTERS = "\n abcdefghijklmnopqrstuvwxyz."
+
+
+def random_weights(card: ModelCard, seed: int = 0, scale: float = 0.5) -> dict[str, FloatArray]:
+    """Normally distributed weights with every name and shape that the card asks for."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.normal(0, scale, shape).astype(np.float32)
+        for name, shape in card.shapes().items()
+    }
+
+
+def random_ids(card: ModelCard, *shape: int, seed: int = 0) -> npt.NDArray[np.intp]:
+    """Ids that the network knows."""
+    return np.random.default_rng(seed).integers(0, card.vocabulary_size, shape)
+
+
+def write_run(
+    path: Path,
+    *,
+    characters: Iterable[str] = LETTERS,
+    lines: bool = False,
+    weights: dict[str, FloatArray] | None = None,
+    generate: GenerateConfig | None = None,
+    **sizes: Any,
+) -> Path:
+    """Make a run directory of a model that was never trained; `sizes` are fields of its card.
+
+    In lines mode, a line's end is left out of the characters. Returns the path.
+    """
+    known = [char for char in characters if not (lines and char == "\n")]
+    vocabulary = Vocabulary.from_characters(known, lines=lines)
+    card = replace(
+        DEFAULT_CARD,
+        mode="lines" if lines else "stream",
+        vocabulary_size=len(vocabulary),
+        **sizes,
+    )
+    config = Config(
+        data=DataConfig(mode=card.mode),
+        model=ModelConfig(
+            cell=card.cell,
+            input=card.input,
+            embedding_size=card.embedding_size,
+            hidden_size=card.hidden_size,
+            layers=card.layers,
+            tie_weights=card.tie_weights,
+        ),
+        generate=generate or GenerateConfig(),
+    )
+    with RunWriter.create(path, config, vocabulary) as writer:
+        writer.save_best(weights or random_weights(card), card)
+    return path
