@@ -84,6 +84,9 @@ class TrainConfig:
     """Parallel streams (stream mode) or lines (lines mode) in a step."""
     sequence_length: Annotated[int, Ge(1), Le(65_536)] = 64
     """Stream mode: characters a step, through which gradients flow back."""
+    cold_start_fraction: Dropout = 0.02
+    """Stream mode: share of rows whose carried state is cleared before a step. A network that only
+    ever reads on never learns to begin from nothing, as generation and windows do."""
     steps: Count = 3000
     """Optimiser steps; the learning rate has decayed to its last value at the end."""
     learning_rate: Annotated[float, Gt(0), Le(10)] = 0.004
@@ -109,7 +112,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is a GPU if there is one."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
-    """CPU threads for torch; null leaves the choice to torch."""
+    """Parts of each batch that are computed side by side, a thread each; null measures."""
     workers: Annotated[int, Ge(0), Le(64)] = 0
     """Processes that load batches; 0 loads them in the training process."""
     seed: Seed = 1

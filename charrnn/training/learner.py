@@ -92,6 +92,7 @@ class Learner:
         self, noise: Noise, ids_BT: Tensor, targets_BT: Tensor, targets: int, state_SLBH: Tensor
     ) -> _Part:
         device = self.model.device
+        state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
             logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise)
         loss = summed_loss(logits_BTV, targets_BT.to(device)) / targets

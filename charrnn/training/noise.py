@@ -23,6 +23,13 @@ class Noise:
         kept = torch.empty_like(units).bernoulli_(1 - share, generator=self.generator)
         return units * kept.div_(1 - share)
 
+    def clear_rows(self, state_SLBH: Tensor, share: float) -> Tensor:
+        """The state with a share of its rows, drawn one by one, set to zero."""
+        if not share:
+            return state_SLBH
+        rows = state_SLBH.new_empty(state_SLBH.shape[2])
+        return state_SLBH * rows.bernoulli_(1 - share, generator=self.generator)[:, None]
+
 
 def derived_seed(*numbers: int) -> int:
     """A seed for each tuple of numbers, far from its neighbours' seeds."""
