@@ -9,6 +9,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.training.batches import IGNORED, Batch
 from charrnn.training.learner import Learner, NotFiniteError, summed_loss
 from charrnn.training.model import CharRNN, initialize
+from charrnn.training.noise import Noise
 
 V = 13
 
@@ -24,7 +25,7 @@ def model_and_batch(**options: object) -> tuple[CharRNN, Batch]:
 
 
 def train_config(**options: object) -> TrainConfig:
-    settings = {"precision": "float32", "threads": 1, **options}
+    settings = {"precision": "float32", "threads": 1, "cold_start_fraction": 0.0, **options}
     return TrainConfig(**settings)  # type: ignore[arg-type]
 
 
@@ -109,3 +110,17 @@ def test_what_is_not_finite_is_refused_before_the_update() -> None:
         learner.step(0, batch, model.initial_state(6), rate=0.1)
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, before[name])
+
+
+def test_a_share_of_rows_begins_from_nothing_and_only_in_training() -> None:
+    state = torch.ones(2, 3, 1000, 4)
+    cleared = Noise(0, 0, 0, torch.device("cpu")).clear_rows(state, 0.25)
+    rows = cleared.flatten(0, 1).sum(dim=(0, 2))
+    assert set(rows.tolist()) == {0.0, 24.0}
+    assert float((rows == 0).float().mean()) == pytest.approx(0.25, abs=0.05)
+
+    model, batch = model_and_batch()
+    learner = Learner(model, train_config(cold_start_fraction=0.999))
+    warm, cold = torch.randn_like(model.initial_state(6)), model.initial_state(6)
+    results = [learner.step(0, batch, start, rate=0.0).loss_nats for start in (warm, cold)]
+    assert results[0] == results[1]
