@@ -1,0 +1,86 @@
+"""How much memory training takes, by arithmetic, before any of it is asked for.
+
+The estimate counts what cannot be avoided, so that nothing that would fit is refused: it is for
+telling a slip of the finger (hidden_size: 65536) from a large model, not for planning.
+Letters: V vocabulary, E embedding, H hidden, L layers, B batch, T time.
+"""
+
+import os
+from pathlib import Path
+
+from charrnn.config import Config, ModelConfig
+from charrnn.errors import UserError
+from charrnn.run import GATES, STATE_PARTS
+from charrnn.wording import byte_size
+
+FLOAT_BYTES = 4
+COPIES_IN_TRAINING = 4  # the weights, their gradients and AdamW's two moments
+LOGIT_COPIES = 2  # the logits and their gradients
+SMALLEST_VOCABULARY = 3  # <pad>, <unk> and one character
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
+    """The number of weights that are learned, biases included."""
+    is_embedded = model.input == "embedding"
+    embedding = vocabulary_size * model.embedding_size if is_embedded else 0
+    first_input = model.embedding_size if is_embedded else vocabulary_size
+    inputs = first_input + (model.layers - 1) * model.hidden_size
+    gate_rows = GATES[model.cell] * model.hidden_size
+    recurrent = gate_rows * (inputs + model.layers * (model.hidden_size + 2))
+    output = 0 if model.tie_weights else vocabulary_size * model.hidden_size
+    return embedding + recurrent + output + vocabulary_size
+
+
+def activation_count(config: Config, vocabulary_size: int) -> int:
+    """The numbers that a step keeps from its forward pass for its backward pass.
+
+    For each of B * T characters: the gates and the states of every layer, and the logits.
+    Lines are taken to be sequence_length long.
+    """
+    model = config.model
+    kept_a_unit = GATES[model.cell] + STATE_PARTS[model.cell]
+    a_character = model.layers * model.hidden_size * kept_a_unit + LOGIT_COPIES * vocabulary_size
+    return config.train.batch_size * config.train.sequence_length * a_character
+
+
+def estimated_bytes(config: Config, vocabulary_size: int) -> int:
+    """The memory in bytes that training with this configuration takes at the least, in float32."""
+    parameters = COPIES_IN_TRAINING * parameter_count(config.model, vocabulary_size)
+    return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size))
+
+
+def physical_bytes() -> int | None:
+    """The memory of this machine, or of the container that we are in; None if it will not say."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    try:
+        return min(memory, int(CONTAINER_LIMIT.read_text()))
+    except (ValueError, OSError):  # no container, or one without a limit ("max")
+        return memory
+
+
+def check_memory(
+    config: Config, *, lead: str = "", vocabulary_size: int = SMALLEST_VOCABULARY
+) -> None:
+    """Refuse what this machine cannot hold; without a vocabulary, the smallest is assumed.
+
+    `lead` is what the message begins with, such as the name of the file and a colon.
+
+    Raises:
+        UserError: Training takes more memory than there is; with the bytes and their parts.
+    """
+    available = physical_bytes()
+    needed = estimated_bytes(config, vocabulary_size)
+    if available is None or needed <= available:
+        return
+    activations = FLOAT_BYTES * activation_count(config, vocabulary_size)
+    raise UserError(
+        f"{lead}training takes {needed:,} bytes ({byte_size(needed)}) of memory or more, "
+        f"this machine has {byte_size(available)}: {byte_size(needed - activations)} for weights "
+        f"and optimiser (model), {byte_size(activations)} for a batch (train)",
+        hint="less is needed with a smaller model.hidden_size, model.layers, model.embedding_size, "
+        "train.batch_size or train.sequence_length",
+    )

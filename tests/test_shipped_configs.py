@@ -1,0 +1,64 @@
+"""The configurations in `configs/`: each one valid, explained, and readable by editors."""
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from charrnn.config import Config
+from charrnn.config_reader import dump_config, load_config
+from charrnn.config_schema import json_schema
+from charrnn.yaml_reader import read_yaml
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+every_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+
+def test_the_configurations_that_the_documentation_names_are_there() -> None:
+    names = {path.stem for path in CONFIGS}
+    assert names >= {"quickstart", "shakespeare", "names", "gru", "rnn-onehot"}
+
+
+@every_config
+def test_a_shipped_configuration_is_valid(path: Path) -> None:
+    assert isinstance(load_config(path), Config)
+
+
+@every_config
+def test_a_shipped_configuration_fits_the_json_schema_that_it_names(path: Path) -> None:
+    first_line, *_ = path.read_text(encoding="utf-8").splitlines()
+    marker = "# yaml-language-server: $schema="
+    assert first_line.startswith(marker)
+    schema = path.parent / first_line.removeprefix(marker)
+    assert schema.resolve() == ROOT / "docs" / "config.schema.json"
+    jsonschema.Draft7Validator(json_schema()).validate(read_yaml(path))
+
+
+@every_config
+def test_a_shipped_configuration_says_in_prose_what_it_is_for(path: Path) -> None:
+    _, *lines = path.read_text(encoding="utf-8").splitlines()
+    header = [line for line in lines[: lines.index("")] if line.removeprefix("#").strip()]
+    assert len(header) >= 2
+    assert all(line.startswith("# ") for line in header)
+
+
+@every_config
+def test_a_shipped_configuration_survives_being_written_out(path: Path, tmp_path: Path) -> None:
+    written = tmp_path / "config.yaml"
+    written.write_text(dump_config(load_config(path)), encoding="utf-8")
+    assert load_config(written) == load_config(path)
+
+
+@every_config
+def test_a_local_source_of_a_shipped_configuration_is_there(path: Path) -> None:
+    source = load_config(path).data.source
+    assert isinstance(source, str)
+    is_local = not source.startswith(("builtin:", "https:"))
+    assert not is_local or (ROOT / source).is_file()
+
+
+def test_tiny_shakespeare_is_pinned_to_the_bytes_that_everybody_compares_on() -> None:
+    data = load_config(ROOT / "configs" / "shakespeare.yaml").data
+    assert data.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
