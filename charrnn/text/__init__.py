@@ -1,0 +1,1 @@
+"""From bytes to ids: sources, decoding, vocabulary, splits, prepared corpora. No torch."""

@@ -1,0 +1,90 @@
+"""One-dimensional .npy files: written piece by piece through a plain file, read memory-mapped.
+
+A memory-mapped file that outgrows the disk kills the process with SIGBUS; a plain write that
+fails is an error that can be told. For the same reason a file is mapped only if its header and
+size are, byte for byte, those of the array that is expected; nothing in it is parsed.
+"""
+
+import io
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy
+
+from charrnn.errors import UserError
+
+Array = npt.NDArray[np.unsignedinteger[Any]]
+
+
+class ArrayFile:
+    """A .npy file that grows at its end; on the disk when the `with` block ends well."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
+        self.length = 0
+        self._dtype = np.dtype(dtype)
+        self._file = path.open("wb")
+        self._file.write(_header(self._dtype, 0))
+
+    def append(self, values: npt.NDArray[np.integer[Any]]) -> None:
+        """Write `values` at the end.
+
+        Raises:
+            OSError: The disk is full, for example.
+        """
+        self._file.write(np.ascontiguousarray(values, self._dtype).data)
+        self.length += len(values)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._finish()
+
+    def _finish(self) -> None:
+        self._file.seek(0)
+        self._file.write(_header(self._dtype, self.length))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _header(dtype: np.dtype[Any], length: int) -> bytes:
+    """The .npy header of an array; NumPy pads it so that it is as long for any length."""
+    header = io.BytesIO()
+    description = npy.dtype_to_descr(dtype)
+    npy.write_array_header_1_0(
+        header, {"descr": description, "fortran_order": False, "shape": (length,)}
+    )
+    return header.getvalue()
+
+
+def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
+    """Map a .npy file that must hold `length` values of `dtype`, without reading it.
+
+    Raises:
+        UserError: It is missing, or anything else.
+    """
+    kind = np.dtype(dtype)
+    header = _header(kind, length)
+    try:
+        with path.open("rb") as file:
+            found, size = file.read(len(header)), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    if found != header or size != len(header) + length * kind.itemsize:
+        raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
+    return np.memmap(path, kind, "r", len(header), (length,)) if length else np.empty(0, kind)
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"cannot read {path}: {reason}", hint="prepare the text again")

@@ -1,0 +1,121 @@
+"""From bytes to text, a chunk at a time: encodings, byte-order marks, files put end to end.
+
+Whatever the size of the chunks, the text is the one that decoding all of a file at once gives.
+Line ends are kept as they are. A fault is named by file and byte.
+"""
+
+import codecs
+import encodings.aliases
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from charrnn.errors import UserError
+from charrnn.text.normal_form import composed
+from charrnn.wording import listed, nearest, quoted
+
+ErrorHandling = Literal["strict", "replace"]
+
+BYTE_ORDER_MARK = "\ufeff"
+TAKE_THEIR_OWN_MARK = frozenset({"utf-16", "utf-32", "utf-8-sig"})
+NOT_FOR_FILES = frozenset({"idna", "punycode", "undefined"})
+"""Codecs for single words, and the one that always fails."""
+
+
+def canonical_encoding(name: str) -> str:
+    """Return Python's own name of a text encoding: `utf-8` for `UTF8`.
+
+    Raises:
+        UserError: There is no such encoding, or it does not make text of bytes.
+    """
+    try:
+        info = codecs.lookup(name)
+        b"a".decode(name)  # refuses a codec such as base64, which is none for text
+    except UnicodeDecodeError:
+        pass  # one letter is not a whole text in every encoding
+    except (LookupError, ValueError) as error:
+        raise _unknown_encoding(name) from error
+    if info.name in NOT_FOR_FILES or info.incrementaldecoder is None:
+        raise _unknown_encoding(name)
+    return info.name
+
+
+def decoded(
+    chunks: Iterable[bytes], *, encoding: str, errors: ErrorHandling, name: str
+) -> Iterator[str]:
+    """Yield the text of one file, without its byte-order mark.
+
+    Args:
+        chunks: The file's bytes, cut anywhere.
+        encoding: As `canonical_encoding` gives it.
+        errors: `strict` stops at what does not decode, `replace` puts U+FFFD in its place.
+        name: The file's name, for messages.
+
+    Raises:
+        UserError: Naming the first byte that does not decode.
+    """
+    texts = _decoded(chunks, encoding, errors, name)
+    return texts if encoding in TAKE_THEIR_OWN_MARK else _without_mark(texts)
+
+
+def joined(files: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Put files end to end, with a line end between two where the first has none."""
+    last = "\n"
+    for texts in files:
+        at_start = True
+        for text in texts:
+            if at_start and last != "\n":
+                yield "\n"
+            yield text
+            at_start, last = False, text[-1]
+
+
+def normalized(texts: Iterable[str], form: Literal["none", "nfc"]) -> Iterator[str]:
+    """Apply the configured Unicode normalisation."""
+    return composed(texts) if form == "nfc" else iter(texts)
+
+
+def _decoded(
+    chunks: Iterable[bytes], encoding: str, errors: ErrorHandling, name: str
+) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    offset = 0
+    try:
+        for chunk in chunks:
+            offset += len(chunk)
+            if text := decoder.decode(chunk):
+                yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
+    except UnicodeError as error:
+        raise _undecodable(error, offset, encoding, name) from error
+
+
+def _without_mark(texts: Iterator[str]) -> Iterator[str]:
+    first = next(texts, "").removeprefix(BYTE_ORDER_MARK)
+    if first:
+        yield first
+    yield from texts
+
+
+def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UserError:
+    hint = (
+        "name the text's own encoding (data.encoding, for example latin-1 or cp1252), "
+        "or read on with data.errors=replace"
+    )
+    if not isinstance(error, UnicodeDecodeError):
+        return UserError(f"{name}: not {encoding}: {error}", hint=hint)
+    # The decoder saw the bytes up to `offset`, with what it had kept of the chunk before.
+    position = offset - len(error.object) + error.start
+    byte = error.object[error.start]
+    return UserError(
+        f"{name}: byte {position:,} (0x{byte:02x}) is not {encoding}: {error.reason}", hint=hint
+    )
+
+
+def _unknown_encoding(name: str) -> UserError:
+    known = set(encodings.aliases.aliases) | set(encodings.aliases.aliases.values())
+    near = nearest(name, known - NOT_FOR_FILES)
+    return UserError(
+        f"data.encoding: {quoted(name)} is not a text encoding that Python knows",
+        hint=f"did you mean {near}?" if near else f"try {listed(['utf-8', 'latin-1', 'utf-16'])}",
+    )

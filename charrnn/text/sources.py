@@ -1,0 +1,301 @@
+"""Where text comes from: files, folders, stdin, the web, and what every Python carries.
+
+A source can be read twice, since the first pass over a text decides what the second one writes.
+What can be read only once (stdin, a FIFO) is copied to a temporary file; a file that changes
+while it is read is refused.
+"""
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Protocol
+
+from charrnn.errors import RunFailedError, UserError
+from charrnn.text.progress import Progress, silent
+from charrnn.wording import listed, quoted, shown_name
+
+CHUNK_BYTES = 256 * 1024
+"""Small enough that a chunk stays in a core's second cache through all that is done to it."""
+
+STDIN = "-"
+BUILTIN_PREFIX = "builtin:"
+PYTHON_DOCS = "builtin:python-docs"
+URL = re.compile(r"https?://", re.IGNORECASE)
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Source(Protocol):
+    """Bytes with a name, that can be read more than once."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages and in the manifest."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    @property
+    def encoding(self) -> str | None:
+        """Its text encoding where that is known for certain."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes from the beginning."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A plain file."""
+
+    name: str
+    path: Path
+    status: os.stat_result
+    encoding: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes when it was found."""
+        return self.status.st_size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes; refuse a file that is not, or not any more, as it was found.
+
+        Raises:
+            UserError: It cannot be read.
+            RunFailedError: It has changed.
+        """
+        with _readable(self.name), self.path.open("rb", buffering=0) as file:
+            self._check_unchanged(file)
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+            self._check_unchanged(file)
+
+    def _check_unchanged(self, file: IO[bytes]) -> None:
+        now, then = os.fstat(file.fileno()), self.status
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (
+            then.st_ino,
+            then.st_size,
+            then.st_mtime_ns,
+        ):
+            raise RunFailedError(
+                f"{self.name} changed while it was being read",
+                hint="prepare a copy of it, or a finished file",
+            )
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """Something that was open already and is held to be read again: a temporary file, memory."""
+
+    name: str
+    file: IO[bytes]
+    size: int
+    encoding: str | None = None
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes from the beginning."""
+        with _readable(self.name):
+            self.file.seek(0)
+            while chunk := self.file.read(CHUNK_BYTES):
+                yield chunk
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user named as corpus, resolved: the sources to be read, in this order."""
+
+    names: tuple[str, ...]
+    sources: tuple[Source, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """The length of all sources together, in bytes."""
+        return sum(source.size for source in self.sources)
+
+    @property
+    def slug(self) -> str:
+        """A short name that a folder can bear: `shakespeare`, `books-and-2-more`."""
+        first = slug_of(self.names[0])
+        return f"{first}-and-{len(self.names) - 1}-more" if len(self.names) > 1 else first
+
+
+@contextmanager
+def open_sources(
+    names: Sequence[str], *, sha256: str | None = None, progress: Progress = silent
+) -> Iterator[Request]:
+    """Find what is named: files, folders, `-`, URLs (fetched now), `builtin:python-docs`.
+
+    `sha256` is what the corpus must have; with a single URL the download is held to it.
+
+    Raises:
+        UserError: Something is not there, not readable or not understood.
+        RunFailedError: The network or the disk failed.
+    """
+    if names.count(STDIN) > 1:
+        raise UserError("`-` is named twice, but stdin can be read only once")
+    expected = sha256 if len(names) == 1 else None
+    sources: list[Source] = []
+    with ExitStack() as to_close:
+        for source in (found for name in names for found in _find(name, expected, progress)):
+            if isinstance(source, StreamSource):
+                to_close.callback(source.file.close)
+            sources.append(source)
+        yield Request(tuple(names), tuple(sources))
+
+
+def is_url(name: str) -> bool:
+    """Tell whether `name` is an address on the web."""
+    return URL.match(name) is not None
+
+
+def slug_of(name: str) -> str:
+    """Return lower-case letters, digits and dashes that remind of `name`."""
+    if name == STDIN:
+        words = "stdin"
+    elif is_url(name):
+        words = "-".join(Path(re.split(r"[?#]", name)[0]).with_suffix("").parts[1:][-2:])
+    else:
+        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem  # noqa: PTH100
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "text"
+
+
+def _find(name: str, sha256: str | None, progress: Progress) -> list[Source]:
+    if not name:
+        raise UserError("a source has an empty name", hint="is a shell variable not set?")
+    if name == STDIN:
+        return [_stdin()]
+    if name.startswith(BUILTIN_PREFIX):
+        return [_builtin(name)]
+    if is_url(name):
+        return [_download(name, sha256, progress)]
+    if SCHEME.match(name):
+        raise UserError(f"{quoted(name)}: only http and https addresses can be fetched")
+    return _at_path(name)
+
+
+def _at_path(name: str) -> list[Source]:
+    path = Path(name)
+    with _readable(name):
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        return _in_folder(path)
+    return [_file(path)]
+
+
+def _in_folder(folder: Path) -> list[Source]:
+    with _readable(str(folder)):
+        paths = sorted(_visible_files(folder), key=lambda path: path.relative_to(folder).parts)
+        sources = [_file(path) for path in paths if path.is_file()]
+    if not sources:
+        raise UserError(
+            f"{shown_name(str(folder))} holds no files", hint="hidden files are left out"
+        )
+    return sources
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
+
+
+def _file(path: Path) -> Source:
+    name = _printable(path)
+    with _readable(name):
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            with path.open("rb"):  # whether we may read it is better known before the work begins
+                return FileSource(name, path, status)
+        with path.open("rb") as stream:
+            return spooled(stream, name)
+
+
+def _stdin() -> Source:
+    if sys.stdin is None:
+        raise UserError("stdin is closed", hint="name a file, or pipe text into charrnn")
+    with _readable("stdin"):
+        return spooled(sys.stdin.buffer, "stdin")
+
+
+def spooled(stream: IO[bytes], name: str) -> StreamSource:
+    """Copy what can be read only once to a temporary file that vanishes with the process.
+
+    Raises:
+        RunFailedError: The temporary folder is full or read-only.
+    """
+    try:
+        with ExitStack() as on_failure:
+            copy = on_failure.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(stream, copy, CHUNK_BYTES)
+            copy.flush()
+            on_failure.pop_all()
+    except OSError as error:
+        raise RunFailedError(
+            f"cannot copy {name} to the temporary folder: {error.strerror or error}",
+            hint="TMPDIR names another folder, with more space",
+        ) from error
+    return StreamSource(name, copy, copy.tell())
+
+
+def _builtin(name: str) -> Source:
+    if name != PYTHON_DOCS:
+        raise UserError(f"{quoted(name)} is not built in", hint=f"{PYTHON_DOCS} is")
+    text = python_docs().encode("utf-8")
+    return StreamSource(name, BytesIO(text), len(text), encoding="utf-8")
+
+
+def python_docs() -> str:
+    """Return the language reference that every CPython carries, topics in sorted order.
+
+    Raises:
+        UserError: This Python came without it.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise UserError(
+            f"this Python came without pydoc_data, which {PYTHON_DOCS} is made of",
+            hint="name a text file, or use a Python from python.org",
+        ) from error
+    return "\n".join(topics[topic] for topic in sorted(topics))
+
+
+def _download(url: str, sha256: str | None, progress: Progress) -> Source:
+    from charrnn.text.download import fetch
+
+    path = fetch(url, sha256=sha256, progress=progress)
+    return FileSource(url, path, path.stat())
+
+
+def _printable(path: Path) -> str:
+    """A path as valid Unicode, whatever bytes the file system has in it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what the system says about an unreadable file into a message about it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{name}: there is no such file or folder",
+            hint=f"a path, an http(s) address, {listed(['-', PYTHON_DOCS])} is expected",
+        ) from error
+    except PermissionError as error:
+        raise UserError(f"{name}: no permission to read it") from error
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{quoted(name)} is no path: {error}") from error

@@ -1,0 +1,201 @@
+"""Characters and their ids: an immutable, reversible mapping that fits in a small JSON file.
+
+The special ids come first (padding, unknown, and in lines mode a line's begin and end), then
+the characters in sorted order, so that the same characters always get the same ids. Both
+directions are a table and one vectorised look-up, which no Python loop ever replaces.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.errors import UserError
+from charrnn.text.code_points import CODE_POINTS, CodePoints, code_points_of, is_surrogate, text_of
+
+PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
+STREAM_SPECIALS = (PAD, UNK)
+LINES_SPECIALS = (PAD, UNK, BOS, EOS)
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+FORMAT_VERSION = 1
+
+IdArray = npt.NDArray[np.unsignedinteger[Any]]
+Ids = npt.NDArray[np.integer[Any]]
+
+_UNPRINTED = CODE_POINTS
+"""What the decoding table holds for a special id that stands for no text at all."""
+
+
+def smallest_id_type(size: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """Return the smallest unsigned type that holds `size` different ids."""
+    return np.min_scalar_type(max(size - 1, 0))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The characters in id order, the special ones (`<pad>`, `<unk>`, ...) first.
+
+    A special's name has several letters and a character is a single code point, so that no text
+    can ever be mistaken for a special.
+    """
+
+    characters: tuple[str, ...]
+
+    @classmethod
+    def from_characters(cls, chars: Iterable[str], *, lines: bool) -> Self:
+        """Give ids to the distinct characters among `chars`, in sorted order.
+
+        With `lines`, a line's begin and end have ids too. `chars` may be a text.
+        """
+        distinct = sorted(set(chars))
+        for char in distinct:
+            if not _is_character(char):
+                raise ValueError(f"{char!r} is not a character")
+        return cls((LINES_SPECIALS if lines else STREAM_SPECIALS) + tuple(distinct))
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills short rows of a batch; never a target."""
+        return 0
+
+    @property
+    def unk_id(self) -> int:
+        """The id of every character that has none of its own."""
+        return 1
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id that stands before a line; None in stream mode."""
+        return 2 if self.has_lines else None
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id that ends a line; None in stream mode."""
+        return 3 if self.has_lines else None
+
+    @cached_property
+    def has_lines(self) -> bool:
+        """Whether this is a vocabulary of lines mode."""
+        return self.characters[: len(LINES_SPECIALS)] == LINES_SPECIALS
+
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """The names of the special ids, in id order."""
+        return LINES_SPECIALS if self.has_lines else STREAM_SPECIALS
+
+    @property
+    def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The smallest unsigned type that holds every id."""
+        return smallest_id_type(len(self))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def __contains__(self, char: object) -> bool:
+        return char in self._known
+
+    def encode(self, text: str) -> IdArray:
+        """Return the ids of the characters of `text`; `unk_id` for those it does not know."""
+        return self.encode_code_points(code_points_of(text))
+
+    def encode_code_points(self, points: CodePoints) -> IdArray:
+        """Return the id of each code point, as `encode` does for text."""
+        if points.dtype == np.uint8 and self._id_of_byte is not None:
+            return np.frombuffer(points.tobytes().translate(self._id_of_byte), np.uint8)
+        return np.take(self._id_of_code_point, points, mode="clip")
+
+    def decode(self, ids: Ids) -> str:
+        """Return the text of `ids`: U+FFFD for `<unk>`, nothing for the other specials.
+
+        Raises:
+            IndexError: If an id is not in the vocabulary.
+        """
+        points = self._code_point_of_id[ids]
+        return text_of(points[points != _UNPRINTED])
+
+    def unknown_in(self, text: str) -> list[tuple[int, str]]:
+        """Return position and character of everything in `text` that has no id of its own."""
+        positions = np.flatnonzero(self.encode(text) == self.unk_id)
+        return [(position, text[position]) for position in positions.tolist()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `vocabulary.json` holds."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "characters": list(self.characters),
+            "special_ids": {name.strip("<>"): id_ for id_, name in enumerate(self.specials)},
+        }
+
+    @classmethod
+    def from_json(cls, data: object, *, source: str) -> Self:
+        """Read what `to_json` made; `source` is the file's name, for messages.
+
+        Raises:
+            UserError: If anything about it is not as `to_json` would have made it.
+        """
+        if not isinstance(data, dict):
+            raise _damaged(source, "it is not a JSON object")
+        if data.get("format_version") != FORMAT_VERSION:
+            raise UserError(
+                f"{source}: format version {data.get('format_version')!r} is not known",
+                hint=f"this charrnn reads version {FORMAT_VERSION}; a newer one may read this",
+            )
+        vocabulary = cls(_checked_characters(data.get("characters"), source))
+        if data.get("special_ids") != vocabulary.to_json()["special_ids"]:
+            raise _damaged(source, "`special_ids` does not agree with `characters`")
+        return vocabulary
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.characters[len(self.specials) :])
+
+    @cached_property
+    def _id_of_code_point(self) -> IdArray:
+        """The id of every code point up to the highest known one; the last entry is `unk_id`.
+
+        Whatever lies beyond is clipped to that last entry, which keeps the table short.
+        """
+        points = [ord(char) for char in self.characters[len(self.specials) :]]
+        table = np.full(max(points, default=-1) + 2, self.unk_id, self.id_type)
+        table[points] = np.arange(len(self.specials), len(self))
+        return table
+
+    @cached_property
+    def _id_of_byte(self) -> bytes | None:
+        """The same for ASCII alone, as `bytes.translate` wants it; None if ids are wider."""
+        if self.id_type != np.uint8:
+            return None
+        return np.take(self._id_of_code_point, np.arange(256), mode="clip").tobytes()
+
+    @cached_property
+    def _code_point_of_id(self) -> npt.NDArray[np.uint32]:
+        points = [_UNPRINTED] * len(self.specials)
+        points[self.unk_id] = ord(REPLACEMENT)
+        points += [ord(char) for char in self.characters[len(self.specials) :]]
+        return np.array(points, np.uint32)
+
+
+def _is_character(char: object) -> bool:
+    return isinstance(char, str) and len(char) == 1 and not is_surrogate(ord(char))
+
+
+def _checked_characters(value: object, source: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _damaged(source, "`characters` is not a list")
+    specials = LINES_SPECIALS if tuple(value[:4]) == LINES_SPECIALS else STREAM_SPECIALS
+    if tuple(value[: len(specials)]) != specials:
+        raise _damaged(source, f"`characters` does not begin with {', '.join(STREAM_SPECIALS)}")
+    chars = value[len(specials) :]
+    for id_, char in enumerate(chars, start=len(specials)):
+        if not _is_character(char):
+            raise _damaged(source, f"`characters` has {char!r:.40} at id {id_}, not one character")
+    if len(set(chars)) != len(chars):
+        raise _damaged(source, "`characters` names a character twice")
+    return tuple(value)
+
+
+def _damaged(source: str, what: str) -> UserError:
+    return UserError(f"{source}: not a vocabulary: {what}", hint="the file was changed or damaged")

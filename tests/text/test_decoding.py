@@ -1,0 +1,149 @@
+"""Bytes to text, whatever the chunks."""
+
+import codecs
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.errors import UserError
+from charrnn.text.decoding import canonical_encoding, decoded, joined
+
+ENCODINGS = [
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "utf-7",
+    "ascii",
+    "iso8859-1",
+    "cp1252",
+    "gb18030",
+    "shift_jis",
+    "iso2022_jp",
+    "big5hkscs",
+]
+
+
+PLAIN = st.characters(
+    exclude_categories=["Cs"], exclude_characters="\x1b"
+)  # ISO 2022 escapes with ESC
+
+
+def chunks_of(content: bytes, size: int) -> Iterator[bytes]:
+    return (content[start : start + size] for start in range(0, len(content), size))
+
+
+def decode(content: bytes, encoding: str = "utf-8", errors: str = "strict", size: int = 3) -> str:
+    chunks = chunks_of(content, size)
+    return "".join(decoded(chunks, encoding=encoding, errors=errors, name="x.txt"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@given(text=st.text(PLAIN), size=st.integers(1, 9))
+def test_chunks_decode_as_the_whole(encoding: str, text: str, size: int) -> None:
+    content = text.encode(encoding, "ignore")
+    expected = content.decode(encoding)
+    if encoding not in {"utf-16", "utf-32", "utf-8-sig"}:
+        expected = expected.removeprefix("\ufeff")
+    assert decode(content, encoding, size=size) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "gb18030", "utf-16-le"])
+@given(content=st.binary(), size=st.integers(1, 9))
+def test_replacing_never_stops_and_does_not_depend_on_chunks(
+    encoding: str, content: bytes, size: int
+) -> None:
+    expected = content.decode(encoding, "replace").removeprefix("\ufeff")
+    assert decode(content, encoding, "replace", size) == expected
+
+
+@given(st.binary(), st.integers(1, 9))
+def test_the_first_bad_byte_is_named_whatever_the_chunks(content: bytes, size: int) -> None:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        with pytest.raises(UserError, match=rf"x\.txt: byte {error.start:,} "):
+            decode(content, size=size)
+    else:
+        assert decode(content, size=size) == content.decode("utf-8").removeprefix("\ufeff")
+
+
+def test_a_bad_byte_is_named_with_what_to_do() -> None:
+    with pytest.raises(UserError) as caught:
+        decode(b"Gr\xfc\xdfe")
+    assert caught.value.message == "x.txt: byte 2 (0xfc) is not utf-8: invalid start byte"
+    assert "latin-1" in caught.value.hint
+    assert "errors=replace" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_text_that_ends_inside_a_character_is_refused() -> None:
+    with pytest.raises(UserError, match=r"byte 1 \(0xc3\) is not utf-8: unexpected end"):
+        decode(b"a\xc3")
+
+
+def test_utf_16_without_the_mark_that_it_needs_is_refused() -> None:
+    with pytest.raises(UserError, match=r"x\.txt: not utf-16|is not utf-16"):
+        decode(b"\xd8\x00\xd8\x00", "utf-16")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_byte_order_mark_is_dropped_once(encoding: str) -> None:
+    marked = ("\ufeff\ufeffa" if encoding != "utf-8-sig" else "\ufeffa").encode(encoding)
+    if encoding in {"utf-16", "utf-32"}:
+        marked = "\ufeffa".encode(encoding)  # Python writes a mark of its own before it
+    assert decode(marked, encoding, size=1) == "\ufeffa"
+
+
+def test_a_file_of_nothing_but_a_mark_is_empty() -> None:
+    assert decode(codecs.BOM_UTF8) == ""
+
+
+def test_a_mark_inside_the_text_stays() -> None:
+    assert decode("a\ufeffb".encode()) == "a\ufeffb"
+
+
+def test_line_ends_stay_as_they_are() -> None:
+    text = "a\r\nb\rc\nd\u2028e\x85f\x0c"
+    assert decode(text.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [("utf-8", "utf-8"), ("UTF8", "utf-8"), ("Latin-1", "iso8859-1"), ("cp65001", "utf-8")],
+)
+def test_an_encoding_has_one_name(name: str, canonical: str) -> None:
+    assert canonical_encoding(name) == canonical
+
+
+@pytest.mark.parametrize("name", ["utf-9", "", "\0", "base64", "rot13", "idna", "undefined", "é"])
+def test_what_is_no_text_encoding_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"data\.encoding"):
+        canonical_encoding(name)
+
+
+def test_a_misspelt_encoding_is_told_a_near_one() -> None:
+    with pytest.raises(UserError) as caught:
+        canonical_encoding("latin-l")
+    assert "latin" in caught.value.hint
+
+
+# --- Several files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ([["a"], ["b"]], "a\nb"),
+        ([["a\n"], ["b"]], "a\nb"),
+        ([["a"], [], ["b"]], "a\nb"),
+        ([[], ["a"], []], "a"),
+        ([["a", "b"], ["c", "d"]], "ab\ncd"),
+        ([["a"], ["\n"]], "a\n\n"),
+    ],
+)
+def test_a_line_end_is_put_only_where_one_is_missing(files: list[list[str]], text: str) -> None:
+    assert "".join(joined(files)) == text
