@@ -1,0 +1,1 @@
+"""Everything that uses what was learned: forward pass, sampling, scoring. NumPy alone."""

@@ -1,0 +1,202 @@
+"""Reading texts side by side and counting how well each next character was predicted.
+
+A row is one stretch of text that a network reads from left to right; many rows are read at once.
+Columns are the steps in time that all rows take together, a chunk of them at a time, so that
+memory depends on rows x chunk x vocabulary and never on the length of a text.
+
+Shapes: S parts of the state, L layers, B rows, T time, H hidden, V vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.network import FloatArray, IdArray, Network
+
+Counts = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.float64]
+Starts = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.signedinteger[Any]]
+Flags = npt.NDArray[np.bool_]
+
+LONGEST_CHUNK = 64
+LOGITS_AT_ONCE = 8_000_000  # float32 numbers: 32 MB, and as much again for their exponentials
+IDS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Sums over the targets of a text; everything else is a quotient of them."""
+
+    nats: float = 0.0
+    """Negative log-likelihood of all targets, in nats."""
+    chars: int = 0
+    """Targets counted."""
+    correct: int = 0
+    """Targets that were the most probable character."""
+    unknown_chars: int = 0
+    """Targets that the vocabulary knows only as <unk>."""
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.nats + other.nats,
+            self.chars + other.chars,
+            self.correct + other.correct,
+            self.unknown_chars + other.unknown_chars,
+        )
+
+    @property
+    def loss_nats(self) -> float:
+        """Mean negative log-likelihood per target, in nats; NaN where nothing was counted."""
+        return self.nats / self.chars if self.chars else math.nan
+
+    @property
+    def bits_per_char(self) -> float:
+        """The loss in bits."""
+        return self.loss_nats / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): among how many equally likely characters the network hesitates."""
+        try:
+            return math.exp(self.loss_nats)
+        except OverflowError:
+            return math.inf
+
+    @property
+    def accuracy(self) -> float:
+        """The share of targets that were the most probable character."""
+        return self.correct / self.chars if self.chars else math.nan
+
+
+class Rows(Protocol):
+    """Texts to be read side by side, the longest first."""
+
+    @property
+    def lengths(self) -> Counts:
+        """How many targets each row has, in descending order, shape (rows,)."""
+
+    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
+        """Inputs and targets of some rows at some steps in time, each (B, T).
+
+        Beyond a row's length they hold arbitrary ids, which must not be counted.
+        """
+
+
+class Stretches:
+    """Rows that are stretches of one text: every id is the target of the one before it."""
+
+    def __init__(self, ids: IdArray, row_length: int) -> None:
+        self._ids = np.asarray(ids)
+        self._offsets: Counts = np.arange(0, len(ids) - 1, row_length, dtype=np.int64)
+        self._lengths = np.minimum(row_length, len(ids) - 1 - self._offsets)
+
+    @property
+    def lengths(self) -> Counts:
+        """How many targets each row has; only the last can have fewer than the others."""
+        return self._lengths
+
+    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
+        """Inputs and targets of some rows, each (B, T)."""
+        places_BT = self._offsets[which, None] + times_T
+        return _ids_at(self._ids, places_BT), _ids_at(self._ids, places_BT + 1)
+
+
+class Lines:
+    """Rows that are whole lines: read from <bos>, and the end is a target like any other."""
+
+    def __init__(self, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> None:
+        offsets = np.asarray(starts).astype(np.int64)
+        chars: Counts = offsets[1:] - offsets[:-1]
+        order = np.argsort(-chars, kind="stable")
+        self._ids = np.asarray(ids) if len(ids) else np.zeros(1, np.uint8)
+        self._offsets = offsets[:-1][order]
+        self._lengths = chars[order] + 1
+        self._bos_id = bos_id
+        self._eos_id = eos_id
+
+    @property
+    def lengths(self) -> Counts:
+        """How many targets each line has: its characters and its end."""
+        return self._lengths
+
+    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
+        """Inputs and targets of some lines, each (B, T)."""
+        places_BT = self._offsets[which, None] + times_T
+        inputs_BT = _ids_at(self._ids, places_BT - 1)
+        targets_BT = _ids_at(self._ids, places_BT)
+        inputs_BT[:, times_T == 0] = self._bos_id
+        targets_BT[times_T == self._lengths[which, None] - 1] = self._eos_id
+        return inputs_BT, targets_BT
+
+
+def _ids_at(ids: npt.NDArray[np.integer[Any]], places_BT: Counts) -> Counts:
+    """The ids at some places of a text, places outside it taken for its ends."""
+    return ids.take(places_BT, mode="clip").astype(np.int64)
+
+
+class Tally(NamedTuple):
+    """What some columns of some rows amounted to."""
+
+    nats_B: Sums
+    """Each row's negative log-likelihood, in nats."""
+    hits_B: Counts
+    """Each row's targets that were most probable."""
+    targets: int
+    """The targets of all rows together."""
+
+
+def read_columns(
+    network: Network, rows: Rows, which: Counts, times_T: Counts, state_SLBH: FloatArray
+) -> tuple[Tally, FloatArray]:
+    """Read some columns of some rows, from a state of each of them.
+
+    Returns the tally, and the state after the last column, (S, L, B, H), which means something
+    only for rows that reach so far.
+    """
+    inputs_BT, targets_BT = rows.columns(which, times_T)
+    logits_BTV, state_SLBH = network.advance(inputs_BT, state_SLBH)
+    counted_BT = times_T < rows.lengths[which, None]
+    nats_B, hits_B = nats_and_hits(logits_BTV, targets_BT, counted_BT)
+    return Tally(nats_B, hits_B, int(counted_BT.sum())), state_SLBH
+
+
+def nats_and_hits(
+    logits_BTV: FloatArray, targets_BT: IdArray, counted_BT: Flags
+) -> tuple[Sums, Counts]:
+    """Sum each row's negative log-likelihood, and count its targets that were most probable.
+
+    Args:
+        logits_BTV: the predictions, float32.
+        targets_BT: what came next.
+        counted_BT: which targets count; padding does not.
+
+    Returns:
+        Nats, float64, and hits, both (B,). The log-softmax is taken in float32 after its maximum
+        is subtracted; sums over time are float64. Logits that are not finite give nats that are
+        not finite: it is for the caller to judge them.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        best_BT1 = logits_BTV.argmax(axis=-1)[..., None]
+        highest_BT1 = np.take_along_axis(logits_BTV, best_BT1, axis=-1)
+        exponentials_BTV = logits_BTV - highest_BT1
+        np.exp(exponentials_BTV, out=exponentials_BTV)
+        targets_BT1 = targets_BT[..., None].astype(np.int64)
+        chosen_BT1 = np.take_along_axis(logits_BTV, targets_BT1, axis=-1)
+        margins_BT = (highest_BT1 - chosen_BT1)[..., 0]
+        nats_BT = np.log(exponentials_BTV.sum(axis=-1)) + margins_BT
+    hits_BT = (best_BT1 == targets_BT1)[..., 0] & counted_BT
+    return nats_BT.sum(axis=1, dtype=np.float64, where=counted_BT), hits_BT.sum(axis=1)
+
+
+def columns_at_once(network: Network, row_count: int) -> int:
+    """How many columns of so many rows can be read at once in bounded memory."""
+    return max(1, min(LONGEST_CHUNK, LOGITS_AT_ONCE // (row_count * network.vocabulary_size)))
+
+
+def count_of(ids: IdArray, wanted: int) -> int:
+    """How often an id occurs, without a temporary as long as the text."""
+    blocks = range(0, len(ids), IDS_AT_ONCE)
+    return sum(int(np.count_nonzero(ids[at : at + IDS_AT_ONCE] == wanted)) for at in blocks)

@@ -1,0 +1,60 @@
+"""One network, several processors: the rows of a batch are shared out among threads.
+
+Every thread has single-threaded products of its own, so that none waits for another before a
+whole chunk of time is done. NumPy lets go of Python's lock while it computes.
+
+Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from charrnn.inference.crew import processor_count
+from charrnn.inference.network import NumpyNetwork
+from charrnn.network import FloatArray, IdArray
+
+ROWS_PER_THREAD = 16
+"""Fewer rows than these would cost a thread more than another one saves."""
+
+
+def usable_threads() -> int:
+    """A thread for each of our processors; one if BLAS has threads, which share them out already.
+
+    BLAS has none where `OPENBLAS_NUM_THREADS` is 1, which it is unless the user wanted otherwise.
+    """
+    return processor_count() if os.environ.get("OPENBLAS_NUM_THREADS") == "1" else 1
+
+
+class ThreadedNetwork:
+    """A `NumpyNetwork` that computes large batches in several threads."""
+
+    def __init__(self, network: NumpyNetwork, threads: int) -> None:
+        self._network = network
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of ids the network can read and predict."""
+        return self._network.vocabulary_size
+
+    def initial_state(self, batch_size: int) -> FloatArray:
+        """The state before any character: zeros, shape (S, L, B, H)."""
+        return self._network.initial_state(batch_size)
+
+    def advance(self, ids_BT: IdArray, state_SLBH: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Read T ids in each of B rows; logits (B, T, V) and the state after, as `Network` says."""
+        parts = min(self._threads, len(ids_BT) // ROWS_PER_THREAD)
+        if parts <= 1:
+            return self._network.advance(ids_BT, state_SLBH)
+        answers = list(
+            self._pool.map(
+                self._network.advance,
+                np.array_split(ids_BT, parts),
+                np.array_split(state_SLBH, parts, axis=2),
+            )
+        )
+        logits, states = zip(*answers, strict=True)
+        return np.concatenate(logits), np.concatenate(states, axis=2)
