@@ -1,3 +1,24 @@
-"""charrnn: character-level recurrent language models, trained with torch and served with NumPy."""
+"""charrnn: character-level recurrent language models, trained with torch and served with NumPy.
+
+import charrnn
+
+text = "".join(charrnn.load("runs/shakespeare").generate("ROMEO:", length=200))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charrnn.inference.library import load
+
+__all__ = ["__version__", "load"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is public when it is first used (PEP 562), so that the import itself is instant."""
+    if name == "load":
+        from charrnn.inference.library import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,7 +52,8 @@ def write_run(
     *,
     characters: Iterable[str] = LETTERS,
     lines: bool = False,
-    weights: dict[str, FloatArray] | None = None,
+    weights_seed: int = 0,
+    weights_scale: float = 0.5,
     generate: GenerateConfig | None = None,
     **sizes: Any,
 ) -> Path:
@@ -81,5 +82,5 @@ def write_run(
         generate=generate or GenerateConfig(),
     )
     with RunWriter.create(path, config, vocabulary) as writer:
-        writer.save_best(weights or random_weights(card), card)
+        writer.save_best(random_weights(card, weights_seed, weights_scale), card)
     return path

@@ -15,6 +15,7 @@ import typer
 from charrnn import __version__
 from charrnn.cli.eval import evaluate
 from charrnn.cli.generate import generate
+from charrnn.cli.plain_command import PlainCommand, PlainGroup
 from charrnn.cli.prepare import prepare
 from charrnn.cli.train import train
 from charrnn.console import Console, write_json
@@ -22,6 +23,7 @@ from charrnn.errors import ExitCode, UserError
 
 app = typer.Typer(
     name="charrnn",
+    cls=PlainGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -31,10 +33,10 @@ app = typer.Typer(
     epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
     'then `charrnn generate --seed "The "`.',
 )
-app.command()(prepare)
-app.command()(train)
-app.command()(generate)
-app.command("eval")(evaluate)
+app.command(cls=PlainCommand)(prepare)
+app.command(cls=PlainCommand)(train)
+app.command(cls=PlainCommand)(generate)
+app.command("eval", cls=PlainCommand)(evaluate)
 
 
 class Terminated(BaseException):

@@ -1,7 +1,6 @@
 """`charrnn train`: learn a text, leave a run directory."""
 
 import math
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +77,6 @@ def train(
 ) -> None:
     """Train a network on a text; prepares the text first if that is still to be done."""
     console = Console(quiet=quiet)
-    _wait_without_spinning()
     if minutes is not None and not 0 < minutes < math.inf:
         raise UserError(f"--minutes is {minutes}; it must be more than 0")
     if resume:
@@ -95,15 +93,6 @@ def train(
 
 
 train.__doc__ = f"{train.__doc__}\n{EXAMPLES}"
-
-
-def _wait_without_spinning() -> None:
-    """Let torch's threads sleep while they wait for each other, unless the user decided.
-
-    Spinning gains a little on an idle machine and loses nearly everything on a busy one, where
-    a thread spins for a partner that has no core to run on. Must come before torch is imported.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _load(config_file: str | None, overrides: list[str]) -> "Config":
@@ -126,15 +115,13 @@ def _begin(
     """Train a new run."""
     from charrnn.memory import check_memory
     from charrnn.run_writer import RunWriter
-    from charrnn.training.plan import resolve_precision, resolve_steps
+    from charrnn.training.plan import resolve
     from charrnn.training.trainer import StopRequest, Trainer, new_model
 
     corpus = _prepare(config, console)
     check_memory(config, vocabulary_size=len(corpus.vocabulary))
     model = new_model(config, corpus)
-    config = resolve_precision(config, model, corpus)
-    if minutes is not None:
-        config = resolve_steps(config, model, corpus, seconds=60 * minutes)
+    config = resolve(config, model, corpus, None if minutes is None else 60 * minutes)
     stop = StopRequest()
     with RunWriter.create(path, config, corpus.vocabulary) as writer:
         trainer = Trainer(config, corpus, model, writer, evaluate=_evaluation(corpus), stop=stop)

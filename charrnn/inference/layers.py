@@ -1,0 +1,169 @@
+"""The recurrent cells in NumPy: one layer moves its hidden state by one character, in place.
+
+A layer owns views into buffers that are allocated once, and every operation writes into one of
+them. A sigmoid is a tanh in disguise, sigmoid(x) = tanh(x / 2) / 2 + 1/2: its inner half is folded
+into the weights beforehand (`arrange_gates`), so that one tanh serves all gates of an LSTM.
+
+Shapes: H hidden, G gate rows (4H LSTM, 3H GRU, H RNN), K inputs of a product (H, or 2H where the
+layer below is read too). A leading R (rows) is there when several texts are read side by side,
+and missing when there is one, because NumPy multiplies a vector by a matrix faster than a matrix
+of one row: shapes written ...G are (R, G) or (G,).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from charrnn.network import FloatArray
+
+HALF = np.float32(0.5)
+CACHE_LINE_BYTES = 64
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One layer's weights, arranged for products from the left; shared by all its users."""
+
+    recurrent_KG: FloatArray
+    """What the operand is multiplied by; K is 2H if the layer below is part of the operand."""
+    bias_G: FloatArray
+    """Both biases of torch's layer, but for the part of a GRU's that the reset gate scales."""
+
+
+@dataclass(frozen=True, slots=True)
+class GruWeights(LayerWeights):
+    """A GRU's: two products, because the reset gate scales a part of one of them."""
+
+    candidate_bias_H: FloatArray
+    """The recurrent bias of the candidate state, which the reset gate scales too."""
+    below_HG: FloatArray | None
+    """What the layer below is multiplied by; None in the first layer."""
+
+
+class Layer(Protocol):
+    """One layer in the middle of reading."""
+
+    def step(self, addend: FloatArray) -> None:
+        """Move the hidden state on; `addend` (...G) is what stands beside the recurrent product."""
+
+
+def aligned(shape: tuple[int, ...]) -> FloatArray:
+    """Return an uninitialised array that begins on a cache line, where BLAS reads fastest."""
+    count = int(np.prod(shape))
+    spare = CACHE_LINE_BYTES // FLOAT_BYTES
+    memory = np.empty(count + spare, np.float32)
+    start = -memory.ctypes.data % CACHE_LINE_BYTES // FLOAT_BYTES
+    return memory[start : start + count].reshape(shape)
+
+
+def transposed(weights_GK: FloatArray) -> FloatArray:
+    """Return an aligned, contiguous transpose: vector @ (K, G) is the fastest product in NumPy."""
+    result_KG = aligned(weights_GK.shape[::-1])
+    result_KG[...] = weights_GK.T
+    return result_KG
+
+
+def arrange_gates(rows_G: FloatArray, cell: str) -> FloatArray:
+    """Reorder torch's gate rows so that sigmoids stand together, and halve those.
+
+    LSTM i,f,g,o becomes i,f,o,g; a GRU's r,z,n stays; the candidate (g, n) is never halved.
+    Works on matrices (G, K) and biases (G,) alike.
+    """
+    if cell == "rnn":
+        return rows_G
+    if cell == "gru":
+        reset, update, candidate = np.split(rows_G, 3)
+        return np.concatenate([reset * HALF, update * HALF, candidate])
+    input_, forget, candidate, output = np.split(rows_G, 4)
+    return np.concatenate([input_ * HALF, forget * HALF, output * HALF, candidate])
+
+
+class RnnLayer:
+    """h' = tanh(W x + b), torch.nn.RNN's default (Elman 1990)."""
+
+    def __init__(self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray) -> None:
+        self._recurrent_KG = weights.recurrent_KG
+        self._operand = operand
+        self._hidden = hidden
+        self._sum = aligned(hidden.shape)
+
+    def step(self, addend: FloatArray) -> None:
+        """Move the hidden state on by one character."""
+        np.dot(self._operand, self._recurrent_KG, out=self._sum)
+        np.add(self._sum, addend, out=self._sum)
+        np.tanh(self._sum, out=self._hidden)
+
+
+class LstmLayer:
+    """torch.nn.LSTM's cell: c' = f c + i g, h' = o tanh(c') (Hochreiter 1997, Gers 2000)."""
+
+    def __init__(
+        self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray, cell: FloatArray
+    ) -> None:
+        size = hidden.shape[-1]
+        self._recurrent_KG = weights.recurrent_KG
+        self._operand = operand
+        self._hidden = hidden
+        self._cell = cell
+        self._gates = aligned((*hidden.shape[:-1], 4 * size))
+        self._sigmoids = self._gates[..., : 3 * size]
+        self._input = self._gates[..., :size]
+        self._forget = self._gates[..., size : 2 * size]
+        self._output = self._gates[..., 2 * size : 3 * size]
+        self._candidate = self._gates[..., 3 * size :]
+
+    def step(self, addend: FloatArray) -> None:
+        """Move the hidden and the cell state on by one character."""
+        gates, sigmoids, candidate = self._gates, self._sigmoids, self._candidate
+        np.dot(self._operand, self._recurrent_KG, out=gates)
+        np.add(gates, addend, out=gates)
+        np.tanh(gates, out=gates)
+        np.multiply(sigmoids, HALF, out=sigmoids)
+        np.add(sigmoids, HALF, out=sigmoids)
+        np.multiply(self._cell, self._forget, out=self._cell)
+        np.multiply(self._input, candidate, out=candidate)
+        np.add(self._cell, candidate, out=self._cell)
+        np.tanh(self._cell, out=candidate)
+        np.multiply(self._output, candidate, out=self._hidden)
+
+
+class GruLayer:
+    """torch.nn.GRU's cell, whose reset gate scales the recurrent product, bias included.
+
+    n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = (1 - z) n + z h (Cho 2014, in cuDNN's form).
+    """
+
+    def __init__(self, weights: GruWeights, hidden: FloatArray, below: FloatArray | None) -> None:
+        size = hidden.shape[-1]
+        self._weights = weights
+        self._hidden = hidden
+        self._below = below
+        self._gates = aligned((*hidden.shape[:-1], 3 * size))
+        self._from_below = aligned(self._gates.shape)
+        self._sigmoids = self._gates[..., : 2 * size]
+        self._reset = self._gates[..., :size]
+        self._update = self._gates[..., size : 2 * size]
+        self._candidate = self._gates[..., 2 * size :]
+        self._kept = aligned(hidden.shape)
+
+    def step(self, addend: FloatArray) -> None:
+        """Move the hidden state on by one character."""
+        if self._below is not None and self._weights.below_HG is not None:
+            np.dot(self._below, self._weights.below_HG, out=self._from_below)
+            addend = np.add(self._from_below, addend, out=self._from_below)
+        sigmoids, candidate, kept = self._sigmoids, self._candidate, self._kept
+        size = candidate.shape[-1]
+        np.dot(self._hidden, self._weights.recurrent_KG, out=self._gates)
+        np.add(sigmoids, addend[..., : 2 * size], out=sigmoids)
+        np.tanh(sigmoids, out=sigmoids)
+        np.multiply(sigmoids, HALF, out=sigmoids)
+        np.add(sigmoids, HALF, out=sigmoids)
+        np.add(candidate, self._weights.candidate_bias_H, out=candidate)
+        np.multiply(candidate, self._reset, out=candidate)
+        np.add(candidate, addend[..., 2 * size :], out=candidate)
+        np.tanh(candidate, out=candidate)
+        np.subtract(self._hidden, candidate, out=kept)
+        np.multiply(kept, self._update, out=kept)
+        np.add(candidate, kept, out=self._hidden)

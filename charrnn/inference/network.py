@@ -1,0 +1,298 @@
+"""The trained network in NumPy: nothing to import but NumPy, and little but products to do.
+
+The first layer never multiplies its input: what a character contributes to it (embedding, input
+weights and biases) is one row of a table that is computed when the network is built. The hidden
+states of all layers lie side by side in one buffer, so that the layer below and a layer's own
+state are one contiguous vector, and each layer is one product.
+
+Shapes: S parts of the state, L layers, B batch, T time, R rows read side by side, H hidden,
+E embedding, G gate rows, V vocabulary. ...X is (R, X), or (X,) when R is one.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.errors import UserError
+from charrnn.inference.layers import (
+    GruLayer,
+    GruWeights,
+    Layer,
+    LayerWeights,
+    LstmLayer,
+    RnnLayer,
+    aligned,
+    arrange_gates,
+    transposed,
+)
+from charrnn.network import FloatArray, IdArray, Network
+from charrnn.run import STATE_PARTS, ModelCard, TrainedModel
+
+TABLE_LIMIT_BYTES = 64 << 20
+"""Largest table of first-layer rows; a larger vocabulary's rows are computed as they are read."""
+
+Weights = Mapping[str, FloatArray]
+Ids = int | npt.NDArray[np.intp]
+"""One id where one text is read, an array (R,) where several are."""
+
+
+class NumpyNetwork:
+    """A trained network, ready to read: implements `charrnn.network.Network`."""
+
+    def __init__(self, weights: Weights, card: ModelCard) -> None:
+        """Arrange the weights of the network that `card` describes; torch's names and layout.
+
+        Raises:
+            UserError: A weight is not a finite number.
+        """
+        _refuse_non_finite(weights)
+        self.card = card
+        self.state_parts = STATE_PARTS[card.cell]
+        self.entrance = _entrance(weights, card)
+        self.layers = [_layer_weights(weights, card, layer) for layer in range(card.layers)]
+        output = "embedding.weight" if card.tie_weights else "output.weight"
+        self.output_HV = transposed(weights[output])
+        self.output_bias_V = weights["output.bias"]
+
+    @classmethod
+    def of(cls, model: TrainedModel) -> "NumpyNetwork":
+        """The network of a run."""
+        return cls(model.weights, model.card)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of ids the network can read and predict."""
+        return self.card.vocabulary_size
+
+    def initial_state(self, batch_size: int) -> FloatArray:
+        """The state before any character: zeros, shape (S, L, B, H)."""
+        shape = (self.state_parts, self.card.layers, batch_size, self.card.hidden_size)
+        return np.zeros(shape, np.float32)
+
+    def advance(self, ids_BT: IdArray, state_SLBH: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Read T ids in each of B rows; logits (B, T, V) and the state after, as `Network` says."""
+        batch, time = ids_BT.shape
+        stepper = NumpyStepper(self, batch)
+        stepper.set_state(state_SLBH)
+        tops_BTH = np.empty((batch, time, self.card.hidden_size), np.float32)
+        for at, ids_B in enumerate(ids_BT.T.astype(np.intp)):
+            stepper.read(ids_B if batch > 1 else int(ids_B[0]))
+            tops_BTH[:, at] = stepper.top
+        logits_NV = np.dot(tops_BTH.reshape(batch * time, -1), self.output_HV)
+        np.add(logits_NV, self.output_bias_V, out=logits_NV)
+        return logits_NV.reshape(batch, time, -1), stepper.state()
+
+
+class Stepper(Protocol):
+    """A network with a state of its own, moved on character by character in R rows."""
+
+    def read(self, ids: Ids) -> None:
+        """Read one id in each row."""
+
+    def predict(self) -> FloatArray:
+        """The logits of what comes next (...V); overwritten by the next call."""
+
+    def state(self) -> FloatArray:
+        """A copy of the state, (S, L, R, H)."""
+
+    def set_state(self, state_SLRH: FloatArray) -> None:
+        """Go on from a state."""
+
+    def set_row(self, row: int, state_SL1H: FloatArray) -> None:
+        """Go on from a state in one row, and leave the others as they are."""
+
+
+def stepper_for(network: Network, rows: int) -> Stepper:
+    """A stepper from the zero state, as quick as this network can be stepped."""
+    if isinstance(network, NumpyNetwork):
+        return NumpyStepper(network, rows)
+    return ProtocolStepper(network, rows)
+
+
+class NumpyStepper:
+    """Steps a `NumpyNetwork` in buffers that are allocated once."""
+
+    def __init__(self, network: NumpyNetwork, rows: int) -> None:
+        card = network.card
+        lead = () if rows == 1 else (rows,)
+        self._network = network
+        self._rows = rows
+        self._addend = aligned((*lead, card.gate_rows))
+        self._logits = aligned((*lead, card.vocabulary_size))
+        hidden = aligned((*lead, card.layers * card.hidden_size))
+        hidden[...] = 0
+        self._states = [np.split(hidden, card.layers, axis=-1)]
+        if card.cell == "lstm":
+            cells = aligned((card.layers, *lead, card.hidden_size))
+            cells[...] = 0
+            self._states.append(list(cells))
+        self._layers = [self._layer(hidden, layer) for layer in range(card.layers)]
+        self._first = self._layers[0]
+        self._upper = list(
+            zip(self._layers[1:], [each.bias_G for each in network.layers[1:]], strict=True)
+        )
+        self.top: FloatArray = self._states[0][-1]
+        """The last layer's hidden state (...H), which the prediction is made from."""
+
+    def read(self, ids: Ids) -> None:
+        """Read one id in each row."""
+        self._first.step(self._network.entrance.rows(ids, self._addend))
+        for layer, bias_G in self._upper:
+            layer.step(bias_G)
+
+    def predict(self) -> FloatArray:
+        """The logits of what comes next (...V); overwritten by the next call."""
+        np.dot(self.top, self._network.output_HV, out=self._logits)
+        return np.add(self._logits, self._network.output_bias_V, out=self._logits)
+
+    def state(self) -> FloatArray:
+        """A copy of the state, (S, L, R, H)."""
+        state_SLRH = self._network.initial_state(self._rows)
+        for part_LRH, layers in zip(state_SLRH, self._states, strict=True):
+            for layer_RH, view in zip(part_LRH, layers, strict=True):
+                layer_RH[...] = view
+        return state_SLRH
+
+    def set_state(self, state_SLRH: FloatArray) -> None:
+        """Go on from a state."""
+        for part_LRH, layers in zip(state_SLRH, self._states, strict=True):
+            for layer_RH, view in zip(part_LRH, layers, strict=True):
+                view[...] = layer_RH.reshape(view.shape)
+
+    def set_row(self, row: int, state_SL1H: FloatArray) -> None:
+        """Go on from a state in one row, and leave the others as they are."""
+        for part_L1H, layers in zip(state_SL1H, self._states, strict=True):
+            for layer_1H, view in zip(part_L1H, layers, strict=True):
+                view.reshape(self._rows, -1)[row] = layer_1H[0]
+
+    def _layer(self, hidden: FloatArray, layer: int) -> Layer:
+        """One layer, reading the one below it; layer l's state lies at [l*H : (l+1)*H]."""
+        card, weights = self._network.card, self._network.layers[layer]
+        own = self._states[0][layer]
+        if isinstance(weights, GruWeights):
+            return GruLayer(weights, own, self._states[0][layer - 1] if layer else None)
+        size = card.hidden_size
+        operand = hidden[..., max(layer - 1, 0) * size : (layer + 1) * size]
+        if card.cell == "rnn":
+            return RnnLayer(weights, operand, own)
+        return LstmLayer(weights, operand, own, self._states[1][layer])
+
+
+class ProtocolStepper:
+    """Steps any `Network` through its `advance`, torch's for one."""
+
+    def __init__(self, network: Network, rows: int) -> None:
+        self._network = network
+        self._shape = () if rows == 1 else (rows,)
+        self._state_SLRH = network.initial_state(rows)
+        self._logits = np.zeros((*self._shape, network.vocabulary_size), np.float32)
+
+    def read(self, ids: Ids) -> None:
+        """Read one id in each row."""
+        ids_R1 = np.reshape(ids, (-1, 1))
+        logits_R1V, self._state_SLRH = self._network.advance(ids_R1, self._state_SLRH)
+        self._logits = logits_R1V.reshape(self._logits.shape)
+
+    def predict(self) -> FloatArray:
+        """The logits of what comes next (...V)."""
+        return self._logits
+
+    def state(self) -> FloatArray:
+        """A copy of the state, (S, L, R, H)."""
+        return self._state_SLRH.copy()
+
+    def set_state(self, state_SLRH: FloatArray) -> None:
+        """Go on from a state."""
+        self._state_SLRH = state_SLRH.copy()
+
+    def set_row(self, row: int, state_SL1H: FloatArray) -> None:
+        """Go on from a state in one row, and leave the others as they are."""
+        self._state_SLRH = self._state_SLRH.copy()
+        self._state_SLRH[:, :, row] = state_SL1H[:, :, 0]
+
+
+class Entrance(Protocol):
+    """What a character adds to the first layer's gates."""
+
+    def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
+        """The addend of each id (...G), in `out` or elsewhere."""
+
+
+class FoldedEntrance:
+    """A table with one row for each id: embedding, input weights and biases in one look-up."""
+
+    def __init__(self, table_VG: FloatArray) -> None:
+        self._table_VG = table_VG
+
+    def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
+        """The addend of each id (...G)."""
+        if isinstance(ids, int):
+            row_G: FloatArray = self._table_VG[ids]
+            return row_G
+        return np.take(self._table_VG, ids, axis=0, out=out, mode="clip")
+
+
+class ComputedEntrance:
+    """The same, multiplied out for each character, where a table would be too large."""
+
+    def __init__(
+        self, embedding_VE: FloatArray, weights_EG: FloatArray, bias_G: FloatArray
+    ) -> None:
+        self._embedding_VE = embedding_VE
+        self._weights_EG = weights_EG
+        self._bias_G = bias_G
+
+    def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
+        """The addend of each id (...G)."""
+        np.dot(self._embedding_VE[ids], self._weights_EG, out=out)
+        np.add(out, self._bias_G, out=out)
+        return out
+
+
+def _entrance(weights: Weights, card: ModelCard) -> Entrance:
+    """How characters enter the first layer, folded into a table if that fits."""
+    inputs_EG = transposed(arrange_gates(weights["rnn.weight_ih_l0"], card.cell))
+    bias_G = _entrance_bias(weights, card, 0)
+    if card.input == "onehot":
+        return FoldedEntrance(np.add(inputs_EG, bias_G, out=inputs_EG))
+    embedding_VE = weights["embedding.weight"]
+    if card.vocabulary_size * bias_G.nbytes > TABLE_LIMIT_BYTES:
+        return ComputedEntrance(embedding_VE, inputs_EG, bias_G)
+    table_VG = aligned((card.vocabulary_size, card.gate_rows))
+    np.dot(embedding_VE, inputs_EG, out=table_VG)
+    return FoldedEntrance(np.add(table_VG, bias_G, out=table_VG))
+
+
+def _entrance_bias(weights: Weights, card: ModelCard, layer: int) -> FloatArray:
+    """The biases that are added whatever the state, gates arranged."""
+    recurrent_G = weights[f"rnn.bias_hh_l{layer}"].copy()
+    if card.cell == "gru":
+        recurrent_G[2 * card.hidden_size :] = 0
+    return arrange_gates(weights[f"rnn.bias_ih_l{layer}"] + recurrent_G, card.cell)
+
+
+def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> LayerWeights:
+    """One layer's weights, with those of the layer below in the same matrix where that is exact."""
+    recurrent_GH = arrange_gates(weights[f"rnn.weight_hh_l{layer}"], card.cell)
+    below_GH = arrange_gates(weights[f"rnn.weight_ih_l{layer}"], card.cell) if layer else None
+    bias_G = _entrance_bias(weights, card, layer)
+    if card.cell == "gru":
+        return GruWeights(
+            transposed(recurrent_GH),
+            bias_G,
+            candidate_bias_H=weights[f"rnn.bias_hh_l{layer}"][2 * card.hidden_size :],
+            below_HG=None if below_GH is None else transposed(below_GH),
+        )
+    both_GK = recurrent_GH if below_GH is None else np.hstack([below_GH, recurrent_GH])
+    return LayerWeights(transposed(both_GK), bias_G)
+
+
+def _refuse_non_finite(weights: Weights) -> None:
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"the weight {name} holds numbers that are not finite",
+                hint="the file was damaged or its training diverged; train the run again",
+            )

@@ -1,0 +1,314 @@
+"""`charrnn generate` as a shell meets it: what it prints, and how it answers to what is wrong."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.process import charrnn, succeed, succeed_json
+from tests.models import LETTERS, write_run
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a stream model and a lines model."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "stream")
+    write_run(folder / "lines", lines=True)
+    return folder
+
+
+def generate(runs: Path, *arguments: object, run: str = "stream", stdin: str = "") -> str:
+    """What a generation that must succeed prints; with the random seed 1."""
+    return succeed("generate", "--run", run, "--rng-seed", 1, *arguments, cwd=runs, stdin=stdin)
+
+
+def objects(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+# --- Seeds --------------------------------------------------------------------------------------
+
+
+def test_the_seed_stands_before_the_text_unless_told_otherwise(runs: Path) -> None:
+    whole = generate(runs, "--seed", "the ", "--length", 40)
+    assert whole.startswith("the ")
+    assert len(whole) == 44
+    assert generate(runs, "--seed", "the ", "--length", 40, "--no-echo") == whole[4:]
+
+
+def test_a_seed_comes_from_the_command_line_a_file_or_stdin(runs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "seed.txt"
+    file.write_text("the\n")
+    expected = generate(runs, "--seed", "the\n", "--length", 20)
+    assert generate(runs, "--seed", r"the\n", "--escapes", "--length", 20) == expected
+    assert generate(runs, "--seed-file", file, "--length", 20) == expected
+    assert generate(runs, "--seed", "-", "--length", 20, stdin="the\n") == expected
+
+
+def test_a_line_model_takes_the_last_line_end_of_stdin_for_what_it_is(runs: Path) -> None:
+    expected = generate(runs, "--seed", "the", run="lines")
+    assert generate(runs, "--seed", "-", run="lines", stdin="the\n") == expected
+    assert expected.endswith("\n")
+    assert expected.count("\n") == 1
+
+
+def test_an_unknown_character_is_named_and_three_ways_around_it_work(runs: Path) -> None:
+    failed = charrnn("generate", "--run", "stream", "--seed", "aÉ", cwd=runs)
+    assert failed.returncode == 2
+    assert failed.stdout == ""
+    assert "'É' (U+00C9 LATIN CAPITAL LETTER E WITH ACUTE), number 2" in failed.stderr
+    assert "--unknown" in failed.stderr
+    texts = {
+        way: generate(runs, "--seed", "aÉ", "--unknown", way, "--length", 30)
+        for way in ("replace", "skip", "nearest")
+    }
+    assert all(text.startswith("aÉ") for text in texts.values())
+    assert texts["skip"][2:] == generate(runs, "--seed", "a", "--length", 30)[1:]
+    assert texts["nearest"][2:] == generate(runs, "--seed", "ae", "--length", 30)[2:]
+
+
+def test_each_line_of_seeds_gives_one_line_in_order(runs: Path, tmp_path: Path) -> None:
+    seeds = ["a", "", "the quick", "z"]
+    (tmp_path / "seeds").write_text("\n".join(seeds))
+    lines = generate(runs, "--seeds", tmp_path / "seeds", "--length", 60).splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(seed) for line, seed in zip(lines, seeds, strict=True))
+    from_stdin = generate(runs, "--seeds", "-", "--length", 60, stdin="\n".join(seeds) + "\n")
+    assert from_stdin.splitlines() == lines
+
+
+def test_line_ends_in_results_a_line_each_are_escaped_and_raw_before_a_null(runs: Path) -> None:
+    lines = generate(runs, "--seeds", "-", "--length", 300, stdin="a\nb\n").splitlines()
+    raw = generate(runs, "--seeds", "-", "--length", 300, "--null", stdin="a\nb\n")
+    *texts, end = raw.split("\0")
+    assert end == ""
+    assert [text.replace("\n", r"\n") for text in texts] == lines
+    assert "\n" in raw
+
+
+def test_several_texts_are_told_apart(runs: Path) -> None:
+    output = generate(runs, "--samples", 3, "--length", 50, "--ban", "\n")
+    assert re.fullmatch(r"(.{50}\n--\n){2}.{50}\n", output)
+    names = generate(runs, "--samples", 5, run="lines").splitlines()
+    assert len(names) == 5
+
+
+# --- Results ------------------------------------------------------------------------------------
+
+
+def test_json_tells_all_about_a_text(runs: Path) -> None:
+    told = succeed_json(
+        "generate", "--run", "stream", "--seed", "the ", "--length", 25, "--logprobs", cwd=runs
+    )
+    rng_seed = told["rng_seed"]
+    scores = told.pop("log_probabilities")
+    assert told.pop("seconds") > 0
+    assert told.pop("mean_log_probability") == pytest.approx(sum(scores) / 25, abs=1e-5)
+    options = ("--seed", "the ", "--length", 25, "--rng-seed", rng_seed)
+    text = succeed("generate", "--run", "stream", *options, cwd=runs)
+    assert told == {
+        "text": text,
+        "seed": "the ",
+        "rng_seed": rng_seed,
+        "sample": 0,
+        "characters": 25,
+        "ended_by": "length",
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "ended_by"),
+    [
+        ("stream", ["--stop", "a", "--stop", "e"], "stop"),
+        ("stream", ["--match", "[a-z]{3}"], "match"),
+        ("lines", ["--length", "0"], "line"),
+        ("lines", ["--match", "a|b"], "match"),
+    ],
+)
+def test_json_tells_why_a_text_ended(
+    run: str, options: list[str], ended_by: str, runs: Path
+) -> None:
+    told = objects(generate(runs, "--json", "--samples", 3, *options, run=run))
+    assert [each["ended_by"] for each in told] == [ended_by] * 3
+    assert [each["characters"] for each in told] == [len(each["text"]) for each in told]
+
+
+def test_the_same_random_seed_gives_the_same_text_in_every_form_and_batch(runs: Path) -> None:
+    seeds = "".join(
+        f"{letter}{number % 7 * 'b'}\n" for number, letter in enumerate(LETTERS[2:] * 4)
+    )
+    options = ("--seeds", "-", "--length", 50)
+    raw = generate(runs, *options, "--null", stdin=seeds)
+    for batch_size in (1, 7, 64):
+        batched = generate(runs, *options, "--null", "--batch-size", batch_size, stdin=seeds)
+        assert batched == raw
+    told = objects(generate(runs, *options, "--json", stdin=seeds))
+    assert [each["text"] for each in told] == raw.split("\0")[:-1]
+    assert generate(runs, "--seed", "a", "--length", 50) == raw.split("\0")[0]
+
+
+def test_the_text_does_not_depend_on_the_engine(runs: Path) -> None:
+    expected = generate(runs, "--seed", "the ", "--length", 200)
+    assert generate(runs, "--seed", "the ", "--length", 200, "--engine", "torch") == expected
+
+
+def test_defaults_come_from_the_run_and_options_go_first(tmp_path: Path) -> None:
+    from charrnn.config import GenerateConfig
+
+    write_run(tmp_path / "runs/mine", generate=GenerateConfig(length=7, temperature=0.0))
+    first, second = (succeed("generate", cwd=tmp_path) for _ in range(2))
+    assert len(first) == 7
+    assert first == second
+    assert len(succeed("generate", "--length", 9, cwd=tmp_path)) == 9
+
+
+def test_novelty_is_told_on_stderr_and_in_json(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog.\n" * 20)
+    (tmp_path / "config.yaml").write_text(
+        "data: {source: text.txt}\n"
+        "model: {hidden_size: 8, embedding_size: 4}\n"
+        "train: {steps: 1, eval_every_steps: 1, precision: float32}\n"
+    )
+    succeed("train", "--config", "config.yaml", "--out", "runs/fox", cwd=tmp_path)
+    options = ("generate", "--match", "the quick brown", "--seed", "", "--novelty", 5)
+    done = charrnn(*options, cwd=tmp_path)
+    assert done.stdout == "the quick brown"
+    assert "100.0% of it stands in the training text in spans of 5" in done.stderr
+    told = succeed_json(*options, cwd=tmp_path)
+    assert told["novelty"] == {"span": 5, "copied_share": 1.0, "longest": 15}
+    assert succeed_json(*options, "--quiet", cwd=tmp_path)["novelty"] == told["novelty"]
+
+
+def test_novelty_without_the_training_text_says_how_to_get_it(runs: Path) -> None:
+    failed = charrnn("generate", "--run", "stream", "--novelty", 5, cwd=runs)
+    assert failed.returncode == 2
+    assert "charrnn prepare --config" in failed.stderr
+
+
+def test_a_stream_set_aside_goes_on_in_another_process(runs: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    whole = generate(runs, "--seed", "the ", "--length", 120)
+    first = generate(runs, "--seed", "the ", "--length", 50, "--save-state", state)
+    options = ("--length", 35, "--load-state", state, "--save-state", state)
+    second, third = (succeed("generate", "--run", "stream", *options, cwd=runs) for _ in range(2))
+    assert first + second + third == whole
+    assert state.stat().st_size < 4096
+
+
+# --- What is wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature", "-1"], "--temperature"),
+        (["--temperature", "warm"], "'warm' is not a number"),
+        (["--length", "2.5"], "'2.5' is not a whole number"),
+        (["--samples", "0"], "--samples"),
+        (["--batch-size", "0"], "--batch-size"),
+        (["--seed", "a", "--seeds", "-"], "--seed and --seeds"),
+        (["--unknown", "what"], "--unknown"),
+        (["--engine", "abacus"], "--engine"),
+        (["--allow", "é"], "no character"),
+        (["--match", "[0-9]+"], "--match"),
+        (["--min-length", "10", "--length", "5"], "--min-length"),
+        (["--forever", "--novelty", "5"], "--novelty needs the end"),
+        (["--forever", "--samples", "2"], "more than one text needs the end"),
+        (["--logprobs"], "--json"),
+        (["--seed", r"\q", "--escapes"], r"\q is not an escape"),
+        (["--seed-file", "nowhere"], "nowhere"),
+        (["--load-state", "nowhere"], "nowhere"),
+        (["--save-state", "s", "--samples", "2"], "--save-state is for one text"),
+        (["--run", "lines", "--save-state", "s"], "this model writes lines"),
+        (["--run", "elsewhere"], "elsewhere"),
+        (["--null", "--json"], "--null and --json"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_exit_code_2_and_no_text(
+    arguments: list[str], message: str, runs: Path
+) -> None:
+    run = [] if "--run" in arguments else ["--run", "stream"]
+    failed = charrnn("generate", *run, *arguments, cwd=runs)
+    assert failed.returncode == 2
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
+    if "--json" not in arguments:
+        assert failed.stdout == ""
+
+
+def test_an_endless_text_cannot_be_told_in_json_and_json_says_so(runs: Path) -> None:
+    failed = charrnn("generate", "--run", "stream", "--forever", "--json", cwd=runs)
+    assert failed.returncode == 2
+    assert "--json needs the end" in json.loads(failed.stdout)["error"]["message"]
+
+
+def test_a_seed_that_is_not_text_is_named_with_its_place(runs: Path) -> None:
+    failed = charrnn("generate", "--run", "stream", "--seed", "-", cwd=runs, stdin=b"ab\xff")
+    assert failed.returncode == 2
+    assert "byte 0xff at offset 2" in failed.stderr
+    failed = charrnn(
+        "generate", "--run", "stream", "--seeds", "-", "--length", 3, cwd=runs, stdin=b"a\nb\xff\n"
+    )
+    assert failed.returncode == 2
+    assert failed.stdout.startswith("a")
+    assert "stdin, line 2" in failed.stderr
+
+
+# --- What it costs to start ---------------------------------------------------------------------
+
+
+def test_generating_loads_nothing_heavy(runs: Path) -> None:
+    program = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*{name.partition('.')[0] for name in sys.modules},"
+        " file=sys.stderr))\n"
+        "from charrnn.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "generate", "--run", "stream", "--length", "3"],
+        cwd=runs,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stderr.split())
+    assert "numpy" in loaded
+    assert not {"torch", "pydantic", "rich", "pydoc_data"} & loaded
+
+
+def test_importing_the_library_loads_nothing_until_it_is_used() -> None:
+    program = "import sys, charrnn; print('numpy' in sys.modules, charrnn.load.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False load\n"
+
+
+def test_one_blas_thread_is_asked_for_unless_the_user_has_said() -> None:
+    program = "from charrnn.cli.blas import *; use_one_thread(); print(os.environ[VARIABLES[0]])"
+    for given, expected in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
+        environment = {
+            name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**environment, "PYTHONPATH": str(REPOSITORY), **given},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
