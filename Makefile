@@ -1,0 +1,60 @@
+# What a person does with charrnn, one target each. `make PYTHON=python3.12 demo` picks the Python.
+# Works with GNU make 3.81 and later, which macOS and every Linux have.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+INSTALLED := $(VENV)/installed
+DEV_INSTALLED := $(VENV)/installed-dev
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench docs clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Train the quickstart (about two minutes), evaluate it, print a sample.
+	$(BIN)/charrnn train --config configs/quickstart.yaml
+	$(BIN)/charrnn eval
+	$(BIN)/charrnn generate --seed "The " --length 600
+
+test: $(DEV_INSTALLED) ## Run the test suite; PYTEST_ARGS="-k config" picks tests.
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV_INSTALLED) ## Check format, style and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(DEV_INSTALLED) ## Put every file into the house format.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV_INSTALLED) ## Run every benchmark and print its ratios.
+	@for benchmark in benchmarks/[a-z]*.py; do \
+		echo "== $$benchmark" && $(BIN)/python "$$benchmark" || exit 1; \
+	done
+
+docs: $(DEV_INSTALLED) ## Make the JSON Schema and the reference's tables anew.
+	$(BIN)/python scripts/write_reference.py
+
+clean: ## Remove what tools leave behind; runs, corpora and .venv stay.
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) .
+	@touch $@
+
+$(DEV_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) '.[dev]'
+	@touch $@ $(INSTALLED)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'charrnn needs Python 3.11 or later; for example: make PYTHON=python3.12 demo' >&2; \
+		exit 1; \
+	}
+	$(PYTHON) -m venv $(VENV)
