@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is public when it is first used (PEP 562), so that the import itself is instant."""
+    """Import what is public when it is first used (PEP 562): the package's import is instant."""
     if name == "load":
         from charrnn.inference.library import load
 

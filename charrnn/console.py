@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from charrnn.errors import UserError
+from charrnn.errors import RunFailedError, UserError
 
 Advance = Callable[[int], None]
 
@@ -42,8 +42,14 @@ def _escaped(char: str) -> str:
 
 
 def write_result(text: str, stream: TextIO | None = None) -> None:
-    """Write a line of result to stdout, whatever its encoding can hold."""
+    """Write a line of result to stdout; what its encoding cannot hold is escaped.
+
+    Raises:
+        RunFailedError: stdout is closed.
+    """
     out = sys.stdout if stream is None else stream
+    if out is None:
+        raise RunFailedError("stdout is closed, and this command has something to say there")
     encoding = out.encoding or "utf-8"
     out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     out.flush()

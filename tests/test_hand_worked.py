@@ -141,7 +141,7 @@ def test_three_steps_of_two_units_come_to_what_was_worked_out(cell: str, network
 
 
 def test_the_first_step_of_the_rnn_is_the_number_on_paper() -> None:
-    """h_0 = tanh(0.1 · 2 + 0 + 0.02) = tanh(0.22);
-    h_1 = tanh(0.2 · 2 + 0.05 + 0.04) = tanh(0.49)."""
+    first, second = 0.1 * 2 + 0 + 0.02, 0.2 * 2 + 0.05 + 0.04
+    assert (first, second) == pytest.approx((0.22, 0.49))
     h, _ = step_rnn(2.0, [0.0, 0.0], [])
     assert h == pytest.approx([0.216518, 0.454216], abs=1e-6)

@@ -7,6 +7,7 @@ exception and leaves as a message, a hint and an exit code.
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -18,7 +19,7 @@ from charrnn.cli.generate import generate
 from charrnn.cli.plain_command import PlainCommand, PlainGroup
 from charrnn.cli.prepare import prepare
 from charrnn.cli.train import train
-from charrnn.console import Console, write_json
+from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, UserError
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ class Terminated(BaseException):
     """SIGTERM arrived; raised in the main thread so that everything is closed on the way out."""
 
 
-ENDS: dict[type[BaseException], int] = {
+SILENT_ENDS: dict[type[BaseException], int] = {
     BrokenPipeError: ExitCode.READER_GONE,
     KeyboardInterrupt: ExitCode.INTERRUPTED,
     Terminated: ExitCode.TERMINATED,
@@ -52,7 +53,7 @@ ENDS: dict[type[BaseException], int] = {
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"charrnn {__version__}\n")
+        write_result(f"charrnn {__version__}")
         raise typer.Exit
 
 
@@ -73,23 +74,31 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _raise_terminated)
     code = run(arguments)
-    _close_stdout()
-    os._exit(code) if code == ExitCode.READER_GONE else sys.exit(code)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        code = _end(error, arguments)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and turn its end, of whatever kind, into an exit code."""
-    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--debug" in flags:
-        return _invoke(arguments)
     try:
         return _invoke(arguments)
-    except (BrokenPipeError, KeyboardInterrupt, Terminated) as end:
-        return ENDS[type(end)]
-    except UserError as error:
-        return _report(error, as_json="--json" in flags)
-    except Exception as error:  # noqa: BLE001 - the last net: nobody should meet a traceback
-        return _report(_as_user_error(error), as_json="--json" in flags)
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - the last net
+        return _end(error, arguments)
+
+
+def _end(error: BaseException, arguments: list[str]) -> int:
+    """Tell what went wrong, if there is anything to tell; returns the exit code."""
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--debug" in flags:
+        traceback.print_exception(error)
+    if type(error) in SILENT_ENDS:
+        return SILENT_ENDS[type(error)]
+    return _report(_as_user_error(error), as_json="--json" in flags)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -97,7 +106,9 @@ def _invoke(arguments: list[str]) -> int:
     return result if isinstance(result, int) else ExitCode.DONE
 
 
-def _as_user_error(error: Exception) -> UserError:
+def _as_user_error(error: BaseException) -> UserError:
+    if isinstance(error, UserError):
+        return error
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return UserError(f"{where}{error.strerror or error}", exit_code=ExitCode.FAILED)
@@ -117,7 +128,7 @@ def _as_user_error(error: Exception) -> UserError:
     )
 
 
-def _usage_hint(error: Exception) -> str:
+def _usage_hint(error: BaseException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "charrnn"
     return f"`{path} --help` shows the options and examples"
@@ -140,12 +151,3 @@ def _report(error: UserError, *, as_json: bool) -> int:
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _close_stdout() -> None:
-    """Flush while an error can still be told; at exit Python could only print a traceback."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -199,42 +199,15 @@ def _score(
     material: "Material",
     progress: "Progress",
 ) -> "Score":
-    from charrnn.inference.evaluation import (
-        ROWS_AT_ONCE,
-        score_lines,
-        score_stream,
-        score_windows,
-    )
+    from charrnn.inference.evaluation import ROWS_AT_ONCE, score_text
     from charrnn.inference.threaded_network import ROWS_PER_THREAD, usable_threads
 
-    vocabulary = model.vocabulary
-    rows = question.batch_size or max(ROWS_AT_ONCE, ROWS_PER_THREAD * usable_threads())
-    if material.starts is not None:
-        assert vocabulary.bos_id is not None
-        assert vocabulary.eos_id is not None
-        return score_lines(
-            network,
-            material.ids,
-            material.starts,
-            bos_id=vocabulary.bos_id,
-            eos_id=vocabulary.eos_id,
-            unknown_id=vocabulary.unk_id,
-            batch_size=rows,
-            progress=progress,
-        )
-    if question.window is not None:
-        return score_windows(
-            network,
-            material.ids,
-            question.window,
-            unknown_id=vocabulary.unk_id,
-            batch_size=rows,
-            progress=progress,
-        )
-    return score_stream(
+    return score_text(
         network,
         material.ids,
-        unknown_id=vocabulary.unk_id,
-        streams=rows,
+        material.starts,
+        model.vocabulary,
+        window=question.window,
+        rows=question.batch_size or max(ROWS_AT_ONCE, ROWS_PER_THREAD * usable_threads()),
         progress=progress,
     )

@@ -16,7 +16,6 @@ from charrnn.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from charrnn.config import Config
-    from charrnn.run_writer import RunWriter
     from charrnn.text.corpus import Corpus
     from charrnn.training.events import Finished
     from charrnn.training.trainer import Evaluate, StopRequest, Trainer
@@ -178,27 +177,14 @@ def _prepare(config: "Config", console: Console) -> "Corpus":
 
 def _evaluation(corpus: "Corpus") -> "Evaluate":
     """How the trainer scores the validation split: the very functions that `eval` uses."""
-    from charrnn.inference.evaluation import score_lines, score_stream
+    from charrnn.inference.evaluation import score_text
     from charrnn.network import Network
     from charrnn.training.trainer import Heartbeat
 
-    split, vocabulary = corpus.valid, corpus.vocabulary
+    valid, vocabulary = corpus.valid, corpus.vocabulary
 
     def evaluate(network: Network, heartbeat: Heartbeat) -> float:
-        if split.starts is None:
-            score = score_stream(
-                network, split.ids, unknown_id=vocabulary.unk_id, progress=heartbeat
-            )
-        else:
-            score = score_lines(
-                network,
-                split.ids,
-                split.starts,
-                bos_id=vocabulary.bos_id,
-                eos_id=vocabulary.eos_id,
-                unknown_id=vocabulary.unk_id,
-                progress=heartbeat,
-            )
+        score = score_text(network, valid.ids, valid.starts, vocabulary, progress=heartbeat)
         return score.loss_nats
 
     return evaluate
@@ -217,7 +203,7 @@ def _run(trainer: "Trainer", stop: "StopRequest", console: Console, *, as_json: 
             if isinstance(event, Finished):
                 finished = event
     assert finished is not None
-    _tell_end(finished, trainer.writer, console)
+    _tell_end(finished, trainer, console)
     if as_json:
         write_json(_summary(finished, trainer.writer.path))
     return signals[0] if finished.reason == "stopped" and signals else ExitCode.DONE
@@ -257,7 +243,8 @@ def _tell_start(event: Any, trainer: "Trainer", console: Console) -> None:
     )
 
 
-def _tell_end(finished: "Finished", writer: "RunWriter", console: Console) -> None:
+def _tell_end(finished: "Finished", trainer: "Trainer", console: Console) -> None:
+    writer = trainer.writer
     if finished.reason == "stopped":
         console.note(
             f"stopped after step {finished.step:,}; "
@@ -267,6 +254,7 @@ def _tell_end(finished: "Finished", writer: "RunWriter", console: Console) -> No
     if finished.reason == "patience":
         console.note(f"stopped early at step {finished.step:,}: no better loss for a while")
     loss = finished.best_loss_nats or math.nan
+    example = '--seed "The "' if trainer.batches.carries_state else "--samples 10"
     console.facts(
         f"\n{writer.path}",
         [
@@ -274,7 +262,7 @@ def _tell_end(finished: "Finished", writer: "RunWriter", console: Console) -> No
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_share:.1%} of the steps"),
-            ("next", f'charrnn generate --run {writer.path} --seed "The "'),
+            ("next", f"charrnn generate --run {writer.path} {example}"),
         ],
     )
 

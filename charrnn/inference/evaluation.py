@@ -22,8 +22,9 @@ from charrnn.inference.scoring import (
     read_columns,
 )
 from charrnn.network import IdArray, Network
+from charrnn.text.vocabulary import Vocabulary
 
-__all__ = ["Progress", "Score", "score_lines", "score_stream", "score_windows"]
+__all__ = ["Progress", "Score", "score_lines", "score_stream", "score_text", "score_windows"]
 
 Progress = Callable[[int], None]
 """Told how many targets were scored since it was told last."""
@@ -31,6 +32,40 @@ Progress = Callable[[int], None]
 ROWS_AT_ONCE = 32
 SHORTEST_STREAM = 1024
 REMEMBERED_BYTES = 64 << 20
+
+
+def score_text(
+    network: Network,
+    ids: IdArray,
+    starts: Starts | None,
+    vocabulary: Vocabulary,
+    *,
+    window: int | None = None,
+    rows: int = ROWS_AT_ONCE,
+    progress: Progress | None = None,
+) -> Score:
+    """Score a text as its kind and `window` ask for: by lines, in windows, or stateful.
+
+    Args:
+        network: what predicts.
+        ids: the text.
+        starts: where its lines begin and the last one ends, or None for a stream.
+        vocabulary: what the ids mean.
+        window: targets in a window; None carries the state through a stream.
+        rows: how many streams, windows or lines to read side by side at most.
+        progress: told of every batch of targets scored.
+    """
+    unknown = vocabulary.unk_id
+    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
+        ends = {"bos_id": vocabulary.bos_id, "eos_id": vocabulary.eos_id}
+        return score_lines(
+            network, ids, starts, **ends, unknown_id=unknown, batch_size=rows, progress=progress
+        )
+    if window is not None:
+        return score_windows(
+            network, ids, window, unknown_id=unknown, batch_size=rows, progress=progress
+        )
+    return score_stream(network, ids, unknown_id=unknown, streams=rows, progress=progress)
 
 
 def score_stream(

@@ -24,8 +24,9 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     """
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=".", suffix=SUFFIX, dir=parent))
-    lock = _lock(folder)
+    unlocked = Path(tempfile.mkdtemp(prefix=".", suffix=".new", dir=parent))
+    lock = _lock(unlocked)
+    folder = unlocked.rename(unlocked.with_suffix(SUFFIX))  # only now can it be swept away
     try:
         yield folder
     finally:

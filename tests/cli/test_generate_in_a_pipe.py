@@ -90,7 +90,7 @@ def in_shell(runs: Path, script: str) -> subprocess.CompletedProcess[bytes]:
         "$G --forever | head -1; code=${PIPESTATUS[0]}",
         "$G --samples 5000 --length 50 | head -1; code=${PIPESTATUS[0]}",
         "yes a | $G --seeds - --length 20 --json | head -1; code=${PIPESTATUS[1]}",
-        "$G --length 50 | (exec <&-; sleep 3); code=${PIPESTATUS[0]}",
+        "$G --length 50 | (exec <&-; sleep 2); code=${PIPESTATUS[0]}",
     ],
 )
 def test_when_the_reader_leaves_it_ends_silently_with_141(script: str, runs: Path) -> None:
@@ -99,8 +99,21 @@ def test_when_the_reader_leaves_it_ends_silently_with_141(script: str, runs: Pat
 
 
 def test_what_the_reader_gets_before_it_leaves_is_the_text(runs: Path) -> None:
-    done = in_shell(runs, "$G --forever | head -c 100000")
-    assert done.stdout == complete(runs, "--length", 100_000)
+    done = in_shell(runs, "$G --forever | head -c 20000")
+    assert done.stdout == complete(runs, "--length", 20_000)
+
+
+def test_a_stdout_that_somebody_made_non_blocking_gets_the_whole_text(runs: Path) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    process = begin(runs, "--length", 100_000, stdout=theirs)
+    os.close(theirs)
+    time.sleep(2)  # the pipe is full by now
+    with os.fdopen(ours, "rb") as stream:
+        text = stream.read()
+    assert process.communicate(timeout=SECONDS)[1] == b""
+    assert process.returncode == 0
+    assert len(text) == 100_000
 
 
 def test_a_full_disk_is_reported(runs: Path) -> None:

@@ -107,15 +107,18 @@ def test_dropout_acts_on_a_single_layer_and_depends_on_its_place_alone() -> None
     model = small_model(dropout=0.5)
     ids, state = torch.randint(V, (2, 5)), model.initial_state(2)
 
-    def logits(*place: int) -> Tensor:
-        noise = Noise(*place, torch.device("cpu")) if place else None  # type: ignore[arg-type]
+    def logits(noise: Noise | None) -> Tensor:
         drawn: Tensor = model(ids, state, noise)[0]
         return drawn
 
-    assert torch.equal(logits(1, 2, 0), logits(1, 2, 0))
-    for elsewhere in ((2, 2, 0), (1, 3, 0), (1, 2, 1), ()):
-        assert not torch.equal(logits(1, 2, 0), logits(*elsewhere))
-    assert torch.equal(logits(), logits())
+    def noise_at(seed: int, step: int, part: int) -> Noise:
+        return Noise(seed, step, part, torch.device("cpu"))
+
+    here = logits(noise_at(1, 2, 0))
+    assert torch.equal(here, logits(noise_at(1, 2, 0)))
+    for elsewhere in (noise_at(2, 2, 0), noise_at(1, 3, 0), noise_at(1, 2, 1), None):
+        assert not torch.equal(here, logits(elsewhere))
+    assert torch.equal(logits(None), logits(None))
 
 
 def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
