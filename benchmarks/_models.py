@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from charrnn import __version__
-from charrnn.config import Config, ModelConfig
+from charrnn.config.schema import Config, ModelConfig
 from charrnn.network import FloatArray
 from charrnn.run import FORMAT_VERSION, ModelCard
 from charrnn.run_writer import RunWriter

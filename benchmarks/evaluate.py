@@ -25,7 +25,7 @@ use_one_thread()
 
 import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy is imported
 
-from charrnn.config_reader import read_run_config  # noqa: E402
+from charrnn.config.reader import read_run_config  # noqa: E402
 from charrnn.inference.evaluation import ROWS_AT_ONCE, Score, score_stream  # noqa: E402
 from charrnn.inference.material import own_split  # noqa: E402
 from charrnn.inference.network import NumpyNetwork  # noqa: E402

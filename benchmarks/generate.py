@@ -30,7 +30,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 import numpy as np
 from _models import VOCABULARY, card_of, random_weights
 
-from charrnn.config import GenerateConfig
+from charrnn.config.schema import GenerateConfig
 from charrnn.inference.crew import generate_many, processor_count, thread_count
 from charrnn.inference.generation import Stream
 from charrnn.inference.jobs import Job, Opening

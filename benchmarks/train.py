@@ -23,8 +23,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from charrnn.config import ModelConfig, TrainConfig
-from charrnn.run import GATES
+from charrnn.config.schema import ModelConfig, TrainConfig
+from charrnn.network import GATES
 from charrnn.training.batches import Batch
 from charrnn.training.learner import Learner
 from charrnn.training.model import CharRNN, initialize

@@ -13,6 +13,11 @@ import numpy.typing as npt
 IdArray = npt.NDArray[np.integer[Any]]
 FloatArray = npt.NDArray[np.float32]
 
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+"""How many rows of weights a cell has for each hidden unit."""
+STATE_PARTS = {"lstm": 2, "gru": 1, "rnn": 1}
+"""S: how many vectors a cell carries from step to step."""
+
 
 class Network(Protocol):
     """A recurrent network that turns ids and a state into logits and the next state."""

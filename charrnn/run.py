@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from charrnn.errors import UserError
 from charrnn.files import checked_size, read_json_object
-from charrnn.network import FloatArray
+from charrnn.network import GATES, FloatArray
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ NEXT_WEIGHTS_FILE = "model.safetensors.next"
 CARD_FILE = "model.json"
 METRICS_FILE = "metrics.jsonl"
 LAST_FOLDER = "last"
-
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-STATE_PARTS = {"lstm": 2, "gru": 1, "rnn": 1}
 
 LARGEST = {
     "vocabulary_size": 0x110010,

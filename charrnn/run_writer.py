@@ -18,8 +18,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config import Config
-from charrnn.config_reader import dump_config
+from charrnn.config.reader import dump_config
+from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.files import (
     checked_size,

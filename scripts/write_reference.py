@@ -9,12 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-from charrnn.config_schema import json_schema, reference_tables
+from charrnn.config.reference import json_schema, reference_tables
 
 DOCS = Path(__file__).parent.parent / "docs"
 SCHEMA = DOCS / "config.schema.json"
 REFERENCE = DOCS / "configuration.md"
-BEGIN = "<!-- The tables are made by `make docs` from charrnn/config.py. -->\n"
+BEGIN = "<!-- The tables are made by `make docs` from charrnn/config/schema.py. -->\n"
 END = "<!-- End of the tables. -->\n"
 
 

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.text.corpus import Corpus, prepare
 
 WORDS = ("the", "of", "and", "sea", "wind", "salt", "boat", "oar", "rope", "tide", "gull", "foam")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config import Config, DataConfig, GenerateConfig, ModelConfig
+from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
 from charrnn.network import FloatArray
 from charrnn.run import FORMAT_VERSION, ModelCard
 from charrnn.run_writer import RunWriter

@@ -25,29 +25,22 @@ ARROWS = {
     "cli": {"*"},
     "__main__": {"cli"},
     "config": set(),
-    "config_checks": {"config_fields"},
-    "config_fields": set(),
-    "config_reader": {"config_checks", "config_fields", "memory", "yaml_reader"},
-    "config_schema": {"config_checks", "config_fields"},
     "console": set(),
     "errors": set(),
     "files": set(),
-    "inference": {"run", "text", "config_reader", "memory"},
-    "memory": {"run"},
+    "inference": {"run", "text"},
     "network": set(),
     "run": {"text"},
-    "run_writer": {"run", "text", "config_reader"},
+    "run_writer": {"run", "text"},
     "text": set(),
-    "training": {"run", "run_writer", "text", "config_reader", "memory"},
+    "training": {"run", "run_writer", "text"},
     "wording": set(),
-    "yaml_reader": set(),
 }
 HEAVY = {"torch", "rich", "pydantic", "typer", "yaml", "safetensors"}
 MAY_BE_HEAVY = {
     "charrnn.training": {"torch", "safetensors"},
     "charrnn.cli": {"typer"},
-    "charrnn.yaml_reader": {"yaml"},
-    "charrnn.config_reader": {"yaml"},
+    "charrnn.config": {"yaml"},
 }
 UNSAFE_NAMES = {"eval", "exec", "compile", "__import__"}
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}

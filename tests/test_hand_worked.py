@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.config import ModelConfig
+from charrnn.config.schema import ModelConfig
 from charrnn.inference.network import NumpyNetwork
 from charrnn.network import FloatArray
 from charrnn.training.engine import TorchNetwork

@@ -5,10 +5,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from charrnn.config import Config
-from charrnn.config_reader import dump_config, load_config
-from charrnn.config_schema import json_schema
-from charrnn.yaml_reader import read_yaml
+from charrnn.config.reader import dump_config, load_config
+from charrnn.config.reference import json_schema
+from charrnn.config.schema import Config
+from charrnn.config.yaml_reader import read_yaml
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

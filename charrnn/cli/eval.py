@@ -170,7 +170,7 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
 
 
 def _material(question: _Question, model: "TrainedModel", console: Console) -> "Material":
-    from charrnn.config_reader import read_run_config
+    from charrnn.config.reader import read_run_config
     from charrnn.inference.material import other_text, own_split
     from charrnn.run import CONFIG_FILE
 

@@ -81,7 +81,7 @@ def novelty_measure(model: "TrainedModel", span: int) -> MeasureNovelty:
     Raises:
         UserError: It is not there any more.
     """
-    from charrnn.config_reader import read_run_config
+    from charrnn.config.reader import read_run_config
     from charrnn.inference.novelty import measure_novelty
     from charrnn.run import CONFIG_FILE
     from charrnn.text.corpus import find_prepared

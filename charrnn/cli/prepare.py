@@ -11,7 +11,7 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 
 if TYPE_CHECKING:
-    from charrnn.config import DataConfig
+    from charrnn.config.schema import DataConfig
     from charrnn.text.corpus import Prepared
     from charrnn.text.manifest import Manifest, SplitRecord
 
@@ -85,7 +85,7 @@ prepare.__doc__ = f"{prepare.__doc__}\n{EXAMPLES}"
 def _data_config(
     corpus: list[str] | None, config_file: str | None, overrides: list[str]
 ) -> "DataConfig":
-    from charrnn.config_reader import load_config
+    from charrnn.config.reader import load_config
 
     if not (corpus or config_file or overrides):
         raise UserError(

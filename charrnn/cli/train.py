@@ -15,7 +15,7 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
-    from charrnn.config import Config
+    from charrnn.config.schema import Config
     from charrnn.text.corpus import Corpus
     from charrnn.training.events import Finished
     from charrnn.training.trainer import Evaluate, StopRequest, Trainer
@@ -83,7 +83,7 @@ def train(
     else:
         config = _load(config_file, overrides or [])
         if print_config:
-            from charrnn.config_reader import dump_config
+            from charrnn.config.reader import dump_config
 
             write_result(dump_config(config).rstrip("\n"))
             return
@@ -95,7 +95,7 @@ train.__doc__ = f"{train.__doc__}\n{EXAMPLES}"
 
 
 def _load(config_file: str | None, overrides: list[str]) -> "Config":
-    from charrnn.config_reader import load_config
+    from charrnn.config.reader import load_config
 
     return load_config(None if config_file is None else Path(config_file), overrides)
 
@@ -112,7 +112,7 @@ def _begin(
     config: "Config", path: Path, minutes: float | None, console: Console, *, as_json: bool
 ) -> int:
     """Train a new run."""
-    from charrnn.memory import check_memory
+    from charrnn.config.memory import check_memory
     from charrnn.run_writer import RunWriter
     from charrnn.training.plan import resolve
     from charrnn.training.trainer import StopRequest, Trainer, new_model

@@ -15,10 +15,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from charrnn.config.memory import physical_bytes
 from charrnn.inference.jobs import GeneratedText, Job
 from charrnn.inference.rules import Rules
 from charrnn.inference.tiles import TILE_ROWS, Bench, Place, place_of
-from charrnn.memory import physical_bytes
 from charrnn.network import Network
 
 WINDOW = 8 * TILE_ROWS[-1]

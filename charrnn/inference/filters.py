@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config import GenerateConfig
+from charrnn.config.schema import GenerateConfig
 
 BoolArray = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.float64]

@@ -18,8 +18,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from charrnn.config import GenerateConfig
-from charrnn.config_reader import read_generate_config
+from charrnn.config.reader import read_generate_config
+from charrnn.config.schema import GenerateConfig
 from charrnn.errors import UserError
 from charrnn.inference.crew import generate_many
 from charrnn.inference.generation import Stream, read_ahead

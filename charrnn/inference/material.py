@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.inference.scoring import Starts
 from charrnn.network import IdArray

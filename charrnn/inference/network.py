@@ -27,8 +27,8 @@ from charrnn.inference.layers import (
     arrange_gates,
     transposed,
 )
-from charrnn.network import FloatArray, IdArray, Network
-from charrnn.run import STATE_PARTS, ModelCard, TrainedModel
+from charrnn.network import STATE_PARTS, FloatArray, IdArray, Network
+from charrnn.run import ModelCard, TrainedModel
 
 TABLE_LIMIT_BYTES = 64 << 20
 """Largest table of first-layer rows; a larger vocabulary's rows are computed as they are read."""

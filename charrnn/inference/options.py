@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
 
-from charrnn.config import CountOrZero, GenerateConfig
-from charrnn.config_reader import check_bounds, option_name
+from charrnn.config.reader import check_bounds, option_name
+from charrnn.config.schema import CountOrZero, GenerateConfig
 from charrnn.errors import UserError
 
 

@@ -11,7 +11,7 @@ Shapes: R rows, V vocabulary, C candidates (the ids from the first that may be g
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config import GenerateConfig
+from charrnn.config.schema import GenerateConfig
 from charrnn.errors import RunFailedError
 from charrnn.inference.filters import filters_for
 from charrnn.network import FloatArray

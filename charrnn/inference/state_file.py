@@ -18,8 +18,8 @@ import numpy as np
 from charrnn.errors import UserError
 from charrnn.files import checked_size, write_atomically
 from charrnn.inference.jobs import Opening
-from charrnn.network import FloatArray
-from charrnn.run import STATE_PARTS, ModelCard
+from charrnn.network import STATE_PARTS, FloatArray
+from charrnn.run import ModelCard
 
 FORMAT_VERSION = 1
 HEADER_LIMIT_BYTES = 64 * 1024

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn import __version__
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.files import read_json_object, refuse_write, sync_folder, write_json_atomically
 from charrnn.text.array_file import Array, map_array

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.files import read_json_object
 from charrnn.text.decoding import ErrorHandling, canonical_encoding

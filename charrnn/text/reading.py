@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.text.code_points import CodePoints
 from charrnn.text.corpus import Split
 from charrnn.text.manifest import TextOptions

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from charrnn.config import TrainConfig
+from charrnn.config.schema import TrainConfig
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.noise import derived_seed

@@ -6,7 +6,7 @@ Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 import numpy as np
 import torch
 
-from charrnn.config import ModelConfig
+from charrnn.config.schema import ModelConfig
 from charrnn.network import FloatArray, IdArray
 from charrnn.run import TrainedModel
 from charrnn.training.model import CharRNN

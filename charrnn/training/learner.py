@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn.config import TrainConfig
+from charrnn.config.schema import TrainConfig
 from charrnn.training.batches import IGNORED, Batch
 from charrnn.training.model import CharRNN
 from charrnn.training.noise import Noise

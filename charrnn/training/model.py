@@ -10,8 +10,8 @@ H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocab
 import torch
 from torch import Tensor, nn
 
-from charrnn.config import ModelConfig
-from charrnn.run import GATES, STATE_PARTS
+from charrnn.config.schema import ModelConfig
+from charrnn.network import GATES, STATE_PARTS
 from charrnn.training.cells import fused_layer, onehot_layer, weights_of
 from charrnn.training.noise import Noise
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from charrnn.config import Config, TrainConfig
+from charrnn.config.schema import Config, TrainConfig
 from charrnn.errors import UserError
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches

@@ -3,8 +3,8 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from charrnn.config import Config
-from charrnn.config_reader import apply_overrides, load_config, read_run_config
+from charrnn.config.reader import apply_overrides, load_config, read_run_config
+from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.run import CONFIG_FILE, read_vocabulary
 from charrnn.text.corpus import Corpus

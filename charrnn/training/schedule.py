@@ -5,7 +5,7 @@ The cosine is that of Loshchilov & Hutter 2017 (SGDR, arXiv:1608.03983), without
 
 import math
 
-from charrnn.config import TrainConfig
+from charrnn.config.schema import TrainConfig
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:

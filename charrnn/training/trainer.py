@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from charrnn import __version__
-from charrnn.config import Config
+from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.network import FloatArray, Network
 from charrnn.run import FORMAT_VERSION, ModelCard

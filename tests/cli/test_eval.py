@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from charrnn.cli.app import run
-from charrnn.config import Config, DataConfig, ModelConfig
+from charrnn.config.schema import Config, DataConfig, ModelConfig
 from charrnn.network import IdArray
 from charrnn.run_writer import RunWriter
 from charrnn.text.corpus import Corpus, prepare

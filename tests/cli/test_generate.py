@@ -161,7 +161,7 @@ def test_the_text_does_not_depend_on_the_engine(runs: Path) -> None:
 
 
 def test_defaults_come_from_the_run_and_options_go_first(tmp_path: Path) -> None:
-    from charrnn.config import GenerateConfig
+    from charrnn.config.schema import GenerateConfig
 
     write_run(tmp_path / "runs/mine", generate=GenerateConfig(length=7, temperature=0.0))
     first, second = (succeed("generate", cwd=tmp_path) for _ in range(2))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import GenerateConfig
+from charrnn.config.schema import GenerateConfig
 from charrnn.errors import RunFailedError
 from charrnn.inference.sampling import Sampler
 from charrnn.inference.uniforms import UniformStream, uniforms

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.errors import RunFailedError, UserError
 from charrnn.text import array_file, corpus, shuffling, sources
 from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus, prepare

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.text import sources
 from charrnn.text.reading import read_text

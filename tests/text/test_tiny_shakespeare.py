@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.config import DataConfig
+from charrnn.config.schema import DataConfig
 from charrnn.text.corpus import prepare
 
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

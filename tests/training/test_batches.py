@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import TrainConfig
+from charrnn.config.schema import TrainConfig
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.batches import IGNORED, Batch, Batches, LineDataset, StreamDataset, pad_lines

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training.batches import IGNORED, Batch
 from charrnn.training.learner import Learner, NotFiniteError, summed_loss
 from charrnn.training.model import CharRNN, initialize

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn.config import ModelConfig
+from charrnn.config.schema import ModelConfig
 from charrnn.training.batches import IGNORED
 from charrnn.training.learner import summed_loss
 from charrnn.training.model import CharRNN, forget_gate, initialize

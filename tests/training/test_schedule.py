@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import TrainConfig
+from charrnn.config.schema import TrainConfig
 from charrnn.training.schedule import learning_rate_at
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from charrnn.config import Config, DataConfig, ModelConfig, TrainConfig
+from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import RunFailedError, UserError
 from charrnn.network import Network
 from charrnn.run import read_model

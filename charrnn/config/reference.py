@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from textwrap import dedent
 from typing import Any
 
-from charrnn.config import Config
-from charrnn.config_checks import SECTIONS
-from charrnn.config_fields import Kind, describe, json_schema_of, kinds_of
+from charrnn.config.checks import SECTIONS
+from charrnn.config.fields import Kind, describe, json_schema_of, kinds_of
+from charrnn.config.schema import Config
 
 
 @dataclass(frozen=True)

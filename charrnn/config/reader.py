@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from charrnn.config import Config, GenerateConfig
-from charrnn.config_checks import (
+from charrnn.config.checks import (
     SECTIONS,
     Problem,
     conflicts,
@@ -24,12 +23,13 @@ from charrnn.config_checks import (
     setting_like,
     unknown_section,
 )
-from charrnn.config_fields import accepts, kinds_of
+from charrnn.config.fields import accepts, kinds_of
+from charrnn.config.memory import check_memory
+from charrnn.config.schema import Config, GenerateConfig
+from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
 from charrnn.errors import UserError
 from charrnn.files import checked_size
-from charrnn.memory import check_memory
 from charrnn.wording import shown_name
-from charrnn.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
 
 Sections = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ Letters: V vocabulary, E embedding, H hidden, L layers, B batch, T time.
 import os
 from pathlib import Path
 
-from charrnn.config import Config, ModelConfig
+from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
-from charrnn.run import GATES, STATE_PARTS
+from charrnn.network import GATES, STATE_PARTS
 from charrnn.wording import byte_size
 
 FLOAT_BYTES = 4

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from charrnn.config import Matches
+from charrnn.config.schema import Matches
 from charrnn.wording import listed
 
 Limit = Ge | Gt | Le | Lt | MinLen | Matches

@@ -15,10 +15,9 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import Config, DataConfig, GenerateConfig, Matches, ModelConfig, TrainConfig
-from charrnn.config_checks import MOST_PROBLEMS, SECTIONS
-from charrnn.config_fields import Kind, accepts, kinds_of
-from charrnn.config_reader import (
+from charrnn.config.checks import MOST_PROBLEMS, SECTIONS
+from charrnn.config.fields import Kind, accepts, kinds_of
+from charrnn.config.reader import (
     apply_overrides,
     check_bounds,
     dump_config,
@@ -28,12 +27,20 @@ from charrnn.config_reader import (
     read_generate_config,
     read_run_config,
 )
-from charrnn.config_schema import json_schema
+from charrnn.config.reference import json_schema
+from charrnn.config.schema import (
+    Config,
+    DataConfig,
+    GenerateConfig,
+    Matches,
+    ModelConfig,
+    TrainConfig,
+)
+from charrnn.config.yaml_reader import parse_yaml
 from charrnn.console import harmless
 from charrnn.errors import UserError
-from charrnn.yaml_reader import parse_yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SETTINGS = [(section, name) for section, kind in SECTIONS.items() for name in kinds_of(kind)]
 SCHEMA = jsonschema.Draft7Validator(json_schema())
 
@@ -366,7 +373,7 @@ def test_reading_the_generate_section_loads_neither_torch_nor_a_validator(tmp_pa
     (tmp_path / "config.yaml").write_text(dump_config(Config()))
     program = (
         "import sys; from pathlib import Path; "
-        "from charrnn.config_reader import read_generate_config; "
+        "from charrnn.config.reader import read_generate_config; "
         "read_generate_config(Path('config.yaml')); "
         "print(sorted({'torch', 'pydantic', 'rich', 'typer'} & sys.modules.keys()))"
     )

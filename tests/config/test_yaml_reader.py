@@ -11,8 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import UserError
-from charrnn.yaml_reader import (
+from charrnn.config.yaml_reader import (
     DEEPEST_NESTING,
     FLOAT,
     MOST_BYTES,
@@ -22,6 +21,7 @@ from charrnn.yaml_reader import (
     parse_yaml,
     read_yaml,
 )
+from charrnn.errors import UserError
 
 PLAIN_VALUES = [
     ("1e-3", 0.001),
@@ -200,7 +200,7 @@ def test_a_bomb_is_refused_in_little_memory_with_a_short_message(name: str) -> N
 def test_the_pure_python_parser_gives_the_same_values_and_places(
     loader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.yaml_reader.LOADER", getattr(yaml, loader))
+    monkeypatch.setattr("charrnn.config.yaml_reader.LOADER", getattr(yaml, loader))
     assert parse_yaml("a: {b: [1e-3, no, 'x']}\nc: |\n  text\n", source="x.yaml") == {
         "a": {"b": [0.001, "no", "x"]},
         "c": "text\n",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import jsonschema
 
-from charrnn.config_checks import SECTIONS
-from charrnn.config_fields import accepts
-from charrnn.config_schema import json_schema, reference_tables, settings_in
+from charrnn.config.checks import SECTIONS
+from charrnn.config.fields import accepts
+from charrnn.config.reference import json_schema, reference_tables, settings_in
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
-from charrnn.config import Config, DataConfig, ModelConfig
-from charrnn.config_fields import Kind, accepts, describe, kinds_of
+from charrnn.config.fields import Kind, accepts, describe, kinds_of
+from charrnn.config.schema import Config, DataConfig, ModelConfig
 from charrnn.errors import UserError
 from charrnn.wording import listed, nearest, quoted, shown, shown_name
 
