@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## Train the quickstart (about two minutes), evaluate it, pri
 	$(BIN)/charrnn generate --seed "The " --length 600
 
 test: $(DEV_INSTALLED) ## Run the test suite; PYTEST_ARGS="-k config" picks tests.
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(PYTEST_ARGS)
 
 lint: $(DEV_INSTALLED) ## Check format, style and types.
 	$(BIN)/ruff format --check .

@@ -11,11 +11,20 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from charrnn.errors import ExitCode
+
 NOUNS = {int: "a whole number", float: "a number"}
 
 
 class PlainCommand(TyperCommand):
     """A command that converts its values without a library for it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a reader of stdout that has gone is an end of its own, not a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(ExitCode.READER_GONE) from None
 
     def get_params(self, ctx: Any) -> list[Any]:
         """All parameters, --help included."""
