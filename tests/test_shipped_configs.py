@@ -1,5 +1,6 @@
 """The configurations in `configs/`: each one valid, explained, and readable by editors."""
 
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -9,6 +10,7 @@ from charrnn.config.reader import dump_config, load_config
 from charrnn.config.reference import json_schema
 from charrnn.config.schema import Config
 from charrnn.config.yaml_reader import read_yaml
+from tests.cli.process import succeed, succeed_json
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -62,3 +64,19 @@ def test_a_local_source_of_a_shipped_configuration_is_there(path: Path) -> None:
 def test_tiny_shakespeare_is_pinned_to_the_bytes_that_everybody_compares_on() -> None:
     data = load_config(ROOT / "configs" / "shakespeare.yaml").data
     assert data.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+
+@every_config
+def test_a_shipped_configuration_trains(path: Path, tmp_path: Path) -> None:
+    """Shortened, and what would be downloaded replaced; everything else as it is shipped."""
+    overrides = ["model.hidden_size=16", "train.steps=3", "train.threads=1"]
+    if str(load_config(path).data.source).startswith("https:"):
+        overrides += ["data.source=builtin:python-docs", "data.sha256=null"]
+    (tmp_path / "data").mkdir()
+    shutil.copy(ROOT / "data" / "names.txt", tmp_path / "data")
+    answer = succeed_json(
+        "train", "--config", path, *(f"--set={each}" for each in overrides), "--out", "run",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert answer["step"] == 3
+    assert succeed("generate", "--run", "run", "--length", "20", "--rng-seed", "1", cwd=tmp_path)

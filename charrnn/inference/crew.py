@@ -53,7 +53,10 @@ def generate_many(
         Exception: What the jobs' iterable raises, after the texts before it; or what a thread met.
     """
     threads = thread_count(network)
-    with _Crew(network, rules, jobs, batch_size or threads * TILE_ROWS[-1], threads) as crew:
+    if batch_size is None:
+        batch_size = threads * TILE_ROWS[-1]
+    threads = min(threads, -(-batch_size // TILE_ROWS[-1]))  # full tiles are the cheapest
+    with _Crew(network, rules, jobs, batch_size, threads) as crew:
         yield from crew.results(check or _nothing)
 
 
@@ -103,10 +106,7 @@ class _Crew:
         self._faults: list[BaseException] = []
         self._last_words: list[BaseException] = []
         self._feeder = threading.Thread(target=self._feed, daemon=True)
-        self._workers = [
-            threading.Thread(target=self._work, daemon=True)
-            for _ in range(min(threads, batch_size))
-        ]
+        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
     def __enter__(self) -> Self:
         for thread in (self._feeder, *self._workers):

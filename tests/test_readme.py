@@ -1,0 +1,98 @@
+"""Every command that the README prints, run as printed, with trainings cut short."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.corpora import prose
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHORTENED = " --set model.hidden_size=16 --set train.steps=3 --set train.threads=1"
+NOT_RUN = ("make demo", ". .venv/bin/activate")
+"""What needs a fresh environment; the Makefile's targets are looked at instead."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [
+        line.partition("  #")[0].strip() for block in blocks("sh") for line in block.split("\n")
+    ]
+    return [line for line in lines if line and line not in NOT_RUN]
+
+
+def shortened(command: str) -> str:
+    if command.startswith("charrnn train"):
+        return command.replace("--minutes 2", "--minutes 0.08") + SHORTENED
+    return command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout's configurations and data, two texts, and the command on the path."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "data").mkdir()
+    shutil.copy(ROOT / "data" / "names.txt", folder / "data")
+    (folder / "poems.txt").write_text(prose(5000).capitalize() + "\nThe Once hello .")
+    (folder / "openings.txt").write_text("the sea\nthe wind\nsalt\nfoam\n")
+    command = folder / "bin" / "charrnn"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charrnn "$@"\n')
+    command.chmod(0o755)
+    return folder
+
+
+def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_every_command_of_the_readme_works_in_its_order(folder: Path) -> None:
+    first = run(
+        folder, ["bash", "-c", f"charrnn train --config configs/quickstart.yaml{SHORTENED}"]
+    )
+    assert first.returncode == 0, first.stderr
+    for command in commands():
+        done = run(folder, ["bash", "-c", shortened(command)])
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, command
+
+
+def test_the_python_of_the_readme_works(folder: Path) -> None:
+    train = f"charrnn train --config configs/quickstart.yaml --out runs/quickstart{SHORTENED}"
+    if not (folder / "runs/quickstart").exists():
+        assert run(folder, ["bash", "-c", train]).returncode == 0
+    (program,) = blocks("python")
+    done = run(folder, [sys.executable, "-c", f"{program}\nprint(text)"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The ")
+
+
+def test_the_makefile_has_the_targets_that_are_named() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in [*re.findall(r"`make (\w+)`", README), "demo"]:
+        assert f"\n{target}:" in makefile
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
