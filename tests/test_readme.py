@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "configs", folder / "configs")
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data" / "names.txt", folder / "data")
-    (folder / "poems.txt").write_text(prose(5000).capitalize() + "\nThe Once hello .")
+    (folder / "poems.txt").write_text("Once. The Hello hello\n" + prose(5000))
     (folder / "openings.txt").write_text("the sea\nthe wind\nsalt\nfoam\n")
     command = folder / "bin" / "charrnn"
     command.parent.mkdir()
