@@ -106,6 +106,7 @@ class LiveView:
 
     def __init__(self) -> None:
         self.speed = Speedometer()
+        self.train = "-"
         self.valid = "-"
         self.best = "-"
         self.progress = _bar()
@@ -130,21 +131,23 @@ class LiveView:
                 self.progress.update(self.task, total=steps, completed=first)
             case Stepped():
                 self.speed.update(event)
+                self.train = f"{event.train_loss_nats:.4f}"
                 self.progress.update(
                     self.task,
                     completed=event.step,
-                    losses=self._losses(event),
+                    losses=self._losses(),
                     speed=f"{self.speed.chars_per_second:,.0f} char/s",
                 )
             case Evaluated():
                 self.valid = f"{event.valid_loss_nats:.4f}"
                 self.best = f"{event.best_loss_nats:.4f}"
+                self.progress.update(self.task, losses=self._losses())
                 self.progress.console.print(
                     f"step {event.step:,}: valid {self.valid}{_best_mark(event)}", highlight=False
                 )
 
-    def _losses(self, event: Stepped) -> str:
-        return f"train {event.train_loss_nats:.3f}  valid {self.valid}  best {self.best}"
+    def _losses(self) -> str:
+        return f"train {self.train}  valid {self.valid}  best {self.best}"
 
 
 def _best_mark(event: Evaluated) -> str:
