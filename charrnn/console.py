@@ -5,11 +5,12 @@ for a terminal that is not there.
 """
 
 import json
+import os
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from charrnn.errors import RunFailedError, UserError
@@ -113,8 +114,19 @@ class Console:
     def _write(self, text: str) -> None:
         if sys.stderr is None:
             return
-        sys.stderr.write(harmless(text) + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(harmless(text) + "\n")
+            sys.stderr.flush()
+        except OSError:
+            _silence_stderr()
+
+
+def _silence_stderr() -> None:
+    """Let nobody hear from now on: that the listener has gone is no reason to stop the work."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 class _PlainProgress:

@@ -5,6 +5,8 @@ whoever reads it, at whatever moment, finds the old content or the new one, neve
 """
 
 import contextlib
+import errno
+import glob
 import json
 import os
 import stat
@@ -48,6 +50,13 @@ def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
     write_atomically(path, text.encode("utf-8"))
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that kills in the middle of writing `path` have left."""
+    with contextlib.suppress(OSError):
+        for temporary in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            temporary.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the renames in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -59,9 +68,11 @@ def sync_folder(folder: Path) -> None:
 
 def refuse_write(path: Path, error: OSError) -> NoReturn:
     """Say that `path` could not be written, and why."""
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    way_out = "free some space, or choose another folder" if is_full else "choose another folder"
     raise RunFailedError(
         f"cannot write {path}: {error.strerror or error}",
-        hint="free some space, or choose another folder; what was there before is unchanged",
+        hint=f"{way_out}; what was there before is unchanged",
     ) from error
 
 

@@ -135,6 +135,13 @@ def read_model(path: Path) -> TrainedModel:
     Raises:
         UserError: Something is missing, damaged, contradictory or from a later version.
     """
+    try:
+        return _read_model(path)
+    except UserError:
+        return _read_model(path)  # a training may have been putting better weights in place
+
+
+def _read_model(path: Path) -> TrainedModel:
     card = read_card(path)
     vocabulary = read_vocabulary(path)
     if len(vocabulary) != card.vocabulary_size:
@@ -145,7 +152,7 @@ def read_model(path: Path) -> TrainedModel:
         )
     if (vocabulary.bos_id is not None) != (card.mode == "lines"):
         raise UserError(f"{path / VOCABULARY_FILE} does not fit the mode {card.mode!r}")
-    weights = _read_weights(_weights_file(path, card), card)
+    weights = _read_weights(weights_file(path, card), card)
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
 
@@ -172,7 +179,9 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(
             f"{path} holds no model yet: {CARD_FILE} is missing",
             hint="training writes it at its first evaluation; "
-            f"`charrnn train --resume --out {path}` goes on with a run that was stopped",
+            f"`charrnn train --resume --out {path}` goes on with a run that was stopped"
+            if (path / CONFIG_FILE).exists()
+            else "a run directory has a config.yaml; is this the folder above it?",
         )
     data = read_json_object(file, path, limit=CARD_LIMIT_BYTES)
     version = data.get("format_version")
@@ -206,11 +215,14 @@ def _is_of_kind(value: object, kind: Any) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-def _weights_file(path: Path, card: ModelCard) -> Path:
+def weights_file(path: Path, card: ModelCard) -> Path:
     """The file whose checksum the card names.
 
     A save that was cut off between its two renames leaves the card's weights under the name
     of the next ones; they are whole, and as good.
+
+    Raises:
+        UserError: There is no such file.
     """
     expected = sum(FLOAT32_BYTES * _count(shape) for shape in card.shapes().values())
     file = path / WEIGHTS_FILE

@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from charrnn.errors import UserError
 from charrnn.files import (
     checked_size,
     refuse_write,
+    remove_leftovers,
     sync_folder,
     write_atomically,
     write_json_atomically,
@@ -39,6 +41,8 @@ from charrnn.run import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
     ModelCard,
+    read_card,
+    weights_file,
 )
 from charrnn.text.vocabulary import Vocabulary
 
@@ -47,6 +51,15 @@ Tensors = Mapping[str, npt.NDArray[Any]]
 LOCK_FILE = ".lock"
 STATE_FILE = "state.safetensors"
 STATE_LIMIT_BYTES = 1 << 42
+WRITTEN = (
+    CONFIG_FILE,
+    VOCABULARY_FILE,
+    NEXT_WEIGHTS_FILE,
+    CARD_FILE,
+    METRICS_FILE,
+    f"{LAST_FOLDER}/{STATE_FILE}",
+)
+"""What is written atomically in a run."""
 
 
 def free_run_path(name: str) -> Path:
@@ -65,10 +78,9 @@ def last_begun_run(name: str | None) -> Path:
     Raises:
         UserError: There is none.
     """
-    pattern = "*" if name is None else f"{name}*"
     runs = [
         config.parent
-        for config in RUNS_FOLDER.glob(f"{pattern}/{CONFIG_FILE}")
+        for config in RUNS_FOLDER.glob(f"*/{CONFIG_FILE}")
         if name is None or re.fullmatch(re.escape(name) + r"(-\d+)?", config.parent.name)
     ]
     if not runs:
@@ -77,6 +89,24 @@ def last_begun_run(name: str | None) -> Path:
             hint="--out names the run directory",
         )
     return max(runs, key=lambda run: ((run / CONFIG_FILE).stat().st_mtime_ns, run.name))
+
+
+def check_free(path: Path) -> None:
+    """Refuse a folder for a new run unless it is new or empty.
+
+    Raises:
+        UserError: The folder holds something already.
+    """
+    try:
+        taken = path.exists() and any(entry.name != LOCK_FILE for entry in path.iterdir())
+    except OSError as error:
+        refuse_write(path, error)
+    if taken:
+        raise UserError(
+            f"{path} exists already and is not overwritten",
+            hint=f"`charrnn train --resume --out {path}` goes on with it; "
+            "another --out begins a new run",
+        )
 
 
 class RunWriter:
@@ -93,20 +123,19 @@ class RunWriter:
         Raises:
             UserError: The folder holds something already.
         """
+        check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            taken = any(entry.name != LOCK_FILE for entry in path.iterdir())
         except OSError as error:
             refuse_write(path, error)
-        if taken:
-            raise UserError(
-                f"{path} exists already and is not overwritten",
-                hint=f"`charrnn train --resume --out {path}` goes on with it; "
-                "another --out begins a new run",
-            )
         writer = cls(path)
-        writer.write_config(config)
-        write_json_atomically(path / VOCABULARY_FILE, vocabulary.to_json())
+        try:
+            check_free(path)  # before the lock was ours, another training may have come and gone
+            write_json_atomically(path / VOCABULARY_FILE, vocabulary.to_json())
+            writer.write_config(config)  # the last: a folder that has one can be resumed
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     @classmethod
@@ -118,7 +147,19 @@ class RunWriter:
         """
         if not (path / CONFIG_FILE).is_file():
             raise UserError(f"{path} is no run that can be resumed: {CONFIG_FILE} is missing")
-        return cls(path)
+        writer = cls(path)
+        writer._tidy()
+        return writer
+
+    def _tidy(self) -> None:
+        """Finish what a kill cut off, so that the next save may overwrite the next weights."""
+        upcoming = self.path / NEXT_WEIGHTS_FILE
+        with suppress(UserError, OSError):
+            if weights_file(self.path, read_card(self.path)) == upcoming:
+                upcoming.replace(self.path / WEIGHTS_FILE)
+                sync_folder(self.path)
+        for name in WRITTEN:
+            remove_leftovers(self.path / name)
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration."""
@@ -128,7 +169,7 @@ class RunWriter:
         """Make these the run's model: `model.safetensors` and the `model.json` that names it."""
         from safetensors.numpy import save
 
-        content = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+        content = save({name: np.asarray(array, order="C") for name, array in weights.items()})
         described = {**card.to_json(), "weights_sha256": hashlib.sha256(content).hexdigest()}
         upcoming = self.path / NEXT_WEIGHTS_FILE
         write_atomically(upcoming, content)
@@ -148,7 +189,7 @@ class RunWriter:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             refuse_write(folder, error)
-        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         write_atomically(
             folder / STATE_FILE,
             save(whole, metadata={"description": json.dumps(dict(description))}),
@@ -178,6 +219,27 @@ class RunWriter:
             raise UserError(f"{file} is damaged: it does not say where training stood")
         return tensors, description
 
+    def check_best(self, *, kept: bool) -> None:
+        """Make sure that the last save and the best weights belong together.
+
+        Args:
+            kept: whether best weights had been kept when the last save was made.
+
+        Raises:
+            UserError: One of the two is missing; going on could put worse weights in its place.
+        """
+        found = (self.path / CARD_FILE).exists()
+        if kept and not found:
+            raise UserError(
+                f"{self.path / CARD_FILE} is missing, which the last save counts on",
+                hint="copy the whole run directory, or begin a new run",
+            )
+        if found and not (self.path / LAST_FOLDER / STATE_FILE).exists():
+            raise UserError(
+                f"{self.path / LAST_FOLDER / STATE_FILE} is missing, which resuming needs",
+                hint="the model can be used as it is; begin a new run to train on",
+            )
+
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add one object to `metrics.jsonl`."""
         file = self.path / METRICS_FILE
@@ -203,6 +265,7 @@ class RunWriter:
 
     def close(self) -> None:
         """Let another training have the directory."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)  # forked loaders may hold the descriptor, too
         os.close(self._lock)
 
 
@@ -216,6 +279,8 @@ def _lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            refuse_write(path / LOCK_FILE, error)
         raise UserError(
             f"another training is at work in {path}",
             hint="wait for it, stop it, or choose another --out",

@@ -15,16 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+import charrnn.run
+from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.run import (
     CARD_FILE,
+    CONFIG_FILE,
     NEXT_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
     read_model,
     resolve_run,
 )
-from charrnn.run_writer import RunWriter, free_run_path
+from charrnn.run_writer import RunWriter, free_run_path, last_begun_run
+from charrnn.text.vocabulary import Vocabulary
 from tests.models import random_weights, write_run
 
 
@@ -284,3 +288,80 @@ class _changed:  # noqa: N801 - reads as a verb in a with statement
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.copy)
+
+
+def test_two_saves_cut_off_one_after_the_other_lose_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is cut off when its weights are beside the old ones and its card is not."""
+    model = read_model(run)
+    better = {name: weight + 1 for name, weight in model.weights.items()}
+    with RunWriter.reopen(run) as writer:
+        writer.save_best(better, replace(model.card, step=2))
+    (run / WEIGHTS_FILE).rename(run / NEXT_WEIGHTS_FILE)
+    save_file(dict(model.weights), run / WEIGHTS_FILE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with RunWriter.reopen(run) as writer:
+        monkeypatch.setattr("charrnn.run_writer.write_json_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            writer.save_best(dict(model.weights), replace(model.card, step=3))
+
+    found = read_model(run)
+    assert found.card.step == 2
+    np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_model(run)
+    better = {name: weight + 1 for name, weight in model.weights.items()}
+    read_vocabulary = charrnn.run.read_vocabulary
+
+    def replaced_meanwhile(path: Path) -> Vocabulary:
+        monkeypatch.undo()
+        with RunWriter.reopen(path) as writer:
+            writer.save_best(better, replace(model.card, step=2))
+        return read_vocabulary(path)
+
+    monkeypatch.setattr("charrnn.run.read_vocabulary", replaced_meanwhile)
+    found = read_model(run)
+    assert found.card.step == 2
+    np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])
+
+
+def test_reopening_removes_what_kills_in_the_middle_of_writing_have_left(run: Path) -> None:
+    with RunWriter.reopen(run) as writer:
+        writer.save_last({}, {})
+    before = sorted(run.rglob("*"))
+    (run / f".{NEXT_WEIGHTS_FILE}.x7_a").write_bytes(b"part")
+    (run / "last/.state.safetensors.k2_b").write_bytes(b"part")
+    with RunWriter.reopen(run):
+        assert sorted(run.rglob("*")) == before
+
+
+def test_a_run_that_could_not_be_begun_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary, path = Vocabulary.from_characters("ab", lines=False), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "write_config", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            RunWriter.create(path, Config(), vocabulary)
+    assert not (path / CONFIG_FILE).exists()
+    (path / VOCABULARY_FILE).unlink()
+    with RunWriter.create(path, Config(), vocabulary), pytest.raises(UserError, match="at work"):
+        RunWriter.reopen(path)
+    RunWriter.reopen(path).close()
+
+
+def test_the_run_to_resume_is_found_whatever_signs_its_name_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs") / "a[1]*")
+    write_run(Path("runs") / "a[1]*b")
+    assert last_begun_run("a[1]*") == Path("runs/a[1]*")

@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Character-level recurrent language models: learn the next character of a text, "
-    "then write, score and explain text with what was learned.",
+    "then write and score text with what was learned.",
     epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
     'then `charrnn generate --seed "The "`.',
 )
@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _raise_terminated)
     code = run(arguments)
+    _listen_no_more()
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -147,6 +148,13 @@ def _report(error: UserError, *, as_json: bool) -> int:
             }
         )
     return error.exit_code
+
+
+def _listen_no_more() -> None:
+    """From here on a signal just ends the process: nothing is left to put away or to say."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> None:

@@ -182,12 +182,15 @@ def _material(question: _Question, model: "TrainedModel", console: Console) -> "
 
 
 def _network(engine: str, model: "TrainedModel") -> "Network":
+    from charrnn.inference.crew import processor_count
+    from charrnn.inference.threaded_network import ThreadedNetwork, usable_threads
+
     if engine == "torch":
         from charrnn.training.engine import load_network
 
-        return load_network(model)
+        network = load_network(model)
+        return ThreadedNetwork(network, 1 if network.on_gpu else processor_count())
     from charrnn.inference.network import NumpyNetwork
-    from charrnn.inference.threaded_network import ThreadedNetwork, usable_threads
 
     return ThreadedNetwork(NumpyNetwork.of(model), usable_threads())
 

@@ -45,7 +45,7 @@ Examples:
 
     charrnn generate --run runs/names --samples 20 --min-length 4 --ban "-'"
 
-    charrnn generate --match "[A-Z][a-z]+( [a-z]+){3}\."
+    charrnn generate --match "[A-Z][a-z]+( [a-z]+){3}[.]"
 
     charrnn generate --seeds - --json < openings.txt
 

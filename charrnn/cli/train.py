@@ -3,13 +3,14 @@
 import math
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.interrupts import EXIT_CODES
 from charrnn.cli.options import Debug, Json, Overrides, Quiet
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, UserError
@@ -77,21 +78,30 @@ def train(
     """Train a network on a text; prepares the text first if that is still to be done."""
     console = Console(quiet=quiet)
     if minutes is not None and not 0 < minutes < math.inf:
-        raise UserError(f"--minutes is {minutes}; it must be more than 0")
-    if resume:
-        code = _resume(config_file, overrides or [], out, minutes, console, as_json=json)
-    else:
-        config = _load(config_file, overrides or [])
-        if print_config:
-            from charrnn.config.reader import dump_config
-
-            write_result(dump_config(config).rstrip("\n"))
-            return
-        code = _begin(config, _run_path(config_file, out), minutes, console, as_json=json)
-    raise typer.Exit(code)
+        raise UserError(f"--minutes is {minutes:g}; expected a number above 0")
+    if print_config:
+        _print_config(config_file, overrides or [], out, resume=resume)
+        return
+    work = _resume if resume else _begin
+    raise typer.Exit(work(config_file, overrides or [], out, minutes, console, as_json=json))
 
 
 train.__doc__ = f"{train.__doc__}\n{EXAMPLES}"
+
+
+def _print_config(
+    config_file: str | None, overrides: list[str], out: str | None, *, resume: bool
+) -> None:
+    """Print what would be trained with."""
+    from charrnn.config.reader import dump_config
+
+    if resume:
+        from charrnn.training.resuming import changed_config
+
+        config, _ = changed_config(_run_to_resume(config_file, out), config_file, overrides)
+    else:
+        config = _load(config_file, overrides)
+    write_result(dump_config(config).rstrip("\n"))
 
 
 def _load(config_file: str | None, overrides: list[str]) -> "Config":
@@ -109,11 +119,28 @@ def _run_path(config_file: str | None, out: str | None) -> Path:
 
 
 def _begin(
-    config: "Config", path: Path, minutes: float | None, console: Console, *, as_json: bool
+    config_file: str | None,
+    overrides: list[str],
+    out: str | None,
+    minutes: float | None,
+    console: Console,
+    *,
+    as_json: bool,
 ) -> int:
     """Train a new run."""
     from charrnn.config.memory import check_memory
-    from charrnn.run_writer import RunWriter
+    from charrnn.run_writer import RunWriter, check_free
+
+    config = _load(config_file, overrides)
+    if minutes is not None and any(each.startswith("train.steps=") for each in overrides):
+        raise UserError(
+            "--minutes and --set train.steps both say how long to train", hint="leave one out"
+        )
+    if out is not None:
+        check_free(Path(out))
+    if console.is_terminal:
+        console.note("loading torch and measuring this machine, a moment ...")
+
     from charrnn.training.plan import resolve
     from charrnn.training.trainer import StopRequest, Trainer, new_model
 
@@ -122,8 +149,10 @@ def _begin(
     model = new_model(config, corpus)
     config = resolve(config, model, corpus, None if minutes is None else 60 * minutes)
     stop = StopRequest()
-    with RunWriter.create(path, config, corpus.vocabulary) as writer:
-        trainer = Trainer(config, corpus, model, writer, evaluate=_evaluation(corpus), stop=stop)
+    with RunWriter.create(_run_path(config_file, out), config, corpus.vocabulary) as writer:
+        trainer = Trainer(
+            config, corpus, model, writer, evaluate=_evaluation(config, corpus), stop=stop
+        )
         return _run(trainer, stop, console, as_json=as_json)
 
 
@@ -137,6 +166,7 @@ def _resume(
     as_json: bool,
 ) -> int:
     """Go on with a run that was stopped, or give more steps to one that was not."""
+    from charrnn.config.memory import check_memory
     from charrnn.run_writer import RunWriter
     from charrnn.training.resuming import changed_config, check_same_corpus
     from charrnn.training.trainer import StopRequest, Trainer, new_model
@@ -152,8 +182,11 @@ def _resume(
         config, changes = changed_config(path, config_file, overrides)
         corpus = _prepare(config, console)
         check_same_corpus(path, corpus)
+        check_memory(config, lead=f"{path}: ", vocabulary_size=len(corpus.vocabulary))
         model = new_model(config, corpus)
-        trainer = Trainer(config, corpus, model, writer, evaluate=_evaluation(corpus), stop=stop)
+        trainer = Trainer(
+            config, corpus, model, writer, evaluate=_evaluation(config, corpus), stop=stop
+        )
         trainer.resume(changes)
         for change in changes:
             console.note(f"changed for the steps to come: {change}")
@@ -175,16 +208,18 @@ def _prepare(config: "Config", console: Console) -> "Corpus":
     return prepare(config.data, progress=console.progress).corpus
 
 
-def _evaluation(corpus: "Corpus") -> "Evaluate":
+def _evaluation(config: "Config", corpus: "Corpus") -> "Evaluate":
     """How the trainer scores the validation split: the very functions that `eval` uses."""
     from charrnn.inference.evaluation import score_text
+    from charrnn.inference.threaded_network import ThreadedNetwork
     from charrnn.network import Network
     from charrnn.training.trainer import Heartbeat
 
     valid, vocabulary = corpus.valid, corpus.vocabulary
 
     def evaluate(network: Network, heartbeat: Heartbeat) -> float:
-        score = score_text(network, valid.ids, valid.starts, vocabulary, progress=heartbeat)
+        shared = ThreadedNetwork(network, config.train.threads or 1)
+        score = score_text(shared, valid.ids, valid.starts, vocabulary, progress=heartbeat)
         return score.loss_nats
 
     return evaluate
@@ -193,6 +228,12 @@ def _evaluation(corpus: "Corpus") -> "Evaluate":
 def _run(trainer: "Trainer", stop: "StopRequest", console: Console, *, as_json: bool) -> int:
     from charrnn.cli.train_view import view_for
     from charrnn.training.events import Finished, Started
+
+    if trainer.is_over:
+        console.note(
+            f"all {trainer.config.train.steps:,} steps were done before; "
+            "--set train.steps=N trains on"
+        )
 
     finished = None
     with _stopping_at_signals(stop, console) as signals, view_for(console) as view:
@@ -213,18 +254,27 @@ def _run(trainer: "Trainer", stop: "StopRequest", console: Console, *, as_json: 
 def _stopping_at_signals(stop: "StopRequest", console: Console) -> Iterator[list[int]]:
     """Turn the first Ctrl-C or SIGTERM into a stop request; a second one ends at once.
 
-    Yields a list that holds the exit code once a signal has come.
+    A signal that whoever started us wants ignored stays ignored. Yields a list that holds the
+    exit code once a signal has come.
     """
     codes: list[int] = []
 
     def request(number: int, _frame: FrameType | None) -> None:
+        which = signal.Signals(number)
         if codes:
-            raise KeyboardInterrupt
-        codes.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
+            signal.signal(which, before[which])
+            signal.raise_signal(which)
+            return
+        codes.append(EXIT_CODES[which])
         stop.make()
-        console.note("finishing this step and saving; once more to stop at once")
+        with suppress(RuntimeError):  # stderr may be in the middle of a line
+            console.note("finishing this step and saving; once more to stop at once")
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, request)
+        for number in EXIT_CODES
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield codes
     finally:
@@ -239,6 +289,7 @@ def _tell_start(event: Any, trainer: "Trainer", console: Console) -> None:
         f"{event.parameters:,} parameters, {len(corpus.vocabulary)} ids, "
         f"{len(corpus.train.ids):,} characters to learn from; "
         f"{event.steps:,} steps on {event.device} in {event.precision}"
+        f"{_threads_in_words(trainer)}"
         + (f", going on after step {event.first_step:,}" if event.first_step else "")
     )
 
@@ -253,8 +304,7 @@ def _tell_end(finished: "Finished", trainer: "Trainer", console: Console) -> Non
         return
     if finished.reason == "patience":
         console.note(f"stopped early at step {finished.step:,}: no better loss for a while")
-    loss = finished.best_loss_nats or math.nan
-    example = '--seed "The "' if trainer.batches.carries_state else "--samples 10"
+    loss = math.nan if finished.best_loss_nats is None else finished.best_loss_nats
     console.facts(
         f"\n{writer.path}",
         [
@@ -262,9 +312,20 @@ def _tell_end(finished: "Finished", trainer: "Trainer", console: Console) -> Non
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_share:.1%} of the steps"),
-            ("next", f"charrnn generate --run {writer.path} {example}"),
+            ("next", f"charrnn generate --run {writer.path}{_example_options(trainer)}"),
         ],
     )
+
+
+def _threads_in_words(trainer: "Trainer") -> str:
+    return f" with {trainer.learner.parts} threads" if trainer.learner.parts > 1 else ""
+
+
+def _example_options(trainer: "Trainer") -> str:
+    """Options for a first text that work with every vocabulary."""
+    if not trainer.batches.carries_state:
+        return " --samples 10"
+    return ' --seed "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
 
 
 def _summary(finished: "Finished", run: Path) -> dict[str, Any]:

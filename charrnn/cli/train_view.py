@@ -88,14 +88,16 @@ class PlainView:
 
     def _line(self, evaluated: Evaluated | None = None) -> None:
         self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
-        if self.last is None:
-            return
-        parts = [
-            f"step {self.last.step:,} of {self.steps:,}",
-            f"{self.last.seconds:.0f} s",
-            f"{self.speed.chars_per_second:,.0f} characters/s",
-            f"train {self.last.train_loss_nats:.4f}",
-        ]
+        parts = []
+        if self.last is not None:
+            parts += [
+                f"step {self.last.step:,} of {self.steps:,}",
+                f"{self.last.seconds:.0f} s",
+                f"{self.speed.chars_per_second:,.0f} characters/s",
+                f"train {self.last.train_loss_nats:.4f}",
+            ]
+        elif evaluated is not None:  # a resumed training may begin with one
+            parts.append(f"step {evaluated.step:,} of {self.steps:,}")
         if evaluated is not None:
             parts.append(f"valid {evaluated.valid_loss_nats:.4f}{_best_mark(evaluated)}")
         self.console.note(" | ".join(parts))

@@ -48,7 +48,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     changes = [_read_override(override) for override in overrides]
     refuse(chain(_led(lead, problems_in(sections)), _override_problems(changes)))
     config = _checked(_changed(sections, changes), lead)
-    check_memory(config, lead=lead)
+    check_memory(config, lead="" if path is None else lead)
     return config
 
 

@@ -17,6 +17,7 @@ from typing import Self
 
 from charrnn.config.memory import physical_bytes
 from charrnn.inference.jobs import GeneratedText, Job
+from charrnn.inference.network import NumpyNetwork
 from charrnn.inference.rules import Rules
 from charrnn.inference.tiles import TILE_ROWS, Bench, Place, place_of
 from charrnn.network import Network
@@ -63,9 +64,11 @@ def generate_many(
 def thread_count(network: Network) -> int:
     """As many threads as there are processors for us and memory for their buffers.
 
-    One, if BLAS has threads of its own: then these share the processors out already.
+    One, if BLAS has threads of its own, or if the network is not NumPy's: then the processors are
+    shared out already.
     """
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+    is_single = os.environ.get("OPENBLAS_NUM_THREADS") == "1"
+    if not (is_single and isinstance(network, NumpyNetwork)):
         return 1
     tile_bytes = sum(TILE_ROWS) * network.vocabulary_size * BYTES_PER_LOGIT
     room = int(MEMORY_SHARE * (physical_bytes() or 0) / tile_bytes)

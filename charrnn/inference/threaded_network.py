@@ -1,7 +1,7 @@
 """One network, several processors: the rows of a batch are shared out among threads.
 
 Every thread has single-threaded products of its own, so that none waits for another before a
-whole chunk of time is done. NumPy lets go of Python's lock while it computes.
+whole chunk of time is done. NumPy and torch let go of Python's lock while they compute.
 
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from charrnn.inference.crew import processor_count
-from charrnn.inference.network import NumpyNetwork
-from charrnn.network import FloatArray, IdArray
+from charrnn.network import FloatArray, IdArray, Network
 
 ROWS_PER_THREAD = 16
 """Fewer rows than these would cost a thread more than another one saves."""
@@ -28,9 +27,9 @@ def usable_threads() -> int:
 
 
 class ThreadedNetwork:
-    """A `NumpyNetwork` that computes large batches in several threads."""
+    """A network that computes large batches in several threads."""
 
-    def __init__(self, network: NumpyNetwork, threads: int) -> None:
+    def __init__(self, network: Network, threads: int) -> None:
         self._network = network
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)

@@ -100,7 +100,7 @@ class Encoder:
         unit = "lines" if self.options.mode == "lines" else "characters"
         return UserError(
             f"{name} is too short: it has {train} {unit} for training and {valid} for validation",
-            hint="use a longer text, or a larger data.valid_fraction",
+            hint="use a longer text, or another data.valid_fraction",
         )
 
     def _vocabulary(self, characters: list[str]) -> Vocabulary:

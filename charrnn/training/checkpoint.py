@@ -6,6 +6,7 @@ have taken. Random states are not among them: all randomness is derived from the
 (see `noise`, `batches`).
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,19 +37,19 @@ class Progress:
     clipped_steps: int = 0
     evaluated_step: int = 0
     saved_step: int = 0
-    valid_loss_nats: float | None = None
+    logged_step: int = 0
     best_loss_nats: float | None = None
     best_step: int = 0
     evaluations_without_gain: int = 0
     running_nats: float = 0.0
-    """Nats and characters trained on since the last line of the metrics."""
+    """Nats and characters that the next line of the metrics tells of, or the line at this step."""
     running_chars: int = 0
     changes: list[str] = field(default_factory=list)
     """What was changed when the training was resumed, and at which step."""
 
     @property
     def running_loss_nats(self) -> float:
-        """Mean training loss since the last line of the metrics."""
+        """Mean training loss since the line of the metrics before."""
         return self.running_nats / self.running_chars
 
     @property
@@ -75,7 +76,7 @@ def read_progress(description: dict[str, Any], corpus_sha256: str) -> Progress:
 
 
 def _is_whole(stored: dict[str, Any]) -> bool:
-    """Whether every field is there, and as large and of the kind that it can be."""
+    """Whether every field is there, of its kind, finite and not negative."""
     blank = asdict(Progress())
     return stored.keys() == blank.keys() and all(
         _fits(value, blank[name]) for name, value in stored.items()
@@ -85,13 +86,10 @@ def _is_whole(stored: dict[str, Any]) -> bool:
 def _fits(value: object, blank: object) -> bool:
     if isinstance(blank, list):
         return isinstance(value, list) and all(isinstance(change, str) for change in value)
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        return False
-    return (
-        value is None
-        if blank is None and value is None
-        else (isinstance(value, int) if isinstance(blank, int) else value is not None)
-    )
+    if value is None:
+        return blank is None
+    kind = int if isinstance(blank, int) else int | float
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def capture(learner: Learner, state_SLBH: Tensor | None) -> Tensors:
@@ -114,12 +112,20 @@ def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
     try:
         learner.model.load_state_dict(_below(tensors, MODEL))
         _restore_optimizer(learner, _below(tensors, OPTIMIZER))
+        return _restored_state(learner, tensors.get(HIDDEN))
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"the saved state does not fit the configuration: {error}", hint=DAMAGED_HINT
         ) from error
-    hidden = tensors.get(HIDDEN)
-    return None if hidden is None else torch.from_numpy(np.copy(hidden)).to(learner.model.device)
+
+
+def _restored_state(learner: Learner, stored: npt.NDArray[Any] | None) -> Tensor | None:
+    if stored is None:
+        return None
+    blank_SLBH = learner.model.initial_state(learner.config.batch_size)
+    if stored.shape != tuple(blank_SLBH.shape) or stored.dtype != np.float32:
+        raise ValueError(f"the hidden state is {stored.dtype} {list(stored.shape)}")
+    return torch.from_numpy(np.copy(stored)).to(blank_SLBH.device)
 
 
 def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
@@ -129,13 +135,17 @@ def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
             for name, value in stored.items()
             if name.startswith(f"{index}.")
         }
+        if not moments:
+            continue
+        if moments.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError(f"weight {index} has the moments {sorted(moments)}")
         for name, value in moments.items():
-            if name != "step" and value.shape != parameter.shape:
-                raise ValueError(f"{name} of weight {index} has the shape {list(value.shape)}")
-        if moments:
-            learner.optimizer.state[parameter] = {
-                name: value.to(learner.model.device) for name, value in moments.items()
-            }
+            shape = torch.Size() if name == "step" else parameter.shape
+            if value.shape != shape or value.dtype != torch.float32:
+                raise ValueError(f"{name} of weight {index} is {value.dtype} {list(value.shape)}")
+        learner.optimizer.state[parameter] = {
+            name: value.to(learner.model.device) for name, value in moments.items()
+        }
 
 
 def _below(tensors: Tensors, prefix: str) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from charrnn.config.schema import ModelConfig
+from charrnn.errors import UserError
 from charrnn.network import FloatArray, IdArray
 from charrnn.run import TrainedModel
 from charrnn.training.model import CharRNN
@@ -18,6 +19,11 @@ class TorchNetwork:
     def __init__(self, model: CharRNN) -> None:
         self.model = model
         self.device = model.device
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU, which shares out a batch by itself."""
+        return self.device.type == "cuda"
 
     @property
     def vocabulary_size(self) -> int:
@@ -38,7 +44,8 @@ class TorchNetwork:
 
 
 def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
-    """A trained run's network in torch, on a GPU if there is one."""
+    """A trained run's network in torch, on a GPU if there is one; on a CPU, with one thread."""
+    torch.set_num_threads(1)
     card = trained.card
     config = ModelConfig(
         cell=card.cell,
@@ -58,7 +65,18 @@ def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is a GPU if there is one."""
+    """`auto` is a GPU if there is one; float32 is float32 there, too, not TF32.
+
+    Raises:
+        UserError: A GPU is asked for and there is none that torch can use.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(
+                "the device is cuda, and torch finds no GPU that it can use",
+                hint="device: auto takes a GPU where there is one",
+            )
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)

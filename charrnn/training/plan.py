@@ -33,6 +33,8 @@ ROUNDS = 5
 STEPS_PROBE_SECONDS = 2.0
 SAFETY = 0.97
 """Share of a time budget that is planned for; saves and the unforeseen take the rest."""
+MOST_STEPS = 1_000_000_000
+"""What `train.steps` may be at most, so that the run's own configuration can be read again."""
 EVALUATION_ROWS, EVALUATION_COLUMNS = 32, 64
 
 
@@ -111,7 +113,7 @@ def _steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus
             f"an evaluation {evaluation:.2g} s",
             hint="give more --minutes, or choose a smaller network",
         )
-    return steps
+    return min(steps, MOST_STEPS)
 
 
 def _probe(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
@@ -145,11 +147,12 @@ def _median_seconds(probes: Mapping[Name, Iterator[float]]) -> dict[Name, float]
 def _evaluation_seconds(model: CharRNN, corpus: Corpus, config: TrainConfig) -> float:
     """An estimate from one block of the shape that evaluation reads."""
     network = TorchNetwork(model)
-    ids_BT = np.zeros((EVALUATION_ROWS, EVALUATION_COLUMNS), dtype=np.int64)
-    state = network.initial_state(EVALUATION_ROWS)
-    with threads_of_torch(config.threads or 1):
+    threads = config.threads or 1
+    ids_BT = np.zeros((EVALUATION_ROWS // threads or 1, EVALUATION_COLUMNS), dtype=np.int64)
+    state = network.initial_state(len(ids_BT))
+    with threads_of_torch(1):
         network.advance(ids_BT, state)
         begin = time.perf_counter()
         network.advance(ids_BT, state)
         seconds = time.perf_counter() - begin
-    return seconds * 1.5 * len(corpus.valid.ids) / ids_BT.size
+    return seconds * 1.5 * len(corpus.valid.ids) / (ids_BT.size * threads)

@@ -67,14 +67,14 @@ def check_same_corpus(run: Path, corpus: Corpus) -> None:
     """Refuse a corpus whose characters are not the run's.
 
     Raises:
-        UserError: The vocabularies differ; the first difference is named.
+        UserError: The vocabularies differ; an example is named.
     """
     theirs, ours = read_vocabulary(run).characters, corpus.vocabulary.characters
     if theirs != ours:
         odd = sorted(set(theirs) ^ set(ours))
+        which = f"{len(odd)} characters differ, for example {odd[0]!r}" if odd else "order differs"
         raise UserError(
-            f"the corpus is not the one that {run} was trained on: "
-            f"{len(odd)} characters differ, for example {odd[0]!r}",
+            f"the corpus is not the one that {run} was trained on: {which}",
             hint="resume with the same text, or begin a new run",
         )
 

@@ -7,8 +7,9 @@ steps that it would have taken. Evaluating and saving change nothing of what is 
 Shapes: S parts of the state, L layers, B batch, H hidden.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import torch
@@ -104,18 +105,19 @@ class Trainer:
         self.clock = Clock(0.0)
 
     def resume(self, changes: Sequence[str] = ()) -> None:
-        """Go back to where the run's last save stands, or to the beginning if there is none.
+        """Go back to where the run's last save stands, or to the beginning if nothing was saved.
 
         `changes` says what is different from now on; it is kept with the saves.
 
         Raises:
-            UserError: The save is damaged, or was made with another corpus or network.
+            UserError: The save is missing or damaged, or was made with another corpus or network.
         """
         stored = self.writer.load_last()
         if stored is not None:
             tensors, description = stored
             self.progress = checkpoint.read_progress(description, self._corpus_sha256)
             self.state_SLBH = checkpoint.restore(self.learner, tensors)
+        self.writer.check_best(kept=self.progress.best_loss_nats is not None)
         self.progress.changes += [f"step {self.progress.step}: {change}" for change in changes]
         self.writer.keep_metrics_until(self.progress.step)
 
@@ -131,13 +133,15 @@ class Trainer:
     def _run(self) -> Iterator[Event]:
         self.clock = Clock(self.progress.seconds)
         yield self._started()
+        if self.progress.step == 0:
+            yield self._saved()
         upcoming = self._upcoming()
         try:
             while True:
-                if self._is_due(self.progress.evaluated_step, self.config.train.eval_every_steps):
+                if self._evaluation_is_due:
                     yield self._evaluated()
                 self._log_if_due()
-                if self._is_over or self.stop.made:
+                if self.is_over or self.stop.made:
                     break
                 if self._is_due(self.progress.saved_step, self.config.train.save_every_steps):
                     yield self._saved()
@@ -154,7 +158,10 @@ class Trainer:
                 self.progress.step, batch, self._state_before(batch), learning_rate
             )
         except NotFiniteError as error:
-            raise self._diverged() from error
+            raise self._diverged(
+                f"the loss or its gradient is not finite at step {self.progress.step + 1:,}; "
+                "nothing was updated"
+            ) from error
         self.state_SLBH = result.state_SLBH if self.batches.carries_state else None
         self._count(batch, result)
         return Stepped(
@@ -169,6 +176,8 @@ class Trainer:
 
     def _count(self, batch: Batch, result: StepResult) -> None:
         progress = self.progress
+        if progress.logged_step == progress.step:
+            progress.running_nats, progress.running_chars = 0.0, 0
         progress.step += 1
         progress.batch += 1
         progress.chars += batch.targets
@@ -198,40 +207,41 @@ class Trainer:
 
     def _evaluated(self) -> Evaluated:
         progress = self.progress
-        with threads_of_torch(self.learner.parts):
-            loss = self.evaluate(TorchNetwork(self.learner.model), self._heartbeat)
+        loss = self.evaluate(TorchNetwork(self.learner.model), self._heartbeat)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the validation loss is not finite after step {progress.step:,}")
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
             self.writer.save_best(self._weights(), self._card(loss))
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
-        progress.valid_loss_nats = loss
-        return Evaluated(progress.step, loss, progress.best_loss_nats or loss, is_best)
+        self._log({"valid_loss_nats": loss})
+        best = loss if progress.best_loss_nats is None else progress.best_loss_nats
+        return Evaluated(progress.step, loss, best, is_best)
 
     def _heartbeat(self, _chars: int) -> None:
         if self.stop.made:
             raise _EvaluationStopped
 
     def _log_if_due(self) -> None:
+        step = self.progress.step
+        if step != self.progress.logged_step and step % self.config.train.log_every_steps == 0:
+            self._log({})
+
+    def _log(self, more: Mapping[str, float]) -> None:
         """Write a line of the metrics; an evaluation always has one."""
         progress = self.progress
-        evaluated = progress.evaluated_step == progress.step
-        if not (evaluated or progress.step % self.config.train.log_every_steps == 0):
-            return
-        if not progress.running_chars:
-            return
         line: dict[str, float] = {
             "step": progress.step,
             "epoch": progress.epoch,
             "seconds": round(self.clock.seconds, 3),
             "chars": progress.chars,
             "train_loss_nats": progress.running_loss_nats,
+            **more,
         }
-        if evaluated and progress.valid_loss_nats is not None:
-            line["valid_loss_nats"] = progress.valid_loss_nats
         self.writer.append_metrics(line)
-        progress.running_nats, progress.running_chars = 0.0, 0
+        progress.logged_step = progress.step
 
     def _is_due(self, last: int, interval: int) -> bool:
         """Whether something that happens at intervals, and at the end, should happen now."""
@@ -240,11 +250,16 @@ class Trainer:
         return step != last and (step % interval == 0 or at_end)
 
     @property
+    def _evaluation_is_due(self) -> bool:
+        return self._is_due(self.progress.evaluated_step, self.config.train.eval_every_steps)
+
+    @property
     def _corpus_sha256(self) -> str:
         return self.corpus.manifest.corpus_sha256
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether no step is left: all are done, or patience has run out."""
         patience = self.config.train.patience
         out_of_patience = (
             patience is not None and self.progress.evaluations_without_gain >= patience
@@ -296,11 +311,8 @@ class Trainer:
 
     def _finished(self) -> Finished:
         progress = self.progress
-        reason: EndReason = "patience" if self._is_over else "stopped"
-        if progress.step >= self.config.train.steps:
-            reason = "steps done"
         return Finished(
-            reason=reason,
+            reason=self._end_reason,
             step=progress.step,
             chars=progress.chars,
             seconds=progress.seconds,
@@ -309,7 +321,13 @@ class Trainer:
             clipped_share=progress.clipped_share,
         )
 
-    def _diverged(self) -> RunFailedError:
+    @property
+    def _end_reason(self) -> EndReason:
+        if self._evaluation_is_due or not self.is_over:
+            return "stopped"
+        return "steps done" if self.progress.step >= self.config.train.steps else "patience"
+
+    def _diverged(self, what: str) -> RunFailedError:
         best = (
             f"the best weights so far, of step {self.progress.best_step:,}, are in "
             f"{self.writer.path}"
@@ -317,8 +335,7 @@ class Trainer:
             else "no weights have been kept yet"
         )
         return RunFailedError(
-            f"the loss or its gradient is not finite at step {self.progress.step + 1:,}; "
-            f"nothing was updated, and {best}",
+            f"{what}, and {best}",
             hint="a lower train.learning_rate, a smaller train.clip_norm or a longer "
             "train.warmup_steps usually helps; so does train.precision=float32",
         )

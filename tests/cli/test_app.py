@@ -84,3 +84,9 @@ def test_a_closed_stdout_is_an_error(tmp_path: Path) -> None:
     done = shell("$C --version >&-", tmp_path)
     assert done.returncode == 1
     assert "stdout is closed" in done.stderr
+
+
+def test_a_full_disk_behind_stderr_keeps_the_exit_code(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    assert shell("$C eval --run nowhere 2> /dev/full", tmp_path).returncode == 2

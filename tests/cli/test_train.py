@@ -3,12 +3,20 @@
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from charrnn.cli.app import SILENT_ENDS, Terminated, _raise_terminated
+from charrnn.cli.train import _stopping_at_signals
+from charrnn.cli.train_view import PlainView
+from charrnn.console import Console
 from charrnn.run import read_model
+from charrnn.training.events import Evaluated, Started
+from charrnn.training.trainer import StopRequest
 from tests.cli.process import charrnn, start, succeed, succeed_json
 from tests.corpora import prose
 
@@ -35,7 +43,7 @@ def begin_for_ever(folder: Path) -> subprocess.Popen[str]:
     process = start("train", "--config", "sea.yaml", *SMALL, FOR_EVER, cwd=folder)
     metrics = folder / "runs/sea/metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
-        pass
+        time.sleep(0.02)
     assert process.poll() is None, process.stderr and process.stderr.read()
     return process
 
@@ -189,3 +197,109 @@ def test_a_network_too_large_for_the_machine_is_refused_with_its_bytes(folder: P
     assert done.returncode == 2
     assert "bytes" in done.stderr
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ((signal.SIGINT, signal.SIGINT), 130),
+        ((signal.SIGTERM, signal.SIGTERM), 143),
+        ((signal.SIGINT, signal.SIGTERM), 143),
+    ],
+)
+def test_a_second_signal_ends_at_once_as_that_signal_does(
+    signals: tuple[int, int], code: int
+) -> None:
+    stop = StopRequest()
+    expected = KeyboardInterrupt if signals[1] == signal.SIGINT else Terminated
+    before = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        with _stopping_at_signals(stop, Console(quiet=True)) as codes:
+            signal.raise_signal(signals[0])
+            assert stop.made
+            assert codes == [130 if signals[0] == signal.SIGINT else 143]
+            with pytest.raises(expected):
+                signal.raise_signal(signals[1])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert SILENT_ENDS[expected] == code
+
+
+def test_a_ctrl_c_that_a_script_wants_ignored_is_ignored() -> None:
+    stop = StopRequest()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _stopping_at_signals(stop, Console(quiet=True)):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not stop.made
+
+
+def test_a_log_reader_that_has_gone_does_not_stop_the_training(folder: Path) -> None:
+    """As in `charrnn train 2>&1 | tee log`, where Ctrl-C ends tee first."""
+    with begin_for_ever(folder) as process:
+        assert process.stderr
+        process.stderr.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert (folder / "runs/sea/last/state.safetensors").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_wrong_input(folder: Path) -> None:
+    done = charrnn("train", "--config", "sea.yaml", "--set=train.device=cuda", cwd=folder)
+    assert done.returncode == 2
+    assert "no GPU" in done.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_print_config_of_a_resumed_run_prints_what_it_would_go_on_with(folder: Path) -> None:
+    succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
+    printed = succeed("train", "--resume", "--print-config", "--set=train.steps=99", cwd=folder)
+    train = yaml.safe_load(printed)["train"]
+    assert (train["steps"], train["batch_size"]) == (99, 4)
+    assert read_model(folder / "runs/sea").card.step == 20
+
+
+def test_a_resumed_training_that_begins_with_an_evaluation_shows_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = PlainView(Console())
+    view.show(Started("cpu", "float32", 1, steps=20, first_step=20))
+    view.show(Evaluated(20, 1.25, 1.25, is_best=True))
+    assert capsys.readouterr().err == "step 20 of 20 | valid 1.2500 (best)\n"
+
+
+@pytest.mark.parametrize("missing", ["last/state.safetensors", "model.json"])
+def test_a_run_with_a_part_missing_is_not_trained_over(folder: Path, missing: str) -> None:
+    succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
+    weights = (folder / "runs/sea/model.safetensors").read_bytes()
+    (folder / "runs/sea" / missing).unlink()
+    done = charrnn("train", "--resume", "--set", "train.steps=40", cwd=folder)
+    assert done.returncode == 2
+    assert missing in done.stderr
+    assert (folder / "runs/sea/model.safetensors").read_bytes() == weights
+
+
+def test_minutes_and_steps_together_are_refused(folder: Path) -> None:
+    done = charrnn(
+        "train", "--config", "sea.yaml", "--minutes=1", "--set=train.steps=5", cwd=folder
+    )
+    assert done.returncode == 2
+    assert "--minutes" in done.stderr
+
+
+def test_the_next_command_that_is_named_works_with_any_vocabulary(folder: Path) -> None:
+    (folder / "sea.txt").write_text("ab c\n" * 500)
+    done = charrnn("train", "--config", "sea.yaml", *SMALL, cwd=folder)
+    named = next(line for line in done.stderr.splitlines() if "  next" in line)
+    assert named.split() == ["next", "charrnn", "generate", "--run", "runs/sea"]
+
+
+def test_resuming_what_is_done_says_so(folder: Path) -> None:
+    succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
+    done = charrnn("train", "--resume", cwd=folder)
+    assert done.returncode == 0
+    assert "all 20 steps were done before" in done.stderr

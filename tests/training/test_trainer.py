@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from charrnn.run import read_model
 from charrnn.run_writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
+from charrnn.training.checkpoint import Progress, capture, read_progress, restore
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
 from charrnn.training.trainer import Heartbeat, StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
@@ -267,3 +268,92 @@ def test_a_save_of_another_network_or_corpus_is_refused(corpus: Corpus, tmp_path
     make = stream_corpus if corpus.train.starts is None else lines_corpus
     with pytest.raises(UserError, match="corpus"):
         train(make(tmp_path, 500), run, config)
+
+
+def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: Path) -> None:
+    run, config, stop = tmp_path / "run", config_for(corpus, steps=7), StopRequest()
+    trainer = trainer_for(corpus, run, config, stop)
+    evaluate = trainer.evaluate
+
+    def stopped_in_the_middle(network: Network, heartbeat: Heartbeat) -> float:
+        stop.make()
+        return evaluate(network, heartbeat)
+
+    trainer.evaluate = stopped_in_the_middle
+    finished = list(trainer.run())[-1]
+    trainer.writer.close()
+    assert isinstance(finished, Finished)
+    assert finished.reason == "stopped"
+
+    finished = train(corpus, run, config)[-1]
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.best_step) == ("steps done", 7)
+
+
+def test_an_evaluation_right_after_resuming_has_a_line_of_the_metrics(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
+    trainer = trainer_for(corpus, run, config, stop)
+    for event in trainer.run():
+        if isinstance(event, Stepped) and event.step == 9:
+            stop.make()
+    trainer.writer.close()
+    assert metrics_of(run)[-1]["step"] == 9
+
+    train(corpus, run, config_for(corpus, steps=9))
+
+    last = metrics_of(run)[-1]
+    assert last["step"] == 9
+    assert last["train_loss_nats"] == metrics_of(run)[-2]["train_loss_nats"]
+    assert last["valid_loss_nats"] > 0
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_validation_loss_that_is_not_finite_ends_the_training_and_keeps_the_best(
+    corpus: Corpus, tmp_path: Path, loss: float
+) -> None:
+    run = tmp_path / "run"
+    losses = iter([2.0, loss])
+    trainer = trainer_for(corpus, run, config_for(corpus), StopRequest())
+    trainer.evaluate = lambda _network, _heartbeat: next(losses)
+    with pytest.raises(RunFailedError, match=r"validation loss.*after step 14,.*of step 7"):
+        list(trainer.run())
+    trainer.writer.close()
+    assert read_model(run).card.step == 7
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"step": -1},
+        {"batch": 1.5},
+        {"chars": True},
+        {"seconds": math.inf},
+        {"step": None},
+        {"changes": [1]},
+        {"steps": 1},
+    ],
+)
+def test_a_progress_that_cannot_be_is_refused(damage: dict[str, Any]) -> None:
+    whole = asdict(Progress())
+    assert read_progress({"corpus_sha256": "", "progress": whole}, "") == Progress()
+    with pytest.raises(UserError, match="damaged"):
+        read_progress({"corpus_sha256": "", "progress": {**whole, **damage}}, "")
+
+
+@pytest.mark.parametrize("name", ["hidden", "optimizer.0.exp_avg", "optimizer.0.step"])
+def test_saved_arrays_that_do_not_fit_are_refused(tmp_path: Path, name: str) -> None:
+    corpus = stream_corpus(tmp_path, characters=1200)
+    trainer = trainer_for(corpus, tmp_path / "run", config_for(corpus, steps=2), StopRequest())
+    list(trainer.run())
+    trainer.writer.close()
+    tensors = capture(trainer.learner, trainer.state_SLBH)
+    restore(trainer.learner, tensors)
+    for wrong in (tensors[name][None], tensors[name].astype(np.float64)):
+        with pytest.raises(UserError, match="does not fit"):
+            restore(trainer.learner, {**tensors, name: wrong})
+    if name.startswith("optimizer"):
+        del tensors[name]
+        with pytest.raises(UserError, match="does not fit"):
+            restore(trainer.learner, tensors)
