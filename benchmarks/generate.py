@@ -12,6 +12,9 @@ One stream is compared with two honest things, in turns, the best round of each 
   nn.Linear in inference mode, softmax, torch.multinomial. It runs in a process of its own, with
   one thread and with all, and the faster of the two counts.
 
+On a machine that has other work to do, --cpu-time counts processor time instead of time: it leaves
+out what is spent waiting for a processor, and torch's loop then has one thread, like the others.
+
 GB/s is what the weights of all products amount to per second: as they outgrow the caches, it comes
 to rest at the bandwidth of the memory, and that is what bounds the speed.
 
@@ -43,9 +46,12 @@ from charrnn.inference.rules import Rules
 from charrnn.inference.uniforms import UniformStream
 from charrnn.run import ModelCard
 
+Clock = Callable[[], float]
+
 SIZES = ("lstm 1x384", "lstm 2x512", "gru 1x384", "rnn 1x384", "lstm 1x1024", "lstm 2x1024")
 BATCH_SIZES = (1, 8, 64, 128)
 ROUND_SECONDS = 0.15
+STEPS_AT_ONCE = 10
 REST_SECONDS = 0.05
 MANY_ROUNDS = 2
 FLOAT_BYTES = 4
@@ -54,19 +60,20 @@ FLOAT_BYTES = 4
 def main() -> None:
     """Measure and print."""
     options = read_options()
+    clock = time.process_time if options.cpu_time else time.perf_counter
     if options.torch_loop:
-        serve_torch_loop(options.torch_loop, options.threads)
+        serve_torch_loop(options.torch_loop, options.threads, clock)
         return
     print(f"one stream, characters per second (best of {options.rounds} rounds)\n")
     print(f"{'':14}{'products':>10}{'charrnn':>10}{'share':>8}{'torch':>9}{'ratio':>8}{'GB/s':>7}")
     for size in options.sizes:
-        print_single(size, options.rounds)
+        print_single(size, options.rounds, clock)
     threads = processor_count()
     print(
         f"\nmany texts of {options.length} characters, characters per second, {threads} threads\n"
     )
     print(f"{'batch size':14}" + "".join(f"{batch:>10}" for batch in BATCH_SIZES))
-    for size in options.sizes[:2]:
+    for size in options.sizes[:2] if not options.cpu_time else ():
         print_many(size, options.length)
 
 
@@ -76,20 +83,24 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="such as 'lstm 2x512'")
     parser.add_argument("--rounds", type=int, default=15, help="measurements of each")
     parser.add_argument("--length", type=int, default=50, help="characters of each of many texts")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time")
     parser.add_argument("--torch-loop", metavar="SIZE", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def print_single(size: str, rounds: int) -> None:
+def print_single(size: str, rounds: int, clock: Clock) -> None:
     """Compare one stream with the bare products and with the loop in torch."""
     card = card_of(size)
     network = NumpyNetwork(random_weights(card), card)
     contenders: dict[str, Callable[[], float]] = {
-        "products": lambda: rate_of_steps(products_of(network)),
-        "charrnn": lambda: rate_of_steps(stream_of(network)),
+        "products": lambda: rate_of_steps(products_of(network), clock),
+        "charrnn": lambda: rate_of_steps(stream_of(network), clock),
     }
-    loops = [TorchLoop(size, threads) for threads in {1, os.cpu_count() or 1}]
+    is_alone = clock is time.perf_counter
+    loops = [
+        TorchLoop(size, threads, clock) for threads in {1, processor_count() if is_alone else 1}
+    ]
     for loop in loops:
         contenders[f"torch {loop.threads}"] = loop.rate
     best = dict.fromkeys(contenders, 0.0)
@@ -154,13 +165,13 @@ def product_weights(card: ModelCard) -> int:
     return recurrent + card.hidden_size * card.vocabulary_size
 
 
-def rate_of_steps(step: Callable[[], object]) -> float:
+def rate_of_steps(step: Callable[[], object], clock: Clock) -> float:
     """Steps per second."""
-    steps, begin = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < ROUND_SECONDS:
-        for _ in range(50):
+    steps, begin = 0, clock()
+    while (elapsed := clock() - begin) < ROUND_SECONDS:
+        for _ in range(STEPS_AT_ONCE):
             step()
-        steps += 50
+        steps += STEPS_AT_ONCE
     return steps / elapsed
 
 
@@ -179,9 +190,10 @@ def rate_of_many(network: NumpyNetwork, batch_size: int, length: int) -> float:
 class TorchLoop:
     """The loop in torch, in a process that is idle while it is not asked."""
 
-    def __init__(self, size: str, threads: int) -> None:
+    def __init__(self, size: str, threads: int, clock: Clock) -> None:
         self.threads = threads
         arguments = ["--torch-loop", size, "--threads", str(threads)]
+        arguments += ["--cpu-time"] if clock is time.process_time else []
         self._process = subprocess.Popen(
             [sys.executable, __file__, *arguments],
             stdin=subprocess.PIPE,
@@ -203,7 +215,7 @@ class TorchLoop:
         self._process.communicate()
 
 
-def serve_torch_loop(size: str, threads: int) -> None:
+def serve_torch_loop(size: str, threads: int, clock: Clock) -> None:
     """Print a rate for every line of stdin."""
     import torch
 
@@ -223,7 +235,7 @@ def serve_torch_loop(size: str, threads: int) -> None:
 
     with torch.inference_mode():
         for _ in sys.stdin:
-            print(rate_of_steps(step), flush=True)
+            print(rate_of_steps(step, clock), flush=True)
 
 
 if __name__ == "__main__":

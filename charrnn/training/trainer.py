@@ -69,7 +69,7 @@ def new_model(config: Config, corpus: Corpus) -> CharRNN:
 
 
 class Clock:
-    """Seconds of training, counted on from what earlier sessions took."""
+    """Seconds of training, counted on from what was taken before a resume."""
 
     def __init__(self, seconds: float) -> None:
         self._zero = time.perf_counter() - seconds
