@@ -116,7 +116,7 @@ def unprivileged(tmp_path: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    for folder in [tmp_path, *list(tmp_path.parents)[:2]]:
+    for folder in [tmp_path, *list(tmp_path.parents)[:3]]:
         os.chmod(folder, 0o755)  # noqa: PTH101
     os.chown(tmp_path, 65534, 65534)
     os.seteuid(65534)
