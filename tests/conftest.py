@@ -1,6 +1,7 @@
 """What every test stands on: one thread of arithmetic, so that the tests can run side by side."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,3 +11,7 @@ os.environ.pop("CHARRNN_RUN", None)
 
 settings.register_profile("charrnn", deadline=None)  # a loaded machine is no failure
 settings.load_profile("charrnn")
+
+# A job in the background of a script inherits an ignored Ctrl-C, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
