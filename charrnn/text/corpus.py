@@ -250,7 +250,7 @@ class _Job:
 
     def _same_corpus(self, target: Path, fingerprint: Fingerprint) -> Corpus:
         """Open the corpus at `target`, which must be the very one that is asked for."""
-        hint = "choose another folder"
+        hint = f"remove {target}" if self.out is None else "choose another folder"
         try:
             manifest = read_manifest(target)
             if manifest.describes(fingerprint.sources, self.options):
