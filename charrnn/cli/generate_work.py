@@ -16,7 +16,7 @@ from charrnn.cli.generate_results import (
     novelty_note,
     plain,
 )
-from charrnn.cli.interrupts import Interrupted, Interrupts
+from charrnn.cli.interrupts import GivenUp, Interrupted, Interrupts
 from charrnn.cli.seed_input import read_seed, read_seeds, unescaped
 from charrnn.cli.text_output import TextOutput
 from charrnn.console import Console
@@ -128,7 +128,7 @@ class _Single(_Work):
         saved = None
         if request.load_state is not None:
             saved = load_stream(Path(request.load_state), model.trained.card)
-        self.seed = "" if saved and request.seed is None else self.one_seed()
+        self.seed = self.one_seed()
         opening = model.opening(self.seed, rules, saved.opening if saved else None)
         self.job = Job(
             rules,
@@ -147,6 +147,8 @@ class _Single(_Work):
                 self._write_json(out, interrupts)
             else:
                 self._write_text(out, interrupts)
+        except GivenUp:
+            raise
         except Interrupted:
             self._set_aside(out)
             raise
@@ -161,9 +163,7 @@ class _Single(_Work):
         out.write(self.terminator)
         if out.is_terminal and self.console.is_terminal and not out.ends_line:
             out.flush()
-            self.console.note(
-                ""
-            )  # the shell's prompt goes on its own line, and stdout is left exact
+            self.console.note("")  # a line for the shell's prompt; stdout is left exact
         if self.measure_novelty is not None:
             self.console.note(novelty_note(self.measure_novelty(self.job.result().text)))
 

@@ -24,6 +24,10 @@ class Interrupted(BaseException):
         self.exit_code = exit_code
 
 
+class GivenUp(Interrupted):
+    """A second signal came before the first was noticed; something may be half done."""
+
+
 class Interrupts:
     """While this context is open, signals wait until `check` is called."""
 
@@ -80,5 +84,5 @@ class Interrupts:
     def _catch(self, number: int, _frame: FrameType | None) -> None:
         """Note a signal; whoever sends a second one before that is noticed wants out at once."""
         if self._caught is not None:
-            raise Interrupted(self._caught)
+            raise GivenUp(self._caught)
         self._caught = EXIT_CODES[signal.Signals(number)]

@@ -203,6 +203,16 @@ def test_a_stream_set_aside_goes_on_in_another_process(runs: Path, tmp_path: Pat
     assert state.stat().st_size < 4096
 
 
+def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_path: Path) -> None:
+    state, file = tmp_path / "state", tmp_path / "seed"
+    file.write_text("xyz")
+    begun = generate(runs, "--seed", "the ", "--length", 20, "--save-state", state)
+    loaded = ("--load-state", state, "--length", 30)
+    went_on = generate(runs, *loaded, "--seed", "xyz")
+    assert went_on == generate(runs, *loaded, "--seed-file", file)
+    assert went_on == "xyz" + generate(runs, "--seed", begun + "xyz", "--length", 30)[27:]
+
+
 # --- What is wrong ------------------------------------------------------------------------------
 
 

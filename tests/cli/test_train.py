@@ -212,7 +212,10 @@ def test_a_second_signal_ends_at_once_as_that_signal_does(
 ) -> None:
     stop = StopRequest()
     expected = KeyboardInterrupt if signals[1] == signal.SIGINT else Terminated
-    before = signal.signal(signal.SIGTERM, _raise_terminated)
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _raise_terminated),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     try:
         with _stopping_at_signals(stop, Console(quiet=True)) as codes:
             signal.raise_signal(signals[0])
@@ -221,7 +224,8 @@ def test_a_second_signal_ends_at_once_as_that_signal_does(
             with pytest.raises(expected):
                 signal.raise_signal(signals[1])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert SILENT_ENDS[expected] == code
 
 
