@@ -82,12 +82,14 @@ def plain_step(cell: str, hidden: int, batch: Batch) -> Step:
     return step
 
 
-def charrnn_step(cell: str, hidden: int, batch: Batch, precision: str, threads: int) -> Step:
+def charrnn_step(
+    cell: str, hidden: int, batch: Batch, precision: str, threads: int, kernel: str = "torch"
+) -> Step:
     """The step of `charrnn train`."""
     model_config = ModelConfig(cell=cell, hidden_size=hidden, embedding_size=EMBEDDING)  # type: ignore[arg-type]
     model = CharRNN(model_config, VOCABULARY)
     initialize(model, unknown_id=1)
-    config = TrainConfig(precision=precision, threads=threads, clip_norm=CLIP_NORM)  # type: ignore[arg-type]
+    config = TrainConfig(precision=precision, threads=threads, clip_norm=CLIP_NORM, kernel=kernel)  # type: ignore[arg-type]
     learner = Learner(model, config)
     state = model.initial_state(len(batch.ids_BT))
 

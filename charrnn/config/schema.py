@@ -72,6 +72,9 @@ class ModelConfig:
     """Share of each layer's output units dropped in training, the last layer's included."""
     input_dropout: Dropout = 0.0
     """Share of the embedding's units dropped in training; unused with onehot."""
+    weight_dropout: Dropout = 0.0
+    """Share of the recurrent weights dropped in each step of training (weight-drop, or
+    DropConnect): what keeps a large network from learning a small text by heart."""
     tie_weights: bool = False
     """Use the embedding as the output matrix too; needs embedding_size = hidden_size."""
 
@@ -109,6 +112,9 @@ class TrainConfig:
     """Stop after this many evaluations in a row without a better loss; null never stops early."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the forward and backward pass; auto times both and takes the faster."""
+    kernel: Literal["auto", "torch", "native"] = "auto"
+    """What moves a layer through time on a CPU: torch's own layers, or charrnn's kernels, which a
+    C compiler makes in a moment. auto takes the faster, if a training is long enough to gain."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is a GPU if there is one."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None

@@ -18,9 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.config.schema import TrainConfig
+from charrnn.errors import UserError
 from charrnn.training.batches import IGNORED, Batch
+from charrnn.training.cells import weights_of
+from charrnn.training.heap import keep_freed_memory
 from charrnn.training.model import CharRNN
+from charrnn.training.native import Kernels, compiled_kernels
 from charrnn.training.noise import Noise
+from charrnn.training.products import RecurrentProducts
+from charrnn.training.sweeps import NativeSweep
 
 
 class StepResult(NamedTuple):
@@ -47,12 +53,18 @@ class _Part(NamedTuple):
 
 
 class Learner:
-    """A model, its optimiser and the arithmetic they compute with."""
+    """A model, its optimiser and the arithmetic they compute with.
+
+    Raises:
+        UserError: The kernel is to be native, and there is no C compiler.
+    """
 
     def __init__(self, model: CharRNN, config: TrainConfig) -> None:
+        keep_freed_memory()
         self.model = model
         self.config = config
         self.precision = getattr(torch, config.precision)
+        self.kernels = _native_kernels() if config.kernel == "native" else None
         self.parameters = list(model.parameters())
         self.optimizer = _adamw(self.parameters, config)
         self.parts = 1 if model.device.type == "cuda" else config.threads or 1
@@ -64,7 +76,9 @@ class Learner:
         Raises:
             NotFiniteError: Before anything is updated.
         """
-        count = min(self.parts, len(batch.ids_BT))
+        rows = len(batch.ids_BT)
+        count = min(self.parts, rows)
+        sweep = self._sweep(index, rows // count)
         parts = list(
             self._pool.map(
                 self._part,
@@ -73,6 +87,7 @@ class Learner:
                 batch.targets_BT.tensor_split(count),
                 [batch.targets] * count,
                 state_SLBH.tensor_split(count, dim=2),
+                [sweep] * count,
             )
         )
         for parameter, *gradients in zip(
@@ -88,16 +103,46 @@ class Learner:
         self.optimizer.step()
         return StepResult(loss, norm, torch.cat([part.state_SLBH for part in parts], dim=2))
 
+    def _sweep(self, index: int, rows: int) -> NativeSweep | None:
+        """What the parts of one step share, if our own kernels sweep its layers."""
+        if self.kernels is None:
+            return None
+        config = self.model.config
+        weights = [weights_of(self.model.rnn, layer).hidden_GH for layer in range(config.layers)]
+        noise = Noise(self.config.seed, index, self.parts, self.model.device)
+        kept = [noise.kept(weights_GH, config.weight_dropout) for weights_GH in weights]
+        arrange = functools.partial(
+            RecurrentProducts.of, dtype=self.precision, rows=rows, pool=self._pool
+        )
+        return NativeSweep(self.kernels, config.cell, list(map(arrange, weights, kept)))
+
     def _part(
-        self, noise: Noise, ids_BT: Tensor, targets_BT: Tensor, targets: int, state_SLBH: Tensor
+        self,
+        noise: Noise,
+        ids_BT: Tensor,
+        targets_BT: Tensor,
+        targets: int,
+        state_SLBH: Tensor,
+        sweep: NativeSweep | None,
     ) -> _Part:
         device = self.model.device
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise)
+            logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise, sweep)
         loss = summed_loss(logits_BTV, targets_BT.to(device)) / targets
         gradients = torch.autograd.grad(loss, self.parameters)
         return _Part(loss.detach(), gradients, state_SLBH.detach().float())
+
+
+def _native_kernels() -> Kernels:
+    kernels = compiled_kernels()
+    if kernels is None:
+        raise UserError(
+            "train.kernel is native, which takes a C compiler, and there is none that works here",
+            hint="install gcc or clang, or name one in the environment variable CC; "
+            "a new run can be trained with train.kernel=torch",
+        )
+    return kernels
 
 
 def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:

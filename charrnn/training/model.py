@@ -9,11 +9,13 @@ H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocab
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from charrnn.config.schema import ModelConfig
 from charrnn.network import GATES, STATE_PARTS
 from charrnn.training.cells import fused_layer, onehot_layer, weights_of
 from charrnn.training.noise import Noise
+from charrnn.training.sweeps import NativeSweep, bias_outside
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -48,28 +50,63 @@ class CharRNN(nn.Module):
         return torch.zeros(shape, device=self.device)
 
     def forward(
-        self, ids_BT: Tensor, state_SLBH: Tensor, noise: Noise | None = None
+        self,
+        ids_BT: Tensor,
+        state_SLBH: Tensor,
+        noise: Noise | None = None,
+        sweep: NativeSweep | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits (B, T, V) of each next character, and the state (S, L, B, H) after the last.
 
-        With `noise`, units are dropped as training does; without, none are.
+        With `noise`, units are dropped as training does; without, none are. With `sweep`, layers
+        are swept by our own kernels, without by torch; no gradient goes to the state then.
         """
-        below_TBX = self._entered(ids_BT.T, noise)
+        below: Tensor = ids_BT.T
         after = []
         for layer, before_SBH in enumerate(state_SLBH.unbind(1)):
-            sweep = fused_layer if layer > 0 or self.embedding is not None else onehot_layer
-            weights = weights_of(self.rnn, layer)
-            hidden_TBH, after_SBH = sweep(self.config.cell, below_TBX, weights, before_SBH)
+            if sweep is None:
+                hidden_TBH, after_SBH = self._swept_by_torch(layer, below, before_SBH, noise)
+            else:
+                gates_TBG = self._gates(layer, below, sweep, noise)
+                weights = weights_of(self.rnn, layer)
+                hidden_TBH, after_SBH = sweep.layer(layer, gates_TBG, weights, before_SBH)
             after.append(after_SBH)
-            below_TBX = _dropped(hidden_TBH, self.config.dropout, noise)
-        logits_TBV = self.output(below_TBX)
+            below = _dropped(hidden_TBH, self.config.dropout, noise)
+        logits_TBV = self.output(below)
         return logits_TBV.transpose(0, 1), torch.stack(after, dim=1)
 
-    def _entered(self, ids_TB: Tensor, noise: Noise | None) -> Tensor:
-        """What the first layer reads: embeddings (T, B, E), or for one-hot the ids themselves."""
+    def _swept_by_torch(
+        self, layer: int, below: Tensor, before_SBH: Tensor, noise: Noise | None
+    ) -> tuple[Tensor, Tensor]:
+        weights = weights_of(self.rnn, layer)
+        hidden_GH = _dropped(weights.hidden_GH, self.config.weight_dropout, noise)
+        weights = weights._replace(hidden_GH=hidden_GH)
+        if layer == 0 and self.embedding is None:
+            return onehot_layer(self.config.cell, below, weights, before_SBH)
+        inputs_TBX = below if layer else self._embedded(below, noise)
+        return fused_layer(self.config.cell, inputs_TBX, weights, before_SBH)
+
+    def _gates(self, layer: int, below: Tensor, sweep: NativeSweep, noise: Noise | None) -> Tensor:
+        """What a layer's gates (T, B, G) are given by all but the state."""
+        weights = weights_of(self.rnn, layer)
+        bias_G = weights.input_bias_G + bias_outside(self.config.cell, weights.hidden_bias_G)
+        if layer:
+            return functional.linear(below, weights.input_GX, bias_G)
         if self.embedding is None:
-            return ids_TB
+            return sweep.looked_up(weights.input_GX.T + bias_G, below, product_dtype())
+        if self.config.input_dropout or self.vocabulary_size > below.numel():
+            return functional.linear(self._embedded(below, noise), weights.input_GX, bias_G)
+        gates_VG = functional.linear(self.embedding.weight, weights.input_GX, bias_G)
+        return sweep.looked_up(gates_VG, below, product_dtype())
+
+    def _embedded(self, ids_TB: Tensor, noise: Noise | None) -> Tensor:
+        assert self.embedding is not None
         return _dropped(self.embedding(ids_TB), self.config.input_dropout, noise)
+
+
+def product_dtype() -> torch.dtype:
+    """What products are computed in here: autocast's type, or float32."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 def _dropped(units: Tensor, share: float, noise: Noise | None) -> Tensor:

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BYTE_VALUES = 256
+WORD_BYTES = 8
+
 
 class Noise:
     """One part of one step's supply of random numbers."""
@@ -18,10 +21,21 @@ class Noise:
 
     def drop(self, units: Tensor, share: float) -> Tensor:
         """Dropout (Srivastava et al. 2014): a share of the units is 0, the rest scaled up."""
-        if not share:
-            return units
-        kept = torch.empty_like(units).bernoulli_(1 - share, generator=self.generator)
-        return units * kept.div_(1 - share)
+        kept = self.kept(units, share)
+        return units if kept is None else units * kept
+
+    def kept(self, units: Tensor, share: float) -> Tensor | None:
+        """What dropout multiplies units of this shape and type with; None if nothing is dropped.
+
+        A random byte decides on each unit, so the share is rounded to a multiple of 1/256.
+        """
+        dropped = min(round(share * BYTE_VALUES), BYTE_VALUES - 1)
+        if not dropped:
+            return None
+        words = torch.empty(-(-units.numel() // WORD_BYTES), dtype=torch.int64, device=units.device)
+        words.random_(-(2**63), None, generator=self.generator)
+        luck = words.view(torch.uint8)[: units.numel()].view(units.shape)
+        return (luck >= dropped).to(units.dtype).mul_(BYTE_VALUES / (BYTE_VALUES - dropped))
 
     def clear_rows(self, state_SLBH: Tensor, share: float) -> Tensor:
         """The state with a share of its rows, drawn one by one, set to zero."""

@@ -23,13 +23,19 @@ from charrnn.training.batches import Batches
 from charrnn.training.engine import TorchNetwork
 from charrnn.training.learner import Learner
 from charrnn.training.model import CharRNN
+from charrnn.training.native import compiled_kernels
 from charrnn.training.threads import threads_of_torch
 
-Name = TypeVar("Name", int, str)
+Name = TypeVar("Name", int, tuple[str, str])
 
 WORTHWHILE_GAIN = 1.1
-"""How many times faster fewer threads, or bfloat16 with its rounding, must be to be chosen."""
+"""How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
+must be to be chosen."""
 ROUNDS = 5
+LONG_SECONDS = 20.0
+LONG_OPERATIONS = 2e12
+OPERATIONS_PER_WEIGHT = 6
+"""Of a weight, for each character: a multiplication and an addition, forward, and twice back."""
 STEPS_PROBE_SECONDS = 2.0
 SAFETY = 0.97
 """Share of a time budget that is planned for; saves and the unforeseen take the rest."""
@@ -39,14 +45,14 @@ EVALUATION_ROWS, EVALUATION_COLUMNS = 32, 64
 
 
 def resolve(config: Config, model: CharRNN, corpus: Corpus, seconds: float | None) -> Config:
-    """The configuration with `threads` and `precision` decided, and `steps` if a time is given.
+    """The configuration with what it leaves open decided, and `steps` too if a time is given.
 
     Raises:
-        UserError: bfloat16 is asked for and does not work here, or not one step fits in the time.
+        UserError: What is asked for does not work here, or not one step fits in the time.
     """
     begin = time.monotonic()
     config = _with(config, threads=config.train.threads or _fastest_threads(config, model, corpus))
-    config = _with(config, precision=_precision(config, model, corpus))
+    config = _with_arithmetic(config, model, corpus, _is_long(config, model, seconds))
     if seconds is None:
         return config
     spent = time.monotonic() - begin
@@ -67,34 +73,61 @@ def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
     choices = [most >> halvings for halvings in range(most.bit_length())]
     if model.device.type == "cuda" or len(choices) == 1:
         return 1
-    probes = {
-        count: _probe(replace(config.train, threads=count, precision="float32"), model, corpus)
-        for count in choices
-    }
+    plain = replace(config.train, precision="float32", kernel="torch")
+    probes = {count: _probe(replace(plain, threads=count), model, corpus) for count in choices}
     times = _median_seconds(probes)
     return next(count for count in choices if times[count] <= WORTHWHILE_GAIN * min(times.values()))
 
 
-def _precision(config: Config, model: CharRNN, corpus: Corpus) -> str:
-    wanted = config.train.precision
-    if wanted == "float32":
-        return wanted
+def _is_long(config: Config, model: CharRNN, seconds: float | None) -> bool:
+    """Whether a training takes so long that making kernels for it can be worth their time."""
+    if seconds is not None:
+        return seconds >= LONG_SECONDS
+    train = config.train
+    characters = train.steps * train.batch_size * train.sequence_length
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return characters * weights * OPERATIONS_PER_WEIGHT >= LONG_OPERATIONS
+
+
+def _with_arithmetic(config: Config, model: CharRNN, corpus: Corpus, is_long: bool) -> Config:
+    """The configuration with the fastest kernel and precision of those that it allows."""
+    kernels = _kernels_to_try(config, model, is_long)
+    precisions = _allowed(config.train.precision, ("float32", "bfloat16"))
+    if len(kernels) * len(precisions) == 1:
+        kernel, precision = kernels[0], precisions[0]
+        return _with(config, kernel=kernel, precision=precision)
     probes = {
-        name: _probe(replace(config.train, precision=name), model, corpus)
-        for name in ("float32", "bfloat16")
+        (kernel, precision): _probe(
+            _with(config, kernel=kernel, precision=precision).train, model, corpus
+        )
+        for kernel, precision in itertools.product(kernels, precisions)
     }
-    if not _works(probes["bfloat16"]):
-        if wanted == "bfloat16":
-            raise UserError(
-                "train.precision is bfloat16, which does not work here with this network",
-                hint="precision: auto takes what works",
-            )
-        return "float32"
-    if wanted == "bfloat16":
-        return wanted
-    times = _median_seconds(probes)
-    gain = times["float32"] / times["bfloat16"]
-    return "bfloat16" if gain > WORTHWHILE_GAIN else "float32"
+    working = {choice: probe for choice, probe in probes.items() if _works(probe)}
+    if not working:
+        raise UserError(
+            "train.precision is bfloat16, which does not work here with this network",
+            hint="precision: auto takes what works",
+        )
+    times = _median_seconds(working)
+    simplest_first = sorted(times, key=list(probes).index)
+    fastest = min(times.values())
+    kernel, precision = next(
+        choice for choice in simplest_first if times[choice] <= WORTHWHILE_GAIN * fastest
+    )
+    return _with(config, kernel=kernel, precision=precision)
+
+
+def _kernels_to_try(config: Config, model: CharRNN, is_long: bool) -> tuple[str, ...]:
+    if model.device.type == "cuda":
+        return ("torch",)
+    kernels = _allowed(config.train.kernel, ("torch", "native"))
+    if config.train.kernel == "auto" and not (is_long and compiled_kernels()):
+        return ("torch",)
+    return kernels
+
+
+def _allowed(wanted: str, all_there_are: tuple[str, ...]) -> tuple[str, ...]:
+    return all_there_are if wanted == "auto" else (wanted,)
 
 
 def _steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus) -> int:

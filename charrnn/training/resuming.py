@@ -91,6 +91,7 @@ def _with_what_was_measured(wanted: Config, before: Config) -> Config:
         train=replace(
             train,
             precision=before.train.precision if train.precision == "auto" else train.precision,
+            kernel=before.train.kernel if train.kernel == "auto" else train.kernel,
             threads=train.threads or before.train.threads,
         ),
     )
