@@ -1,23 +1,29 @@
 """Training speed: charrnn's step against the usual loop, and against the bare matrix products.
 
-    python benchmarks/train.py [--rounds 5] [--threads N]
+    python benchmarks/train.py [--rounds 7] [--threads N] [--sizes "lstm 1x384 b16" ...]
 
-For each cell and size, on random characters, taking turns so that noise meets all alike:
+For each cell and size, on random characters, in turns so that noise meets all alike, each in a
+process of its own as in life:
 
 - plain: the usual PyTorch loop in float32: `nn.Embedding`, `nn.LSTM` (or GRU, RNN), `nn.Linear`,
   cross-entropy, clipping, AdamW, with all of torch's threads;
-- charrnn: `Learner.step` as `charrnn train` runs it, in the faster of float32 and bfloat16;
+- charrnn: `Learner.step` as `charrnn train` runs it, in each arithmetic (kernel and precision)
+  that works here; the fastest counts;
 - products: nothing but the matrix products that no implementation can avoid, in bfloat16: in each
   time step h W_h forward and its gradient backward, and one large product for the weights.
 
-Prints characters per second (medians) and the two ratios.
+Prints characters per second (medians) and the two ratios. A size is `CELL LAYERSxHIDDEN bBATCH`.
 """
 
 import argparse
+import itertools
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import NamedTuple, Self
 
 import torch
 from torch import nn
@@ -27,39 +33,55 @@ from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.network import GATES
 from charrnn.training.batches import Batch
 from charrnn.training.learner import Learner
-from charrnn.training.model import CharRNN, initialize
+from charrnn.training.model import RECURRENT, CharRNN, initialize
+from charrnn.training.native import compiled_kernels
 from charrnn.training.threads import threads_of_torch
 
 VOCABULARY, EMBEDDING, LENGTH = 67, 64, 64
-SETTINGS = (
-    ("lstm", 384, 16),
-    ("lstm", 384, 32),
-    ("lstm", 512, 32),
-    ("gru", 384, 32),
-    ("gru", 512, 32),
-    ("rnn", 384, 32),
+SIZES = (
+    "lstm 1x384 b16",
+    "lstm 1x384 b32",
+    "lstm 1x512 b32",
+    "gru 1x384 b32",
+    "gru 1x512 b32",
+    "rnn 1x384 b32",
 )
 CLIP_NORM = 1.0
-STEPS_A_ROUND = 3
+STEPS_A_ROUND = 4
 
 Step = Callable[[], object]
 
 
+class Size(NamedTuple):
+    """What is trained: a network and the rows of a batch."""
+
+    cell: str
+    layers: int
+    hidden: int
+    rows: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The size that is written `lstm 1x384 b16`."""
+        cell, shape, batch = text.split()
+        layers, hidden = shape.split("x")
+        return cls(cell, int(layers), int(hidden), int(batch.removeprefix("b")))
+
+
 def random_batch(rows: int) -> Batch:
     """Characters without meaning, which take as long as those with."""
-    ids = torch.randint(VOCABULARY, (rows, LENGTH))
-    return Batch(ids, torch.randint(VOCABULARY, (rows, LENGTH)), rows * LENGTH)
+    ids, targets = torch.randint(VOCABULARY, (2, rows, LENGTH))
+    return Batch(ids, targets, rows * LENGTH)
 
 
 class PlainModel(nn.Module):
     """What everybody writes first."""
 
-    def __init__(self, cell: str, hidden: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, EMBEDDING)
-        layer = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
-        self.rnn = layer(EMBEDDING, hidden, batch_first=True)
-        self.output = nn.Linear(hidden, VOCABULARY)
+        self.rnn = RECURRENT[size.cell](EMBEDDING, size.hidden, size.layers, batch_first=True)
+        self.output = nn.Linear(size.hidden, VOCABULARY)
 
     def forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
         """Logits (B, T, V)."""
@@ -67,9 +89,10 @@ class PlainModel(nn.Module):
         return logits
 
 
-def plain_step(cell: str, hidden: int, batch: Batch) -> Step:
+def plain_step(size: Size, threads: int) -> Step:
     """The usual loop's step, in float32."""
-    model = PlainModel(cell, hidden)
+    torch.set_num_threads(threads)
+    model, batch = PlainModel(size), random_batch(size.rows)
     optimizer = torch.optim.AdamW(model.parameters())
 
     def step() -> None:
@@ -82,27 +105,36 @@ def plain_step(cell: str, hidden: int, batch: Batch) -> Step:
     return step
 
 
-def charrnn_step(
-    cell: str, hidden: int, batch: Batch, precision: str, threads: int, kernel: str = "torch"
-) -> Step:
+def charrnn_step(size: Size, threads: int, kernel: str, precision: str) -> Step:
     """The step of `charrnn train`."""
-    model_config = ModelConfig(cell=cell, hidden_size=hidden, embedding_size=EMBEDDING)  # type: ignore[arg-type]
-    model = CharRNN(model_config, VOCABULARY)
+    model_config = ModelConfig(
+        cell=size.cell,  # type: ignore[arg-type]
+        hidden_size=size.hidden,
+        layers=size.layers,
+        embedding_size=EMBEDDING,
+    )
+    model, batch = CharRNN(model_config, VOCABULARY), random_batch(size.rows)
     initialize(model, unknown_id=1)
-    config = TrainConfig(precision=precision, threads=threads, clip_norm=CLIP_NORM, kernel=kernel)  # type: ignore[arg-type]
-    learner = Learner(model, config)
-    state = model.initial_state(len(batch.ids_BT))
+    config = TrainConfig(
+        kernel=kernel,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        threads=threads,
+        clip_norm=CLIP_NORM,
+    )
+    learner, indices = Learner(model, config), itertools.count()
+    state = model.initial_state(size.rows)
 
     def step() -> None:
         with threads_of_torch(1):
-            learner.step(0, batch, state, rate=0.001)
+            learner.step(next(indices), batch, state, rate=0.001)
 
     return step
 
 
-def products(cell: str, hidden: int, rows: int) -> Step:
-    """The products with the recurrent matrix, and nothing else."""
-    gates = GATES[cell] * hidden
+def products_step(size: Size, threads: int) -> Step:
+    """The products with the recurrent matrices, and nothing else."""
+    torch.set_num_threads(threads)
+    gates, rows, hidden = GATES[size.cell] * size.hidden, size.rows, size.hidden
     weight = torch.randn(gates, hidden, dtype=torch.bfloat16)
     state, gradient = (torch.randn(rows, n, dtype=torch.bfloat16) for n in (hidden, gates))
     states, gradients = (
@@ -110,58 +142,113 @@ def products(cell: str, hidden: int, rows: int) -> Step:
     )
 
     def step() -> None:
-        for _ in range(LENGTH):
-            torch.mm(state, weight.T)
-        for _ in range(LENGTH):
-            torch.mm(gradient, weight)
-        torch.mm(gradients.T, states)
+        for _ in range(size.layers):
+            for _ in range(LENGTH):
+                torch.mm(state, weight.T)
+            for _ in range(LENGTH):
+                torch.mm(gradient, weight)
+            torch.mm(gradients.T, states)
 
     return step
 
 
-def chars_per_second(steps: dict[str, Step], chars: int, rounds: int) -> dict[str, float]:
-    """The median of some rounds of each, taking turns."""
-    for step in steps.values():
-        step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
+def step_of(contender: str, size: Size, threads: int) -> Step:
+    """The step of `plain`, `products` or `KERNEL/PRECISION`."""
+    if contender == "plain":
+        return plain_step(size, threads)
+    if contender == "products":
+        return products_step(size, threads)
+    kernel, precision = contender.split("/")
+    return charrnn_step(size, threads, kernel, precision)
+
+
+class Contender:
+    """A step in a process of its own, which is idle while it is not asked."""
+
+    def __init__(self, name: str, size: str, threads: int) -> None:
+        arguments = ["--serve", name, "--sizes", size, "--threads", str(threads)]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def seconds(self) -> float | None:
+        """The time of a step; None if it does not work here."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        line = self._process.stdout.readline()
+        return float(line) if line else None
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def serve(contender: str, size: Size, threads: int) -> None:
+    """Print the time of a step for every line of stdin."""
+    torch.manual_seed(0)
+    step = step_of(contender, size, threads)
+    step()
+    for _ in sys.stdin:
+        begin = time.perf_counter()
+        for _ in range(STEPS_A_ROUND):
+            step()
+        print((time.perf_counter() - begin) / STEPS_A_ROUND, flush=True)
+
+
+def median_seconds(names: list[str], size: str, threads: int, rounds: int) -> dict[str, float]:
+    """The median of some rounds of each contender that works, taking turns."""
+    contenders = {name: Contender(name, size, threads) for name in names}
+    times: dict[str, list[float]] = {
+        name: [] for name, contender in contenders.items() if contender.seconds() is not None
+    }
     for _ in range(rounds):
-        for name, step in steps.items():
-            begin = time.perf_counter()
-            for _ in range(STEPS_A_ROUND):
-                step()
-            times[name].append((time.perf_counter() - begin) / STEPS_A_ROUND)
-    return {name: chars / median(seconds) for name, seconds in times.items()}
+        for name, measured in times.items():
+            measured.append(contenders[name].seconds() or 0.0)
+    for contender in contenders.values():
+        contender.close()
+    return {name: median(measured) for name, measured in times.items()}
+
+
+def print_size(size_text: str, threads: int, rounds: int) -> None:
+    """Measure one size and print its line."""
+    size = Size.of(size_text)
+    kernels = ("torch", "native") if compiled_kernels() else ("torch",)
+    ours = [f"{kernel}/{precision}" for kernel in kernels for precision in ("float32", "bfloat16")]
+    times = median_seconds(["plain", *ours, "products"], size_text, threads, rounds)
+    speeds = {name: size.rows * LENGTH / seconds for name, seconds in times.items()}
+    best = max((name for name in ours if name in speeds), key=lambda name: speeds[name])
+    print(
+        f"{size_text:15}{speeds['plain']:11,.0f}{speeds[best]:11,.0f}{speeds['products']:11,.0f}"
+        f"{speeds[best] / speeds['plain']:9.2f}{speeds[best] / speeds['products']:11.0%}  {best}",
+        flush=True,
+    )
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="such as 'lstm 1x384 b16'")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    print(f"characters per second, {LENGTH} steps, {arguments.threads} threads")
-    print("cell  hidden  batch      plain    charrnn   products   /plain  /products  precision")
-    for cell, hidden, rows in SETTINGS:
-        batch = random_batch(rows)
-        speeds = chars_per_second(
-            {
-                "plain": plain_step(cell, hidden, batch),
-                "float32": charrnn_step(cell, hidden, batch, "float32", arguments.threads),
-                "bfloat16": charrnn_step(cell, hidden, batch, "bfloat16", arguments.threads),
-                "products": products(cell, hidden, rows),
-            },
-            rows * LENGTH,
-            arguments.rounds,
-        )
-        best = max(("float32", "bfloat16"), key=lambda name: speeds[name])
-        print(
-            f"{cell:4} {hidden:7} {rows:6} {speeds['plain']:10,.0f} {speeds[best]:10,.0f} "
-            f"{speeds['products']:10,.0f} {speeds[best] / speeds['plain']:8.2f} "
-            f"{speeds[best] / speeds['products']:10.2f}  {best}",
-            flush=True,
-        )
+    parser.add_argument("--serve", metavar="CONTENDER", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, Size.of(options.sizes[0]), options.threads)
+        return
+    print(f"characters per second, {LENGTH} steps, {options.threads} threads\n")
+    print(f"{'':15}{'plain':>11}{'charrnn':>11}{'products':>11}{'/ plain':>9}{'/ products':>11}")
+    for size in options.sizes:
+        print_size(size, options.threads, options.rounds)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from charrnn.config.schema import ModelConfig
 from charrnn.network import GATES, STATE_PARTS
 from charrnn.training.cells import fused_layer, onehot_layer, weights_of
 from charrnn.training.noise import Noise
-from charrnn.training.sweeps import NativeSweep, bias_outside
+from charrnn.training.sweeps import Inputs, NativeSweep, bias_outside
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -67,9 +67,9 @@ class CharRNN(nn.Module):
             if sweep is None:
                 hidden_TBH, after_SBH = self._swept_by_torch(layer, below, before_SBH, noise)
             else:
-                gates_TBG = self._gates(layer, below, sweep, noise)
+                inputs = self._inputs(layer, below, noise)
                 weights = weights_of(self.rnn, layer)
-                hidden_TBH, after_SBH = sweep.layer(layer, gates_TBG, weights, before_SBH)
+                hidden_TBH, after_SBH = sweep.layer(layer, inputs, weights, before_SBH)
             after.append(after_SBH)
             below = _dropped(hidden_TBH, self.config.dropout, noise)
         logits_TBV = self.output(below)
@@ -86,18 +86,19 @@ class CharRNN(nn.Module):
         inputs_TBX = below if layer else self._embedded(below, noise)
         return fused_layer(self.config.cell, inputs_TBX, weights, before_SBH)
 
-    def _gates(self, layer: int, below: Tensor, sweep: NativeSweep, noise: Noise | None) -> Tensor:
-        """What a layer's gates (T, B, G) are given by all but the state."""
+    def _inputs(self, layer: int, below: Tensor, noise: Noise | None) -> Inputs:
+        """What a layer's gates are given by all but the state."""
         weights = weights_of(self.rnn, layer)
         bias_G = weights.input_bias_G + bias_outside(self.config.cell, weights.hidden_bias_G)
-        if layer:
-            return functional.linear(below, weights.input_GX, bias_G)
-        if self.embedding is None:
-            return sweep.looked_up(weights.input_GX.T + bias_G, below, product_dtype())
-        if self.config.input_dropout or self.vocabulary_size > below.numel():
-            return functional.linear(self._embedded(below, noise), weights.input_GX, bias_G)
-        gates_VG = functional.linear(self.embedding.weight, weights.input_GX, bias_G)
-        return sweep.looked_up(gates_VG, below, product_dtype())
+        if layer == 0 and self.embedding is None:
+            gates_VG = weights.input_GX.T + bias_G
+            return Inputs.of_characters(gates_VG.to(product_dtype()), below)
+        if layer == 0 and not self.config.input_dropout and self.vocabulary_size <= below.numel():
+            assert self.embedding is not None
+            gates_VG = functional.linear(self.embedding.weight, weights.input_GX, bias_G)
+            return Inputs.of_characters(gates_VG, below)
+        inputs_TBX = below if layer else self._embedded(below, noise)
+        return Inputs.of_places(functional.linear(inputs_TBX, weights.input_GX, bias_G))
 
     def _embedded(self, ids_TB: Tensor, noise: Noise | None) -> Tensor:
         assert self.embedding is not None

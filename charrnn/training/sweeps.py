@@ -1,31 +1,50 @@
 """A recurrent layer swept through time on a CPU: products by oneDNN, all else by our kernels.
 
 One step is one product and one pass. The weights are put into the order that the product wants
-once a sweep, not once a step; the gradient of the recurrent weights is one large product after
-the sweep back, not a small one in each of its steps. Formulas: Hochreiter & Schmidhuber 1997 and
-Gers et al. 2000 for the LSTM; Cho et al. 2014 for the GRU, with the reset gate after the product,
-as torch has it; Elman 1990 for the RNN.
+once a training step, not once a time step; the gradient of the recurrent weights is one large
+product after the sweep back, not a small one in each of its steps. Formulas: Hochreiter &
+Schmidhuber 1997 and Gers et al. 2000 for the LSTM; Cho et al. 2014 for the GRU, with the reset
+gate after the product, as torch has it; Elman 1990 for the RNN.
 
-Gates come in with all that does not depend on the state (input, biases) and are used up: forward
-puts activations in their place, backward their gradients. Nobody else may need them; what makes
-them (a lookup, a linear map) does not. No gradient goes to the state before: truncated
-backpropagation ends there.
+No gradient goes to the state before: truncated backpropagation ends there.
 
-Shapes: S parts of the state, T time, B batch, H hidden, G gate rows, V vocabulary.
+Shapes: S parts of the state, T time, B batch, H hidden, G gate rows, N rows of inputs.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from charrnn.training.cells import LayerWeights
 from charrnn.training.native import Kernels
 from charrnn.training.products import RecurrentProducts
+
+
+class Inputs(NamedTuple):
+    """What the gates are given by all but the state, `bias_outside` included."""
+
+    rows_NG: Tensor
+    """Of the products' type, contiguous: a row for each place, or for each character there is."""
+    at_TB: Tensor
+    """Which row each place reads, int64."""
+    is_table: bool
+    """Whether several places may read the same row."""
+
+    @classmethod
+    def of_places(cls, gates_TBG: Tensor) -> "Inputs":
+        """A row for each place."""
+        time, batch, _ = gates_TBG.shape
+        rows_NG = gates_TBG.flatten(0, 1).contiguous()
+        return cls(rows_NG, torch.arange(time * batch).view(time, batch), is_table=False)
+
+    @classmethod
+    def of_characters(cls, gates_VG: Tensor, ids_TB: Tensor) -> "Inputs":
+        """A row for each character of the vocabulary."""
+        return cls(gates_VG.contiguous(), ids_TB.contiguous(), is_table=True)
 
 
 class NativeSweep:
@@ -37,32 +56,26 @@ class NativeSweep:
         self._products = products
 
     def layer(
-        self, index: int, gates_TBG: Tensor, weights: LayerWeights, state_SBH: Tensor
+        self, index: int, inputs: Inputs, weights: LayerWeights, state_SBH: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One layer, from what its input gives its gates; hidden (T, B, H) and the state after.
+        """Hidden (T, B, H) and the state after, float32, of one layer.
 
         Args:
             index: which layer.
-            gates_TBG: of the products' type, contiguous, with `bias_outside` in it; overwritten.
-            weights: of the layer, float32; they are given gradients.
+            inputs: what its gates are given by all but the state.
+            weights: of the layer, float32; those of the state are given gradients.
             state_SBH: the state before, float32.
         """
-        products = self._products[index]
-        begin = (self._kernels, products, gates_TBG, weights.hidden_GH)
+        begin = (self._kernels, self._products[index], inputs, state_SBH)
         swept: tuple[Tensor, Tensor]
         if self._cell == "lstm":
-            swept = LstmSweep.apply(*begin, state_SBH)
+            swept = LstmSweep.apply(*begin, inputs.rows_NG, weights.hidden_GH)
         elif self._cell == "rnn":
-            swept = RnnSweep.apply(*begin, state_SBH)
+            swept = RnnSweep.apply(*begin, inputs.rows_NG, weights.hidden_GH)
         else:
             _, _, bias_H = weights.hidden_bias_G.chunk(3)
-            swept = GruSweep.apply(*begin, bias_H, state_SBH)
+            swept = GruSweep.apply(*begin, inputs.rows_NG, weights.hidden_GH, bias_H)
         return swept
-
-    def looked_up(self, table_VG: Tensor, ids_TB: Tensor, dtype: torch.dtype) -> Tensor:
-        """Rows (T, B, G) of a table in this type, ready to be swept."""
-        rows: Tensor = Lookup.apply(self._kernels, table_VG, ids_TB, dtype)
-        return rows
 
 
 def bias_outside(cell: str, hidden_bias_G: Tensor) -> Tensor:
@@ -73,37 +86,40 @@ def bias_outside(cell: str, hidden_bias_G: Tensor) -> Tensor:
     return torch.cat((*outside, torch.zeros_like(candidate_H)))
 
 
-class Lookup(Function):
-    """Rows of a table, rounded to a type; their gradients are summed in float32."""
+class _Sweep(Function):
+    """What the sweeps of all cells share.
+
+    The tensors that autograd follows, the rows of the inputs and the recurrent weights, come last;
+    the weights themselves are only read through the products made of them.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any, kernels: Kernels, table_VG: Tensor, ids_TB: Tensor, dtype: torch.dtype
-    ) -> Tensor:
-        """The rows (T, B, G) of the ids."""
-        ctx.kernels, ctx.shape = kernels, table_VG.shape
-        ctx.save_for_backward(ids_TB)
-        return functional.embedding(ids_TB, table_VG.to(dtype))
+    def _keep(ctx: Any, kernels: Kernels, products: RecurrentProducts, inputs: Inputs) -> None:
+        ctx.kernels, ctx.products, ctx.is_table = kernels, products, inputs.is_table
+        ctx.number_of_rows = len(inputs.rows_NG)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_rows_TBG: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradient (V, G) of the table."""
-        (ids_TB,) = ctx.saved_tensors
-        ids_TB, d_rows_TBG = ids_TB.contiguous(), d_rows_TBG.contiguous()
-        d_table_VG = torch.zeros(ctx.shape)
-        add_rows = ctx.kernels("add_rows", d_rows_TBG.dtype)
-        add_rows(
-            ids_TB.numel(),
-            ctx.shape[1],
-            ids_TB.data_ptr(),
-            d_rows_TBG.data_ptr(),
-            d_table_VG.data_ptr(),
-        )
-        return None, d_table_VG, None, None
+    def _gradients(
+        ctx: Any, d_gates_TBG: Tensor, hidden: Tensor, at_TB: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients (N, G) of the inputs and (G, H) of the recurrent weights."""
+        d_weights_GH = _weights_gradient(ctx.products, d_gates_TBG, hidden)
+        return _Sweep._inputs_gradient(ctx, d_gates_TBG, at_TB), d_weights_GH
+
+    @staticmethod
+    def _inputs_gradient(ctx: Any, d_gates_TBG: Tensor, at_TB: Tensor) -> Tensor:
+        """The gradient (N, G) of the inputs; what several places read is summed in float32."""
+        d_places_NG = d_gates_TBG.flatten(0, 1)
+        if not ctx.is_table:
+            return d_places_NG
+        places, gates = d_places_NG.shape
+        d_rows_NG = torch.zeros(ctx.number_of_rows, gates)
+        add_rows = ctx.kernels("add_rows", d_places_NG.dtype)
+        add_rows(places, gates, at_TB.data_ptr(), d_places_NG.data_ptr(), d_rows_NG.data_ptr())
+        return d_rows_NG
 
 
-class LstmSweep(Function):
+class LstmSweep(_Sweep):
     """c' = f c + i g, h' = o tanh(c')."""
 
     @staticmethod
@@ -111,27 +127,33 @@ class LstmSweep(Function):
         ctx: Any,
         kernels: Kernels,
         products: RecurrentProducts,
-        gates_TBG: Tensor,
-        _hidden_GH: Tensor,
+        inputs: Inputs,
         state_SBH: Tensor,
+        rows_NG: Tensor,
+        _hidden_GH: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Hidden (T, B, H) and the state (2, B, H) after."""
-        hidden = _began_with(state_SBH[0], gates_TBG)
-        cells = _began_with(state_SBH[1], gates_TBG, torch.float32)
-        step = kernels("lstm_forward", gates_TBG.dtype)
-        at_gates, at_cells, at_hidden = map(_addresses, (gates_TBG, cells, hidden))
-        for t, (before_BH, gates_BG) in enumerate(zip(hidden, gates_TBG, strict=False)):
-            moved_BG = products.forward.added(before_BH, gates_BG)
+        hidden = _began_with(state_SBH[0], len(inputs.at_TB), rows_NG.dtype)
+        cells = _began_with(state_SBH[1], len(inputs.at_TB), torch.float32)
+        gates_TBG = _gates_like(inputs)
+        step = kernels("lstm_forward", rows_NG.dtype)
+        at_inputs, at_gates, at_cells, at_hidden = map(
+            _addresses, (inputs.at_TB, gates_TBG, cells, hidden)
+        )
+        for t, before_BH in enumerate(hidden[:-1]):
+            product_BG = products.forward(before_BH)
             step(
                 *before_BH.shape,
-                moved_BG.data_ptr(),
+                product_BG.data_ptr(),
+                rows_NG.data_ptr(),
+                at_inputs[t],
                 at_gates[t],
                 at_cells[t],
                 at_cells[t + 1],
                 at_hidden[t + 1],
             )
-        ctx.kernels, ctx.products = kernels, products
-        ctx.save_for_backward(gates_TBG, cells, hidden)
+        _Sweep._keep(ctx, kernels, products, inputs)
+        ctx.save_for_backward(inputs.at_TB, gates_TBG, cells, hidden)
         after_SBH = torch.stack((hidden[-1].float(), cells[-1]))
         ctx.mark_non_differentiable(after_SBH)
         return hidden[1:], after_SBH
@@ -139,9 +161,8 @@ class LstmSweep(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_hidden_TBH: Tensor, _d_after: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the gates and of the recurrent weights."""
-        gates_TBG, cells, hidden = ctx.saved_tensors
-        d_hidden_TBH = d_hidden_TBH.contiguous()
+        """The gradients of the inputs and of the recurrent weights."""
+        at_TB, gates_TBG, cells, hidden = ctx.saved_tensors
         step = ctx.kernels("lstm_backward", gates_TBG.dtype)
         at_gates, at_cells = map(_addresses, (gates_TBG, cells))
         d_cells_BH = torch.zeros_like(cells[0])
@@ -154,10 +175,10 @@ class LstmSweep(Function):
                 d_hidden_BH.data_ptr(),
                 d_cells_BH.data_ptr(),
             )
-        return None, None, gates_TBG, _weights_gradient(ctx.products, gates_TBG, hidden), None
+        return None, None, None, None, *_Sweep._gradients(ctx, gates_TBG, hidden, at_TB)
 
 
-class GruSweep(Function):
+class GruSweep(_Sweep):
     """n = tanh(x_n + r (W_n h + b_n)), h' = n + z (h - n)."""
 
     @staticmethod
@@ -165,31 +186,37 @@ class GruSweep(Function):
         ctx: Any,
         kernels: Kernels,
         products: RecurrentProducts,
-        gates_TBG: Tensor,
+        inputs: Inputs,
+        state_SBH: Tensor,
+        rows_NG: Tensor,
         _hidden_GH: Tensor,
         bias_H: Tensor,
-        state_SBH: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Hidden (T, B, H) and the state (1, B, H) after."""
-        hidden = _began_with(state_SBH[0], gates_TBG)
+        hidden = _began_with(state_SBH[0], len(inputs.at_TB), rows_NG.dtype)
         candidates_TBH = torch.empty_like(hidden[1:])
+        gates_TBG = _gates_like(inputs)
         state_BH = state_SBH[0].clone()
         bias_H = bias_H.detach().contiguous()
-        step = kernels("gru_forward", gates_TBG.dtype)
-        at_gates, at_candidates, at_hidden = map(_addresses, (gates_TBG, candidates_TBH, hidden))
+        step = kernels("gru_forward", rows_NG.dtype)
+        at_inputs, at_gates, at_candidates, at_hidden = map(
+            _addresses, (inputs.at_TB, gates_TBG, candidates_TBH, hidden)
+        )
         for t, before_BH in enumerate(hidden[:-1]):
-            moved_BG = products.forward(before_BH)
+            product_BG = products.forward(before_BH)
             step(
                 *state_BH.shape,
-                moved_BG.data_ptr(),
+                product_BG.data_ptr(),
                 bias_H.data_ptr(),
+                rows_NG.data_ptr(),
+                at_inputs[t],
                 at_gates[t],
                 at_candidates[t],
                 state_BH.data_ptr(),
                 at_hidden[t + 1],
             )
-        ctx.kernels, ctx.products = kernels, products
-        ctx.save_for_backward(gates_TBG, candidates_TBH, hidden)
+        _Sweep._keep(ctx, kernels, products, inputs)
+        ctx.save_for_backward(inputs.at_TB, gates_TBG, candidates_TBH, hidden)
         after_SBH = state_BH.unsqueeze(0)
         ctx.mark_non_differentiable(after_SBH)
         return hidden[1:], after_SBH
@@ -197,9 +224,8 @@ class GruSweep(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_hidden_TBH: Tensor, _d_after: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the gates, the recurrent weights and the candidate's bias."""
-        gates_TBG, candidates_TBH, hidden = ctx.saved_tensors
-        d_hidden_TBH = d_hidden_TBH.contiguous()
+        """The gradients of the inputs, the recurrent weights and the candidate's bias."""
+        at_TB, gates_TBG, candidates_TBH, hidden = ctx.saved_tensors
         step = ctx.kernels("gru_backward", gates_TBG.dtype)
         at_gates, at_candidates, at_hidden = map(_addresses, (gates_TBG, candidates_TBH, hidden))
         d_state_BH = torch.zeros_like(hidden[0], dtype=torch.float32)
@@ -213,13 +239,14 @@ class GruSweep(Function):
                 d_state_BH.data_ptr(),
             )
         d_weights_GH = _weights_gradient(ctx.products, gates_TBG, hidden)
-        _, _, candidate_TBH = gates_TBG.chunk(3, dim=-1)
-        d_bias_H = candidate_TBH.sum((0, 1), dtype=torch.float32)
-        candidate_TBH.copy_(candidates_TBH)
-        return None, None, gates_TBG, d_weights_GH, d_bias_H, None
+        _, _, d_candidate_TBH = gates_TBG.chunk(3, dim=-1)
+        d_bias_H = d_candidate_TBH.sum((0, 1), dtype=torch.float32)
+        d_candidate_TBH.copy_(candidates_TBH)  # from here on gradients of the inputs
+        d_rows_NG = _Sweep._inputs_gradient(ctx, gates_TBG, at_TB)
+        return None, None, None, None, d_rows_NG, d_weights_GH, d_bias_H
 
 
-class RnnSweep(Function):
+class RnnSweep(_Sweep):
     """h' = tanh(x + W h)."""
 
     @staticmethod
@@ -227,19 +254,26 @@ class RnnSweep(Function):
         ctx: Any,
         kernels: Kernels,
         products: RecurrentProducts,
-        gates_TBG: Tensor,
-        _hidden_GH: Tensor,
+        inputs: Inputs,
         state_SBH: Tensor,
+        rows_NG: Tensor,
+        _hidden_GH: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Hidden (T, B, H) and the state (1, B, H) after."""
-        hidden = _began_with(state_SBH[0], gates_TBG)
-        step = kernels("rnn_forward", gates_TBG.dtype)
-        at_hidden = _addresses(hidden)
-        for t, (before_BH, gates_BG) in enumerate(zip(hidden, gates_TBG, strict=False)):
-            moved_BG = products.forward.added(before_BH, gates_BG)
-            step(*before_BH.shape, moved_BG.data_ptr(), at_hidden[t + 1])
-        ctx.kernels, ctx.products = kernels, products
-        ctx.save_for_backward(gates_TBG, hidden)
+        hidden = _began_with(state_SBH[0], len(inputs.at_TB), rows_NG.dtype)
+        step = kernels("rnn_forward", rows_NG.dtype)
+        at_inputs, at_hidden = map(_addresses, (inputs.at_TB, hidden))
+        for t, before_BH in enumerate(hidden[:-1]):
+            product_BG = products.forward(before_BH)
+            step(
+                *before_BH.shape,
+                product_BG.data_ptr(),
+                rows_NG.data_ptr(),
+                at_inputs[t],
+                at_hidden[t + 1],
+            )
+        _Sweep._keep(ctx, kernels, products, inputs)
+        ctx.save_for_backward(inputs.at_TB, hidden)
         after_SBH = hidden[-1:].float()
         ctx.mark_non_differentiable(after_SBH)
         return hidden[1:], after_SBH
@@ -247,21 +281,26 @@ class RnnSweep(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_hidden_TBH: Tensor, _d_after: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the gates and of the recurrent weights."""
-        gates_TBG, hidden = ctx.saved_tensors
-        d_hidden_TBH = d_hidden_TBH.contiguous()
-        step = ctx.kernels("rnn_backward", gates_TBG.dtype)
-        at_gates, at_hidden = map(_addresses, (gates_TBG, hidden))
-        for t, d_hidden_BH in _backwards(ctx.products, gates_TBG, d_hidden_TBH):
+        """The gradients of the inputs and of the recurrent weights."""
+        at_TB, hidden = ctx.saved_tensors
+        d_gates_TBG = torch.empty_like(hidden[1:])
+        step = ctx.kernels("rnn_backward", hidden.dtype)
+        at_gates, at_hidden = map(_addresses, (d_gates_TBG, hidden))
+        for t, d_hidden_BH in _backwards(ctx.products, d_gates_TBG, d_hidden_TBH):
             step(*d_hidden_BH.shape, at_hidden[t + 1], d_hidden_BH.data_ptr(), at_gates[t])
-        return None, None, gates_TBG, _weights_gradient(ctx.products, gates_TBG, hidden), None
+        return None, None, None, None, *_Sweep._gradients(ctx, d_gates_TBG, hidden, at_TB)
 
 
-def _began_with(state_BH: Tensor, gates_TBG: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def _began_with(state_BH: Tensor, time: int, dtype: torch.dtype) -> Tensor:
     """Room for T + 1 states, (T + 1, B, H), the first of which is there."""
-    states = torch.empty((len(gates_TBG) + 1, *state_BH.shape), dtype=dtype or gates_TBG.dtype)
+    states = torch.empty((time + 1, *state_BH.shape), dtype=dtype)
     states[0] = state_BH
     return states
+
+
+def _gates_like(inputs: Inputs) -> Tensor:
+    """Room for the gates (T, B, G)."""
+    return inputs.rows_NG.new_empty((*inputs.at_TB.shape, inputs.rows_NG.shape[1]))
 
 
 def _addresses(tensor: Tensor) -> range:
@@ -278,7 +317,7 @@ def _backwards(
     That is what comes from above, and from the gates of the time after, whose gradients whoever
     asks has written by then.
     """
-    d_gates, d_hidden = d_gates_TBG.unbind(), d_hidden_TBH.unbind()
+    d_gates, d_hidden = d_gates_TBG.unbind(), d_hidden_TBH.contiguous().unbind()
     last = len(d_hidden) - 1
     yield last, d_hidden[last]
     for t in range(last - 1, -1, -1):

@@ -25,11 +25,11 @@ SECONDS_TO_COMPILE = 60
 NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
 """The types of gates that there are kernels for."""
 POINTERS = {
-    "lstm_forward": 5,
+    "lstm_forward": 7,
     "lstm_backward": 5,
-    "gru_forward": 6,
+    "gru_forward": 8,
     "gru_backward": 5,
-    "rnn_forward": 2,
+    "rnn_forward": 4,
     "rnn_backward": 3,
     "add_rows": 3,
 }

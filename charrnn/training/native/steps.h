@@ -1,7 +1,9 @@
-/* The steps of each cell, and a sum of rows, for one type of gates, NUMBER; included by cells.c once for each type.
+/* The steps of each cell, and a sum of rows, for one type of gates, NUMBER; included by cells.c
+ * once for each type.
  *
- * All arrays hold `rows` rows. Gates lie as torch has them: i, f, g, o for an LSTM; r, z, n for a
- * GRU. A forward step turns gates into activations; a backward step turns the activations in
+ * All arrays hold `rows` rows, except `inputs`: row r reads the row at[r] of it. Gates lie as torch
+ * has them: i, f, g, o for an LSTM; r, z, n for a GRU. A forward step adds what comes from the state
+ * (products) and from the input, and leaves activations; a backward step turns the activations in
  * place into the gradients of the gates before their sigmoids and hyperbolic tangents.
  */
 
@@ -10,19 +12,22 @@
 
 void TYPED(lstm_forward, NUMBER)(
     long rows, long units,
-    const NUMBER *restrict gates,       /* (rows, 4 units) */
+    const NUMBER *restrict products,    /* (rows, 4 units) */
+    const NUMBER *restrict inputs,      /* (..., 4 units) */
+    const int64_t *restrict at,
     NUMBER *restrict activations,       /* (rows, 4 units) */
     const float *restrict cells_before, /* (rows, units), as are the rest */
     float *restrict cells,
     NUMBER *restrict hidden)
 {
     for (long row = 0; row < rows; row++) {
+        const NUMBER *input = inputs + at[row] * 4 * units;
 #pragma GCC ivdep
         for (long k = 0; k < units; k++) {
-            float i = sigmoid(LOAD(gates[k]));
-            float f = sigmoid(LOAD(gates[units + k]));
-            float g = hyperbolic(LOAD(gates[2 * units + k]));
-            float o = sigmoid(LOAD(gates[3 * units + k]));
+            float i = sigmoid(LOAD(products[k]) + LOAD(input[k]));
+            float f = sigmoid(LOAD(products[units + k]) + LOAD(input[units + k]));
+            float g = hyperbolic(LOAD(products[2 * units + k]) + LOAD(input[2 * units + k]));
+            float o = sigmoid(LOAD(products[3 * units + k]) + LOAD(input[3 * units + k]));
             float c = f * cells_before[k] + i * g;
             activations[k] = STORE(i);
             activations[units + k] = STORE(f);
@@ -31,7 +36,7 @@ void TYPED(lstm_forward, NUMBER)(
             cells[k] = c;
             hidden[k] = STORE(o * hyperbolic(c));
         }
-        gates += 4 * units;
+        products += 4 * units;
         activations += 4 * units;
         cells_before += units;
         cells += units;
@@ -73,30 +78,33 @@ void TYPED(lstm_backward, NUMBER)(
 
 void TYPED(gru_forward, NUMBER)(
     long rows, long units,
-    const NUMBER *restrict products,    /* (rows, 3 units): of the hidden state, without biases */
+    const NUMBER *restrict products,    /* (rows, 3 units) */
     const float *restrict bias,         /* (units): of the candidate's product */
-    NUMBER *restrict gates,             /* (rows, 3 units): gates from the input in, activations out */
+    const NUMBER *restrict inputs,      /* (..., 3 units) */
+    const int64_t *restrict at,
+    NUMBER *restrict activations,       /* (rows, 3 units) */
     NUMBER *restrict candidates,        /* (rows, units): the candidate's product, bias included */
     float *restrict state,              /* (rows, units): before in, after out */
     NUMBER *restrict hidden)            /* (rows, units) */
 {
     for (long row = 0; row < rows; row++) {
+        const NUMBER *input = inputs + at[row] * 3 * units;
 #pragma GCC ivdep
         for (long k = 0; k < units; k++) {
             float m = LOAD(products[2 * units + k]) + bias[k];
-            float r = sigmoid(LOAD(gates[k]) + LOAD(products[k]));
-            float z = sigmoid(LOAD(gates[units + k]) + LOAD(products[units + k]));
-            float n = hyperbolic(LOAD(gates[2 * units + k]) + r * m);
+            float r = sigmoid(LOAD(products[k]) + LOAD(input[k]));
+            float z = sigmoid(LOAD(products[units + k]) + LOAD(input[units + k]));
+            float n = hyperbolic(r * m + LOAD(input[2 * units + k]));
             float h = n + z * (state[k] - n);
-            gates[k] = STORE(r);
-            gates[units + k] = STORE(z);
-            gates[2 * units + k] = STORE(n);
+            activations[k] = STORE(r);
+            activations[units + k] = STORE(z);
+            activations[2 * units + k] = STORE(n);
             candidates[k] = STORE(m);
             state[k] = h;
             hidden[k] = STORE(h);
         }
         products += 3 * units;
-        gates += 3 * units;
+        activations += 3 * units;
         candidates += units;
         state += units;
         hidden += units;
@@ -135,12 +143,19 @@ void TYPED(gru_backward, NUMBER)(
 
 void TYPED(rnn_forward, NUMBER)(
     long rows, long units,
-    const NUMBER *restrict gates,       /* (rows, units), as is hidden */
-    NUMBER *restrict hidden)
+    const NUMBER *restrict products,    /* (rows, units) */
+    const NUMBER *restrict inputs,      /* (..., units) */
+    const int64_t *restrict at,
+    NUMBER *restrict hidden)            /* (rows, units) */
 {
+    for (long row = 0; row < rows; row++) {
+        const NUMBER *input = inputs + at[row] * units;
 #pragma GCC ivdep
-    for (long k = 0; k < rows * units; k++)
-        hidden[k] = STORE(hyperbolic(LOAD(gates[k])));
+        for (long k = 0; k < units; k++)
+            hidden[k] = STORE(hyperbolic(LOAD(products[k]) + LOAD(input[k])));
+        products += units;
+        hidden += units;
+    }
 }
 
 void TYPED(rnn_backward, NUMBER)(
@@ -158,12 +173,12 @@ void TYPED(rnn_backward, NUMBER)(
 
 void TYPED(add_rows, NUMBER)(
     long rows, long units,
-    const int64_t *restrict ids,        /* (rows): which row of sums each row is added to */
+    const int64_t *restrict at,         /* which row of the sums each row is added to */
     const NUMBER *restrict added,       /* (rows, units) */
     float *restrict sums)
 {
     for (long row = 0; row < rows; row++) {
-        float *sum = sums + ids[row] * units;
+        float *sum = sums + at[row] * units;
 #pragma GCC ivdep
         for (long k = 0; k < units; k++)
             sum[k] += LOAD(added[k]);
