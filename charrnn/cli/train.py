@@ -129,9 +129,10 @@ def _begin(
 ) -> int:
     """Train a new run."""
     from charrnn.config.memory import check_memory
+    from charrnn.config.reader import load_wanted
     from charrnn.run_writer import RunWriter, check_free
 
-    config = _load(config_file, overrides)
+    config, named = load_wanted(None if config_file is None else Path(config_file), overrides)
     if minutes is not None and any(each.startswith("train.steps=") for each in overrides):
         raise UserError(
             "--minutes and --set train.steps both say how long to train", hint="leave one out"
@@ -142,12 +143,16 @@ def _begin(
         console.note("loading torch and measuring this machine, a moment ...")
 
     from charrnn.training.plan import resolve
+    from charrnn.training.recipe import with_recipe
     from charrnn.training.trainer import StopRequest, Trainer, new_model
 
     corpus = _prepare(config, console)
     check_memory(config, vocabulary_size=len(corpus.vocabulary))
+    seconds = None if minutes is None else 60 * minutes
+    if seconds is not None and "model.hidden_size" not in named:
+        config, seconds = with_recipe(config, named, corpus, seconds), None
     model = new_model(config, corpus)
-    config = resolve(config, model, corpus, None if minutes is None else 60 * minutes)
+    config = resolve(config, model, corpus, seconds)
     stop = StopRequest()
     with RunWriter.create(_run_path(config_file, out), config, corpus.vocabulary) as writer:
         trainer = Trainer(

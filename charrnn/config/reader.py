@@ -37,19 +37,37 @@ SET_LEAD = "--set "
 SET_HINT = "for example: --set train.learning_rate=0.002"
 
 
+class Wanted(NamedTuple):
+    """What somebody asks to train with, and which settings they named to say so."""
+
+    config: Config
+    named: frozenset[str]
+    """Dotted names, such as `model.hidden_size`; all others have their defaults."""
+
+
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration that somebody asks to train with: a file (`-` is stdin), then `--set`s.
 
     Raises:
         UserError: Anything is wrong with it, or it needs more memory than this machine has.
     """
-    sections = {} if path is None else read_yaml(path)
+    return load_wanted(path, overrides).config
+
+
+def load_wanted(path: Path | None, overrides: Sequence[str] = ()) -> Wanted:
+    """The same, with the names of the settings that are given.
+
+    Raises:
+        UserError: Anything is wrong with it, or it needs more memory than this machine has.
+    """
+    sections: Sections = {} if path is None else read_yaml(path)
     lead = SET_LEAD if path is None else f"{source_name(path)}: "
     changes = [_read_override(override) for override in overrides]
     refuse(chain(_led(lead, problems_in(sections)), _override_problems(changes)))
-    config = _checked(_changed(sections, changes), lead)
+    sections = _changed(sections, changes)
+    config = _checked(sections, lead)
     check_memory(config, lead="" if path is None else lead)
-    return config
+    return Wanted(config, _names_in(sections))
 
 
 def read_run_config(path: Path) -> Config:
@@ -120,6 +138,14 @@ def check_bounds(settings: object, *, naming: Callable[[str], str] = str) -> Non
 def option_name(setting: str) -> str:
     """The command-line option of a setting: `top_p` is `--top-p`."""
     return "--" + setting.replace("_", "-")
+
+
+def _names_in(sections: Sections) -> frozenset[str]:
+    return frozenset(
+        f"{section}.{setting}"
+        for section, settings in sections.items()
+        for setting in settings or {}
+    )
 
 
 class _Change(NamedTuple):

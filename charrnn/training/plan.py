@@ -51,12 +51,11 @@ def resolve(config: Config, model: CharRNN, corpus: Corpus, seconds: float | Non
         UserError: What is asked for does not work here, or not one step fits in the time.
     """
     begin = time.monotonic()
-    config = _with(config, threads=config.train.threads or _fastest_threads(config, model, corpus))
-    config = _with_arithmetic(config, model, corpus, _is_long(config, model, seconds))
+    config = with_arithmetic(config, model, corpus, is_long=_is_long(config, model, seconds))
     if seconds is None:
         return config
     spent = time.monotonic() - begin
-    return _with(config, steps=_steps_within(seconds - spent, config, model, corpus))
+    return _with(config, steps=steps_within(seconds - spent, config, model, corpus))
 
 
 def _with(config: Config, **changes: object) -> Config:
@@ -74,7 +73,9 @@ def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
     if model.device.type == "cuda" or len(choices) == 1:
         return 1
     plain = replace(config.train, precision="float32", kernel="torch")
-    probes = {count: _probe(replace(plain, threads=count), model, corpus) for count in choices}
+    probes = {
+        count: times_of_steps(replace(plain, threads=count), model, corpus) for count in choices
+    }
     times = _median_seconds(probes)
     return next(count for count in choices if times[count] <= WORTHWHILE_GAIN * min(times.values()))
 
@@ -89,15 +90,20 @@ def _is_long(config: Config, model: CharRNN, seconds: float | None) -> bool:
     return characters * weights * OPERATIONS_PER_WEIGHT >= LONG_OPERATIONS
 
 
-def _with_arithmetic(config: Config, model: CharRNN, corpus: Corpus, is_long: bool) -> Config:
-    """The configuration with the fastest kernel and precision of those that it allows."""
+def with_arithmetic(config: Config, model: CharRNN, corpus: Corpus, *, is_long: bool) -> Config:
+    """The configuration with the fastest threads, kernel and precision of those that it allows.
+
+    Raises:
+        UserError: What is asked for does not work here.
+    """
+    config = _with(config, threads=config.train.threads or _fastest_threads(config, model, corpus))
     kernels = _kernels_to_try(config, model, is_long)
     precisions = _allowed(config.train.precision, ("float32", "bfloat16"))
     if len(kernels) * len(precisions) == 1:
         kernel, precision = kernels[0], precisions[0]
         return _with(config, kernel=kernel, precision=precision)
     probes = {
-        (kernel, precision): _probe(
+        (kernel, precision): times_of_steps(
             _with(config, kernel=kernel, precision=precision).train, model, corpus
         )
         for kernel, precision in itertools.product(kernels, precisions)
@@ -130,8 +136,13 @@ def _allowed(wanted: str, all_there_are: tuple[str, ...]) -> tuple[str, ...]:
     return all_there_are if wanted == "auto" else (wanted,)
 
 
-def _steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus) -> int:
-    probe = _probe(config.train, model, corpus)
+def steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus) -> int:
+    """How many steps fit in a time, evaluations included.
+
+    Raises:
+        UserError: Not one.
+    """
+    probe = times_of_steps(config.train, model, corpus)
     next(probe)
     end = time.perf_counter() + min(STEPS_PROBE_SECONDS, seconds / 10)
     times = [next(probe)]
@@ -149,7 +160,7 @@ def _steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus
     return min(steps, MOST_STEPS)
 
 
-def _probe(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
+def times_of_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
     """The seconds of steps that a copy of the model takes; the model itself learns nothing."""
     twin = copy.deepcopy(model)
     learner = Learner(twin, config)

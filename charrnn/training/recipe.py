@@ -1,0 +1,107 @@
+"""How large a network, and how to keep it from learning by heart, when only a time is given.
+
+A larger network learns more from every character it reads, and reads fewer of them in a minute; a
+small text is soon read so often that a network knows it by heart. So the size follows from how
+often this machine can read this text in this time with a network of each size, and so do the
+shares of what is dropped. The numbers were found by search on parts of training texts; see
+`docs/recipes.md` for what they reach.
+"""
+
+import itertools
+import math
+import time
+from dataclasses import replace
+from statistics import median
+from typing import Any, NamedTuple
+
+from charrnn.config.schema import Config
+from charrnn.text.corpus import Corpus
+from charrnn.training.plan import steps_within, times_of_steps, with_arithmetic
+from charrnn.training.trainer import new_model
+
+SIZES = (64, 96, 128, 192, 256, 384, 512, 640)
+"""Hidden units to choose from."""
+ENOUGH_EPOCHS = 3.0
+"""How often a text should be read, at least, before a larger network is worth its time."""
+MOST_EPOCHS = 60.0
+"""How often it may be read, at most: from there on nothing is gained but confidence."""
+LARGEST_FACTOR, LARGEST_POWER = 10.0, 0.3
+"""The largest network for a text of N characters has about 10 N^0.3 units."""
+EVALUATIONS = 12
+PROBE_STEPS = 3
+
+
+class Regularization(NamedTuple):
+    """Shares of what is dropped."""
+
+    dropout: float
+    weight_dropout: float
+
+
+BY_EPOCHS = (
+    (4.0, Regularization(0.1, 0.0)),
+    (8.0, Regularization(0.2, 0.2)),
+    (20.0, Regularization(0.3, 0.3)),
+    (math.inf, Regularization(0.4, 0.5)),
+)
+"""For a text that is read at most so often."""
+
+
+def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: float) -> Config:
+    """The configuration with a size, and the steps, for this text, this machine and this time.
+
+    Args:
+        config: what is wanted, its size left open.
+        named: dotted names of the settings that were given; they stay as they are.
+        corpus: what is to be learned.
+        seconds: how long to train at most.
+
+    Raises:
+        UserError: What is named does not work here, or not one step fits in the time.
+    """
+    end = time.monotonic() + seconds
+    config = _suggested(config, named, "train", batch_size=32)
+    config = with_arithmetic(config, new_model(config, corpus), corpus, is_long=True)
+    config = _suggested(config, named, "model", hidden_size=_size(config, corpus, seconds))
+    model = new_model(config, corpus)
+    an_epoch = _steps_an_epoch(config, corpus)
+    steps = min(
+        steps_within(end - time.monotonic(), config, model, corpus), round(MOST_EPOCHS * an_epoch)
+    )
+    kept = next(each for most, each in BY_EPOCHS if steps / an_epoch <= most)
+    config = _suggested(config, named, "model", **kept._asdict())
+    config = _suggested(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))
+    return replace(config, train=replace(config.train, steps=steps))
+
+
+def _suggested(config: Config, named: frozenset[str], section: str, **settings: Any) -> Config:
+    """The configuration with these settings, except those that somebody named."""
+    free = {name: value for name, value in settings.items() if f"{section}.{name}" not in named}
+    return replace(config, **{section: replace(getattr(config, section), **free)})
+
+
+def _size(config: Config, corpus: Corpus, seconds: float) -> int:
+    """The largest size that has the time to read the text often enough, and enough to read."""
+    most = LARGEST_FACTOR * len(corpus.train.ids) ** LARGEST_POWER
+    chosen = SIZES[0]
+    for size in itertools.takewhile(lambda size: size <= most, SIZES):
+        sized = replace(config, model=replace(config.model, hidden_size=size))
+        steps = seconds / _seconds_a_step(sized, corpus)
+        if steps / _steps_an_epoch(config, corpus) < ENOUGH_EPOCHS:
+            break
+        chosen = size
+    return chosen
+
+
+def _seconds_a_step(config: Config, corpus: Corpus) -> float:
+    times = times_of_steps(config.train, new_model(config, corpus), corpus)
+    next(times)
+    return median(itertools.islice(times, PROBE_STEPS))
+
+
+def _steps_an_epoch(config: Config, corpus: Corpus) -> float:
+    """Steps in which everything is read once."""
+    train, split = config.train, corpus.train
+    if split.starts is not None:
+        return (len(split.starts) - 1) / train.batch_size
+    return len(split.ids) / (train.batch_size * train.sequence_length)
