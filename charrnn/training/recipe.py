@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from charrnn.config.schema import Config
 from charrnn.text.corpus import Corpus
-from charrnn.training.plan import steps_within, times_of_steps, with_arithmetic
+from charrnn.training.plan import LONG_SECONDS, steps_within, times_of_steps, with_arithmetic
 from charrnn.training.trainer import new_model
 
 SIZES = (64, 96, 128, 192, 256, 384, 512, 640)
@@ -61,7 +61,9 @@ def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
     """
     end = time.monotonic() + seconds
     config = _suggested(config, named, "train", batch_size=32)
-    config = with_arithmetic(config, new_model(config, corpus), corpus, is_long=True)
+    config = with_arithmetic(
+        config, new_model(config, corpus), corpus, is_long=seconds >= LONG_SECONDS
+    )
     config = _suggested(config, named, "model", hidden_size=_size(config, corpus, seconds))
     model = new_model(config, corpus)
     an_epoch = _steps_an_epoch(config, corpus)

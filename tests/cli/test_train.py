@@ -1,6 +1,7 @@
 """`charrnn train` as a person and a shell meet it."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ from charrnn.console import Console
 from charrnn.run import read_model
 from charrnn.training.events import Evaluated, Started
 from charrnn.training.trainer import StopRequest
-from tests.cli.process import charrnn, start, succeed, succeed_json
+from tests.cli.process import COMMAND, charrnn, start, succeed, succeed_json
 from tests.corpora import prose
 
 SMALL = (
@@ -307,3 +308,32 @@ def test_resuming_what_is_done_says_so(folder: Path) -> None:
     done = charrnn("train", "--resume", cwd=folder)
     assert done.returncode == 0
     assert "all 20 steps were done before" in done.stderr
+
+
+def test_a_time_without_a_size_chooses_one_and_a_named_size_stays(folder: Path) -> None:
+    settled = ("--set=train.threads=1", "--set=train.precision=float32", "--minutes=0.05")
+    for out, size in (("left-open", ()), ("named", ("--set=model.hidden_size=24",))):
+        succeed("train", "--config", "sea.yaml", *settled, *size, "--out", out, cwd=folder)
+
+    chosen, named = (
+        yaml.safe_load((folder / out / "config.yaml").read_text()) for out in ("left-open", "named")
+    )
+    assert chosen["model"]["hidden_size"] == read_model(folder / "left-open").card.hidden_size
+    assert chosen["model"]["weight_dropout"] > 0
+    assert named["model"]["hidden_size"] == 24
+    assert named["model"]["weight_dropout"] == 0
+
+
+def test_a_native_kernel_needs_a_compiler_and_says_so(folder: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "train", "--config", "sea.yaml", *SMALL, "--set=train.kernel=native"],
+        cwd=folder,
+        env={**os.environ, "CC": "no-such-compiler"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "C compiler" in done.stderr
+    assert "train.kernel=torch" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,89 @@
+"""What is chosen for a text and a time when the size of the network is left open."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from charrnn.config.schema import Config, ModelConfig, TrainConfig
+from charrnn.text.corpus import Corpus
+from charrnn.training import recipe
+from charrnn.training.model import CharRNN
+from charrnn.training.recipe import MOST_EPOCHS, SIZES, with_recipe
+from tests.corpora import lines_corpus, stream_corpus
+
+SETTLED = {"train.threads", "train.precision", "train.kernel"}
+NANOSECONDS_A_WEIGHT = 20
+
+
+@pytest.fixture(autouse=True)
+def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps take as long as the arithmetic says, whatever this machine is doing."""
+
+    def seconds(config: TrainConfig, model: CharRNN) -> float:
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        characters = config.batch_size * config.sequence_length
+        return 1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000
+
+    def times_of_steps(config: TrainConfig, model: CharRNN, _corpus: Corpus) -> Iterator[float]:
+        return itertools.repeat(seconds(config, model))
+
+    def steps_within(time: float, config: Config, model: CharRNN, _corpus: Corpus) -> int:
+        return int(time / seconds(config.train, model))
+
+    monkeypatch.setattr(recipe, "times_of_steps", times_of_steps)
+    monkeypatch.setattr(recipe, "steps_within", steps_within)
+
+
+def settled(**model: object) -> Config:
+    train = TrainConfig(threads=1, precision="float32", kernel="torch")
+    return Config(model=ModelConfig(**model), train=train)  # type: ignore[arg-type]
+
+
+def test_more_time_never_means_a_smaller_network(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    chosen = [with_recipe(settled(), frozenset(SETTLED), corpus, s) for s in (0.1, 1, 10, 100, 1e4)]
+
+    sizes = [config.model.hidden_size for config in chosen]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == SIZES[0] < sizes[-1]
+
+
+def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Path) -> None:
+    small = stream_corpus(tmp_path / "small", characters=3_000)
+    large = stream_corpus(tmp_path / "large", characters=300_000)
+    for_small, for_large = (
+        with_recipe(settled(), frozenset(SETTLED), corpus, 1e4) for corpus in (small, large)
+    )
+
+    assert for_small.model.hidden_size < for_large.model.hidden_size
+    read = for_small.train.steps * for_small.train.batch_size * for_small.train.sequence_length
+    assert read == pytest.approx(MOST_EPOCHS * len(small.train.ids), rel=0.05)
+
+
+def test_what_is_read_more_often_is_dropped_more(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    hasty, thorough = (with_recipe(settled(), frozenset(SETTLED), corpus, s) for s in (0.5, 1e3))
+
+    assert hasty.model.dropout < thorough.model.dropout
+    assert hasty.model.weight_dropout < thorough.model.weight_dropout
+
+
+def test_what_is_named_stays(tmp_path: Path) -> None:
+    corpus = lines_corpus(tmp_path)
+    named = SETTLED | {"model.dropout", "model.layers", "model.cell"}
+    wanted = settled(dropout=0.05, layers=2, cell="gru")
+
+    config = with_recipe(wanted, frozenset(named), corpus, 5.0)
+
+    model = config.model
+    assert (model.dropout, model.layers, model.cell) == (0.05, 2, "gru")
+    assert model.hidden_size in SIZES
+
+
+def test_there_are_a_dozen_evaluations_and_the_last_one_is_at_the_end(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=100_000)
+    train = with_recipe(settled(), frozenset(SETTLED), corpus, 3.0).train
+
+    assert train.steps / train.eval_every_steps == pytest.approx(recipe.EVALUATIONS, rel=0.1)
