@@ -1,0 +1,74 @@
+"""What faster arithmetic costs: the same training in each kernel and precision, several seeds.
+
+    python benchmarks/precision.py [--source FILE] [--cells lstm gru] [--steps 600] [--seeds 1 2 3]
+
+Each training is `charrnn train` with a fixed number of steps, so what the machine does besides
+changes the seconds and nothing else. Prints the validation loss, mean and spread, in nats per
+character. What differs between the rows should be less than what differs between seeds.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean
+
+ARITHMETIC = (
+    ("torch", "float32"),
+    ("torch", "bfloat16"),
+    ("native", "float32"),
+    ("native", "bfloat16"),
+)
+
+
+def validation_loss(settings: dict[str, object], run: Path) -> float:
+    """The best validation loss of a training with these settings."""
+    options = [f"--set={name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "charrnn", "train", *options, "--out", str(run)]
+    done = subprocess.run(
+        [*command, "--json", "--quiet"], stdout=subprocess.PIPE, check=True, text=True
+    )
+    return float(json.loads(done.stdout)["valid_loss_nats"])
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--source", default="builtin:python-docs", help="the text")
+    parser.add_argument("--cells", nargs="+", default=["lstm", "gru"])
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    options = parser.parse_args()
+    print(f"{'cell':6}{'kernel':8}{'precision':11}{'mean':>8}{'lowest':>9}{'highest':>9}")
+    for cell, (kernel, precision) in itertools.product(options.cells, ARITHMETIC):
+        with tempfile.TemporaryDirectory() as folder:
+            losses = [
+                validation_loss(
+                    {
+                        "data.source": options.source,
+                        "model.cell": cell,
+                        "model.hidden_size": options.hidden,
+                        "train.batch_size": 32,
+                        "train.steps": options.steps,
+                        "train.eval_every_steps": options.steps,
+                        "train.seed": seed,
+                        "train.kernel": kernel,
+                        "train.precision": precision,
+                    },
+                    Path(folder) / f"seed-{seed}",
+                )
+                for seed in options.seeds
+            ]
+        print(
+            f"{cell:6}{kernel:8}{precision:11}"
+            f"{mean(losses):8.4f}{min(losses):9.4f}{max(losses):9.4f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

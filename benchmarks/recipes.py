@@ -1,0 +1,168 @@
+"""How low the loss goes in a time: the shipped recipes, trained as a user trains them.
+
+    python benchmarks/recipes.py --source tinyshakespeare.txt --svg docs/recipes.svg
+    python benchmarks/recipes.py --recipes configs/shakespeare.yaml:3 --seeds 1
+
+Each recipe is `CONFIG:MINUTES`. Every training is `charrnn train --config CONFIG --minutes MINUTES`
+in a process of its own, scored by `charrnn eval` over the whole validation split: stateful, and in
+cold windows of 256 characters, the protocol of networks without a state. Prints the mean over the
+seeds and the spread from the lowest to the highest, in nats per character; `--svg` draws the
+validation loss against the seconds of training, one curve a recipe, of its first seed.
+
+Nothing else should run on the machine meanwhile: the time is part of the result.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+WINDOW = 256
+CONFIGS = Path(__file__).parent.parent / "configs"
+RECIPES = (
+    f"{CONFIGS / 'shakespeare-1min.yaml'}:1",
+    f"{CONFIGS / 'shakespeare.yaml'}:1.83",
+    f"{CONFIGS / 'shakespeare.yaml'}:3",
+    f"{CONFIGS / 'shakespeare-15min.yaml'}:15",
+)
+WIDTH, HEIGHT, MARGIN = 720, 400, 60
+COLORS = ("#4269d0", "#d1a000", "#c24a3a", "#3ca951", "#8a5fbf", "#555555")
+SECONDS_SHOWN = (10, 30, 60, 180, 900)
+
+
+class Trained(NamedTuple):
+    """One training, scored."""
+
+    step: int
+    chars: int
+    seconds: float
+    stateful: float
+    windowed: float
+    curve: list[tuple[float, float]]
+    """Seconds and validation loss of each evaluation."""
+
+
+def charrnn(*arguments: object) -> dict[str, Any]:
+    """The answer of a command to `--json`."""
+    command = [sys.executable, "-m", "charrnn", *map(str, arguments), "--json", "--quiet"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def train(config: str, minutes: str, seed: int, source: str | None, run: Path) -> Trained:
+    """Train one recipe with one seed."""
+    settings = [f"--set=train.seed={seed}"]
+    if source:
+        settings.append(f"--set=data.source={source}")
+    answer = charrnn("train", "--config", config, "--minutes", minutes, *settings, "--out", run)
+    stateful = charrnn("eval", "--run", run)
+    windowed = charrnn("eval", "--run", run, "--window", WINDOW)
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    curve = [
+        (each["seconds"], each["valid_loss_nats"]) for each in lines if "valid_loss_nats" in each
+    ]
+    return Trained(
+        answer["step"],
+        answer["chars"],
+        answer["seconds"],
+        stateful["loss_nats"],
+        windowed["loss_nats"],
+        curve,
+    )
+
+
+def with_spread(values: Sequence[float]) -> str:
+    """A mean, and the lowest and the highest."""
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
+
+
+def drawn(curves: dict[str, list[tuple[float, float]]]) -> str:
+    """The curves as SVG: seconds on a logarithmic axis, loss on a linear one."""
+    points = [point for curve in curves.values() for point in curve]
+    first, last = (math.log(pick(seconds for seconds, _ in points)) for pick in (min, max))
+    low, high = (pick(loss for _, loss in points) for pick in (min, max))
+    low, high = math.floor(low * 20) / 20, math.ceil(high * 20) / 20
+
+    def across(seconds: float) -> float:
+        return MARGIN + (math.log(seconds) - first) / (last - first) * (WIDTH - 2 * MARGIN)
+
+    def down(loss: float) -> float:
+        return HEIGHT - MARGIN - (loss - low) / (high - low) * (HEIGHT - 2 * MARGIN)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',
+        "<style>text { font: 12px sans-serif }</style>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 15}" text-anchor="middle">seconds of training</text>',
+        f'<text x="{MARGIN}" y="{MARGIN / 2}">validation loss, nats per character</text>',
+    ]
+    for seconds in SECONDS_SHOWN:
+        if first <= math.log(seconds) <= last:
+            parts.append(_line(across(seconds), MARGIN, across(seconds), HEIGHT - MARGIN))
+            parts.append(_label(across(seconds), HEIGHT - MARGIN + 18, f"{seconds}", "middle"))
+    ticks = round((high - low) * 20)
+    for tick in range(ticks + 1):
+        loss = low + tick / 20
+        parts.append(_line(MARGIN, down(loss), WIDTH - MARGIN, down(loss)))
+        parts.append(_label(MARGIN - 8, down(loss) + 4, f"{loss:.2f}", "end"))
+    for index, (name, curve) in enumerate(curves.items()):
+        color = COLORS[index % len(COLORS)]
+        path = " ".join(f"{across(seconds):.1f},{down(loss):.1f}" for seconds, loss in curve)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts.append(
+            f'<text x="{WIDTH - MARGIN - 220}" y="{MARGIN + 18 * index + 14}" fill="{color}">'
+            f"{name}</text>"
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#dddddd"/>'
+
+
+def _label(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#555555">{text}</text>'
+
+
+def main() -> None:
+    """Train, score, print, draw."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, metavar="CONFIG:MINUTES")
+    parser.add_argument("--source", help="the text, in place of what the configurations name")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--svg", type=Path, help="where to draw the curves")
+    options = parser.parse_args()
+    curves = {}
+    print("recipe | steps | million characters | stateful | cold windows of 256")
+    print("---|---|---|---|---")
+    for recipe in options.recipes:
+        config, _, minutes = recipe.rpartition(":")
+        with tempfile.TemporaryDirectory() as folder:
+            trained = [
+                train(config, minutes, seed, options.source, Path(folder) / f"seed-{seed}")
+                for seed in options.seeds
+            ]
+        name = f"{Path(config).name}, {minutes} min"
+        curves[name] = trained[0].curve
+        print(
+            f"{name} | {mean(each.step for each in trained):,.0f} "
+            f"| {mean(each.chars for each in trained) / 1e6:.1f} "
+            f"| {with_spread([each.stateful for each in trained])} "
+            f"| {with_spread([each.windowed for each in trained])}",
+            flush=True,
+        )
+    if options.svg:
+        options.svg.write_text(drawn(curves))
+
+
+if __name__ == "__main__":
+    main()
