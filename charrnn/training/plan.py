@@ -7,6 +7,7 @@ same resolved configuration then gives the same training.
 
 import copy
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -99,14 +100,22 @@ def with_arithmetic(config: Config, model: CharRNN, corpus: Corpus, *, is_long: 
     config = _with(config, threads=config.train.threads or _fastest_threads(config, model, corpus))
     kernels = _kernels_to_try(config, model, is_long)
     precisions = _allowed(config.train.precision, ("float32", "bfloat16"))
-    if len(kernels) * len(precisions) == 1:
-        kernel, precision = kernels[0], precisions[0]
-        return _with(config, kernel=kernel, precision=precision)
+    choices = list(itertools.product(kernels, precisions))
+    if len(choices) > 1 or config.train.precision == "bfloat16":
+        choices = _fast_enough(choices, config, model, corpus)
+    kernel, precision = choices[0]
+    return _with(config, kernel=kernel, precision=precision)
+
+
+def _fast_enough(
+    choices: list[tuple[str, str]], config: Config, model: CharRNN, corpus: Corpus
+) -> list[tuple[str, str]]:
+    """Those kernels and precisions that work and are about as fast as the fastest, in order."""
     probes = {
         (kernel, precision): times_of_steps(
             _with(config, kernel=kernel, precision=precision).train, model, corpus
         )
-        for kernel, precision in itertools.product(kernels, precisions)
+        for kernel, precision in choices
     }
     working = {choice: probe for choice, probe in probes.items() if _works(probe)}
     if not working:
@@ -114,13 +123,13 @@ def with_arithmetic(config: Config, model: CharRNN, corpus: Corpus, *, is_long: 
             "train.precision is bfloat16, which does not work here with this network",
             hint="precision: auto takes what works",
         )
+    if len(working) == 1:
+        return list(working)
     times = _median_seconds(working)
-    simplest_first = sorted(times, key=list(probes).index)
     fastest = min(times.values())
-    kernel, precision = next(
-        choice for choice in simplest_first if times[choice] <= WORTHWHILE_GAIN * fastest
-    )
-    return _with(config, kernel=kernel, precision=precision)
+    return [
+        choice for choice in choices if times.get(choice, math.inf) <= WORTHWHILE_GAIN * fastest
+    ]
 
 
 def _kernels_to_try(config: Config, model: CharRNN, is_long: bool) -> tuple[str, ...]:
