@@ -39,10 +39,11 @@ class Regularization(NamedTuple):
 
 
 BY_EPOCHS = (
-    (4.0, Regularization(0.1, 0.0)),
-    (8.0, Regularization(0.2, 0.2)),
-    (20.0, Regularization(0.3, 0.3)),
-    (math.inf, Regularization(0.4, 0.5)),
+    (5.0, Regularization(0.05, 0.1)),
+    (9.0, Regularization(0.1, 0.2)),
+    (18.0, Regularization(0.15, 0.3)),
+    (36.0, Regularization(0.25, 0.4)),
+    (math.inf, Regularization(0.3, 0.5)),
 )
 """For a text that is read at most so often."""
 
