@@ -24,6 +24,7 @@ from charrnn.errors import ExitCode, UserError
 from charrnn.inference.generation import Stream, read_ahead
 from charrnn.inference.jobs import Job
 from charrnn.inference.library import LanguageModel, checked_seed
+from charrnn.inference.partner import partner_for
 from charrnn.inference.rules import Rules
 from charrnn.inference.state_file import SavedStream, load_stream, save_stream
 from charrnn.inference.uniforms import UniformStream
@@ -143,10 +144,11 @@ class _Single(_Work):
     def write(self, out: TextOutput, interrupts: Interrupts) -> None:
         """Write the text, or a JSON object that tells of it."""
         try:
-            if self.request.json:
-                self._write_json(out, interrupts)
-            else:
-                self._write_text(out, interrupts)
+            with partner_for(self.stream, self.model.network, self.rules.options.length):
+                if self.request.json:
+                    self._write_json(out, interrupts)
+                else:
+                    self._write_text(out, interrupts)
         except GivenUp:
             raise
         except Interrupted:
