@@ -47,7 +47,7 @@ PATIENCE = 20_000
 NAP_SECONDS = 0.0005
 TRIAL_PRODUCTS = 256
 """How many products are computed in one way before it is looked at what they took."""
-TRIAL_EVERY = 16
+TRIAL_EVERY = 32
 """One of so many trials is of the way that was slower."""
 
 

@@ -321,6 +321,22 @@ def test_the_text_is_the_same_on_a_terminal_in_a_pipe_and_in_json(runs: Path) ->
     assert on_terminal(runs, "--samples", 40, run="lines") == names
 
 
+def test_an_interrupted_text_leaves_the_prompt_a_line_of_its_own(runs: Path) -> None:
+    with terminal() as (ours, theirs):
+        process = subprocess.Popen(
+            command("--forever", "--ban", "\n"), cwd=runs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        output = os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # EIO: the program's end is closed
+            while piece := os.read(ours, 65536):
+                output += piece
+        assert process.wait(SECONDS) == 130
+    assert output.endswith(b"\n")
+    assert output.count(b"\n") == 1
+
+
 def test_control_characters_are_visible_on_a_terminal_and_untouched_in_a_pipe(runs: Path) -> None:
     piped = complete(runs, "--length", 400, run="odd")
     shown = on_terminal(runs, "--length", 400, run="odd")
