@@ -131,6 +131,14 @@ def test_a_closed_stdout_is_reported(options: str, runs: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("stdout", ["/dev/full", "&-"])
+def test_an_error_that_json_cannot_tell_of_is_still_told(stdout: str, runs: Path) -> None:
+    done = in_shell(runs, f"$G --json --run nowhere >{stdout}")
+    assert done.returncode == 2
+    assert b"error: there is no run directory nowhere" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_closed_stdin_matters_only_when_it_is_asked_for(runs: Path) -> None:
     assert in_shell(runs, "$G --seed a <&-").returncode == 0
     for option in ("--seed -", "--seeds -"):
