@@ -190,15 +190,18 @@ def test_a_signal_is_heard_while_nobody_reads(runs: Path) -> None:
     process.communicate()
 
 
-def test_json_tells_of_an_interrupted_text(runs: Path) -> None:
-    process = begin(runs, "--json", "--length", 10**9)
-    time.sleep(1.5)
+def test_json_tells_of_an_interrupted_text(runs: Path, tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    os.mkfifo(seed)
+    process = begin(runs, "--json", "--length", 10**9, "--seed-file", seed)
+    seed.write_text("the ")  # waits for the reader: from here on there is little left to start
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     told = json.loads(output)
     assert told["ended_by"] == "interrupted"
-    assert told["characters"] == len(told["text"]) > 0
+    assert told["characters"] == len(told["text"]) - len("the ") > 0
 
 
 def test_of_many_texts_those_that_are_complete_are_written_before_it_ends(runs: Path) -> None:
