@@ -20,8 +20,9 @@ On a machine that has other work to do, --cpu-time counts processor time instead
 out what is spent waiting for a processor; partners are left out, and torch's loop has one thread.
 
 The second table says what bounds the speed: how many GB of weights are read in a second. `read` is
-the plainest reading of the same bytes that NumPy knows (a vector times itself), on one core; the
-last column is what 30 times torch would have to read.
+the plainest reading of the same bytes that NumPy knows (a vector times itself), on one core;
+`products 2` are the bare products with a partner; the last column is what 30 times torch would
+have to read.
 
 Many texts are made as `charrnn generate --samples N --batch-size B` makes them, for the first two
 sizes. A batch of few texts wastes rows: a text keeps its place in a product whatever the batch, so
@@ -35,6 +36,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 
@@ -45,10 +47,10 @@ from charrnn.config.schema import GenerateConfig
 from charrnn.inference.crew import generate_many, processor_count
 from charrnn.inference.generation import Stream
 from charrnn.inference.jobs import Job, Opening
-from charrnn.inference.layers import aligned
+from charrnn.inference.layers import PlainWorkshop, Workshop
 from charrnn.inference.network import NumpyNetwork
 from charrnn.inference.options import options_from
-from charrnn.inference.partner import partner_for
+from charrnn.inference.partner import Partner, is_possible, partner_for
 from charrnn.inference.rules import Rules
 from charrnn.inference.uniforms import UniformStream
 from charrnn.network import FloatArray
@@ -80,8 +82,8 @@ def main() -> None:
     print(f"{'torch':>9}{'ratio':>8}")
     rates = {size: print_single(size, options.rounds, clock) for size in options.sizes}
     print("\nwhat bounds it, GB of weights per second\n")
-    print(f"{'':14}{'MB':>10}{'read':>10}{'products':>10}{'charrnn':>10}{'partner':>10}", end="")
-    print(f"{f'{TARGET} x torch':>12}")
+    print(f"{'':14}{'MB':>10}{'read':>10}{'products':>10}{'charrnn':>10}", end="")
+    print(f"{'products 2':>12}{'partner':>10}{f'{TARGET} x torch':>12}")
     for size in options.sizes:
         print_bytes(size, rates[size])
     if options.one:
@@ -114,14 +116,21 @@ def print_single(size: str, rounds: int, clock: Clock) -> Rates:
     network = NumpyNetwork(random_weights(card), card)
     is_alone = clock is time.perf_counter
     with ExitStack() as stack:
-        partnered = stream_of(network)
-        if is_alone:
+        partnered, two_cores = stream_of(network), Partner()
+        shared_products = products_of(network, two_cores)
+        if is_alone and is_possible():
+            two_cores.begin()
+            stack.callback(two_cores.end)
             stack.enter_context(partner_for(partnered, network, length=0))
-        contenders = {
-            "read": lambda: rate_of_steps(reading_of(network), clock),
-            "products": lambda: rate_of_steps(products_of(network), clock),
-            "charrnn": lambda: rate_of_steps(stream_of(network).advance, clock),
-            "partner": lambda: rate_of_steps(partnered.advance, clock),
+        steps: dict[str, Callable[[], object]] = {
+            "read": reading_of(network),
+            "products": products_of(network, PlainWorkshop()),
+            "charrnn": stream_of(network).advance,
+            "products 2": shared_products,
+            "partner": partnered.advance,
+        }
+        contenders: dict[str, Callable[[], float]] = {
+            name: partial(rate_of_steps, step, clock) for name, step in steps.items()
         }
         for threads in {1, processor_count() if is_alone else 1}:
             loop = TorchLoop(size, threads, clock)
@@ -154,8 +163,9 @@ def print_bytes(size: str, rates: Rates) -> None:
     """How many bytes of weights these rates amount to."""
     size_bytes = FLOAT_BYTES * product_weights(card_of(size))
     print(f"{size:14}{size_bytes / 1e6:10.1f}", end="")
-    for name in ("read", "products", "charrnn", "partner"):
-        print(f"{rates[name] * size_bytes / 1e9:10.0f}", end="")
+    for name in ("read", "products", "charrnn", "products 2", "partner"):
+        width = max(10, len(name) + 2)
+        print(f"{rates[name] * size_bytes / 1e9:{width}.0f}", end="")
     print(f"{TARGET * rates['torch'] * size_bytes / 1e9:12.0f}")
 
 
@@ -201,17 +211,17 @@ def matrices_of(network: NumpyNetwork) -> list[FloatArray]:
     return [*matrices, network.output_HV]
 
 
-def products_of(network: NumpyNetwork) -> Callable[[], object]:
+def products_of(network: NumpyNetwork, workshop: Workshop) -> Callable[[], object]:
     """The products of one character."""
-    pairs = [
-        (aligned(each.shape[:1]), each, aligned(each.shape[1:])) for each in matrices_of(network)
-    ]
-    for vector, _, _ in pairs:
-        vector[:] = 0.5
+    products = []
+    for matrix_KG in matrices_of(network):
+        operand_K, result_G = map(workshop.buffer, zip(matrix_KG.shape, strict=True))
+        operand_K[:] = 0.5
+        products.append(workshop.product(operand_K, matrix_KG, result_G))
 
     def multiply() -> None:
-        for vector, matrix, result in pairs:
-            np.dot(vector, matrix, out=result)
+        for product in products:
+            product()
 
     return multiply
 

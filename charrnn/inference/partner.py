@@ -54,7 +54,7 @@ TRIAL_EVERY = 32
 @contextmanager
 def partner_for(stream: Stream, network: Network, length: int) -> Iterator[None]:
     """Let a stream have a partner for a text of this length (0 is endless), if that is worth it."""
-    if not (isinstance(network, NumpyNetwork) and _is_worth_it(network, length) and _is_possible()):
+    if not (isinstance(network, NumpyNetwork) and _is_worth_it(network, length) and is_possible()):
         yield
         return
     stepper = PairedStepper(network)
@@ -84,7 +84,7 @@ def _is_worth_it(network: NumpyNetwork, length: int) -> bool:
     return max(sizes) >= LEAST_BYTES and (not length or length * sum(sizes) >= LEAST_WORK_BYTES)
 
 
-def _is_possible() -> bool:
+def is_possible() -> bool:
     """Whether this process can have a partner that has a processor."""
     return (
         sys.platform == "linux"
