@@ -112,31 +112,8 @@ def read_options() -> argparse.Namespace:
 
 def print_single(size: str, rounds: int, clock: Clock) -> Rates:
     """Compare one stream with the bare products and with the loop in torch."""
-    card = card_of(size)
-    network = NumpyNetwork(random_weights(card), card)
-    is_alone = clock is time.perf_counter
     with ExitStack() as stack:
-        partnered, two_cores = stream_of(network), Partner()
-        shared_products = products_of(network, two_cores)
-        if is_alone and is_possible():
-            two_cores.begin()
-            stack.callback(two_cores.end)
-            stack.enter_context(partner_for(partnered, network, length=0))
-        steps: dict[str, Callable[[], object]] = {
-            "read": reading_of(network),
-            "products": products_of(network, PlainWorkshop()),
-            "charrnn": stream_of(network).advance,
-            "products 2": shared_products,
-            "partner": partnered.advance,
-        }
-        contenders: dict[str, Callable[[], float]] = {
-            name: partial(rate_of_steps, step, clock) for name, step in steps.items()
-        }
-        for threads in {1, processor_count() if is_alone else 1}:
-            loop = TorchLoop(size, threads, clock)
-            stack.callback(loop.close)
-            contenders[f"torch {threads}"] = loop.rate
-        rates = best_rates(contenders, rounds)
+        rates = best_rates(contenders_for(size, clock, stack), rounds)
     rates["torch"] = max(rate for name, rate in rates.items() if name.startswith("torch"))
     products, charrnn, partner, torch = (
         rates[name] for name in ("products", "charrnn", "partner", "torch")
@@ -147,6 +124,33 @@ def print_single(size: str, rounds: int, clock: Clock) -> Rates:
         flush=True,
     )
     return rates
+
+
+def contenders_for(size: str, clock: Clock, stack: ExitStack) -> dict[str, Callable[[], float]]:
+    """What measures each way of making one text; the stack ends the processes."""
+    card = card_of(size)
+    network = NumpyNetwork(random_weights(card), card)
+    is_alone = clock is time.perf_counter
+    partner, partnered = Partner(), stream_of(network)
+    steps: dict[str, Callable[[], object]] = {
+        "read": reading_of(network),
+        "products": products_of(network, PlainWorkshop()),
+        "charrnn": stream_of(network).advance,
+        "products 2": products_of(network, partner),
+        "partner": partnered.advance,
+    }
+    if is_alone and is_possible():
+        partner.begin()
+        stack.callback(partner.end)
+        stack.enter_context(partner_for(partnered, network, length=0))
+    loops = [
+        TorchLoop(size, threads, clock) for threads in {1, processor_count() if is_alone else 1}
+    ]
+    for loop in loops:
+        stack.callback(loop.close)
+    return {name: partial(rate_of_steps, step, clock) for name, step in steps.items()} | {
+        f"torch {loop.threads}": loop.rate for loop in loops
+    }
 
 
 def best_rates(contenders: dict[str, Callable[[], float]], rounds: int) -> Rates:

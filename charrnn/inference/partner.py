@@ -111,13 +111,12 @@ class Partner:
 
     def product(self, operand: FloatArray, weights_KG: FloatArray, out: FloatArray) -> Product:
         """The product of the operand, shared if it is large and its halves are its very bits."""
-        if weights_KG.nbytes < LEAST_BYTES:
-            return PlainWorkshop().product(operand, weights_KG, out)
-        shared = SharedProduct(self, operand, weights_KG, out)
-        if not shared.is_exact(weights_KG):
-            return PlainWorkshop().product(operand, weights_KG, out)
-        self.products.append(shared)
-        return shared
+        if weights_KG.nbytes >= LEAST_BYTES:
+            shared = SharedProduct(self, operand, weights_KG, out)
+            if shared.is_exact(weights_KG):
+                self.products.append(shared)
+                return shared
+        return PlainWorkshop().product(operand, weights_KG, out)
 
     def begin(self) -> None:
         """Start the process, once all products are known; there may be none to share."""
