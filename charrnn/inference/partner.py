@@ -40,7 +40,7 @@ LEAST_BYTES = 1 << 20
 """A matrix smaller than this is in a core's own cache, where one core is as quick as two."""
 LEAST_WORK_BYTES = 20 << 30
 """What one core reads in a fifth of a second; a text that needs less is done before it pays."""
-ASKED, DONE, ENDED = 0, 8, 16
+ASKED, DONE = 0, 8
 """Places in the page of numbers, each in a cache line of its own."""
 PATIENCE = 20_000
 """How often the partner looks for a question before it naps: about a millisecond."""
@@ -133,10 +133,11 @@ class Partner:
             self._serve(ours)
 
     def end(self) -> None:
-        """Let the process end."""
-        self.numbers[ENDED] = 1
+        """End the process, and do not wait for it: at its priority, dying may take a while."""
         if self.process:
-            os.waitpid(self.process, 0)
+            os.kill(self.process, signal.SIGKILL)
+            os.waitpid(self.process, os.WNOHANG)
+            self.process = 0
 
     def answers(self, number: int, *, latest: float) -> bool:
         """Wait for the answer to a question, for no longer than it is worth."""
@@ -156,7 +157,7 @@ class Partner:
     def _answer_all(self, parent: int) -> None:
         numbers, products = self.numbers, self.products
         answered, waited = 0, 0
-        while not numbers[ENDED]:
+        while True:
             asked = numbers[ASKED]
             if asked != answered:
                 products[asked % len(products)].answer()
@@ -247,10 +248,10 @@ def _copied(weights_KG: FloatArray) -> FloatArray:
 
 
 def _withdraw() -> None:
-    """Be out of everybody's way: no signals, no priority, no hand on anybody's files."""
+    """Be out of everybody's way: no signals, no hand on anybody's files, and then no priority."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -49,7 +49,7 @@ partner.Partner.answers = patient
 same = True
 for step in range(60):
     if case == "killed" and step == 20:
-        os.kill(helper.process, signal.SIGKILL)
+        os.kill(helper.process, signal.SIGKILL)  # and it is still to be ended after that
     for each in (alone, paired):
         each.read(step % 30)
     same &= np.array_equal(alone.predict(), paired.predict())
@@ -128,7 +128,7 @@ def is_gone(number: int) -> bool:
 
 
 @needs_partner
-def test_a_partner_that_is_stopped_in_the_middle_changes_no_text(large_run: Path) -> None:
+def test_a_partner_that_is_stopped_holds_nothing_up_and_changes_no_text(large_run: Path) -> None:
     process = endless(large_run)
     text = read(process, 3000)
     partner = partner_of(process)
@@ -136,10 +136,11 @@ def test_a_partner_that_is_stopped_in_the_middle_changes_no_text(large_run: Path
     text += read(process, 3000)
     os.kill(partner, signal.SIGCONT)
     text += read(process, 3000)
+    os.kill(partner, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=SECONDS)[1] == b""
     assert process.returncode == 130
-    assert is_gone(partner)
+    wait_until(lambda: is_gone(partner))
     alone = [*COMMAND, "generate", "--run", str(large_run), "--rng-seed", "1", "--length", "9000"]
     assert subprocess.run(alone, capture_output=True, check=True).stdout == text
 
