@@ -25,7 +25,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import inf
 from typing import NoReturn
 
 import numpy as np
@@ -46,9 +45,9 @@ PATIENCE = 20_000
 """How often the partner looks for a question before it naps: about a millisecond."""
 NAP_SECONDS = 0.0005
 TRIAL_PRODUCTS = 256
-"""How many products are computed in one way before it is looked at what they took."""
-TRIAL_EVERY = 32
-"""One of so many trials is of the way that was slower."""
+"""How many products are timed in each way."""
+PRODUCTS_BETWEEN = 64 * TRIAL_PRODUCTS
+"""How many are computed in the quicker one before the next trial."""
 
 
 @contextmanager
@@ -172,28 +171,30 @@ class Partner:
 
 
 class Trial:
-    """Whether to ask for help: as was quicker when both ways were last tried."""
+    """Whether to ask for help: tried with it and alone, then as was quicker, until the next try."""
 
     def __init__(self) -> None:
-        self.with_help = True
-        self._seconds = {True: inf, False: inf}
+        self.with_help = self.is_timed = True
+        self._seconds_with_help = 0.0
         self._spent = 0.0
-        self._products = 0
-        self._turn = 0
+        self._left = TRIAL_PRODUCTS
 
-    def note(self, seconds: float) -> None:
-        """Note what a product took."""
+    def note(self, seconds: float = 0) -> None:
+        """Note a product, and what it took if that matters now."""
         self._spent += seconds
-        self._products += 1
-        if self._products == TRIAL_PRODUCTS:
-            self._decide()
+        self._left -= 1
+        if not self._left:
+            self._turn()
 
-    def _decide(self) -> None:
-        self._seconds[self.with_help] = self._spent
-        self._spent, self._products = 0.0, 0
-        self._turn = (self._turn + 1) % TRIAL_EVERY
-        quicker = self._seconds[True] < self._seconds[False]
-        self.with_help = quicker != (self._turn == 1)
+    def _turn(self) -> None:
+        if not self.is_timed:
+            self.with_help = self.is_timed = True
+        elif self.with_help:
+            self.with_help, self._seconds_with_help = False, self._spent
+        else:
+            self.with_help, self.is_timed = self._seconds_with_help < self._spent, False
+        self._spent = 0.0
+        self._left = TRIAL_PRODUCTS if self.is_timed else PRODUCTS_BETWEEN
 
 
 class SharedProduct:
@@ -207,6 +208,7 @@ class SharedProduct:
         """That of the last question; modulo the number of products it says which product."""
         self._partner = partner
         self._operand = operand
+        self._multiply_alone = PlainWorkshop().product(operand, weights_KG, out)
         self._left = _copied(weights_KG[:, :middle])
         self._right = _copied(weights_KG[:, middle:])
         self._left_out = out[:middle]
@@ -221,19 +223,25 @@ class SharedProduct:
 
     def __call__(self) -> None:
         """Compute the product, with the partner's help or without."""
-        clock, partner = time.perf_counter, self._partner
-        is_asked = partner.trial.with_help
-        if is_asked:
-            self.number += len(partner.products)
-            partner.numbers[ASKED] = self.number
+        trial = self._partner.trial
+        begin = time.perf_counter() if trial.is_timed else 0
+        if trial.with_help:
+            self._multiply_together()
+        else:
+            self._multiply_alone()
+        trial.note(time.perf_counter() - begin if trial.is_timed else 0)
+
+    def _multiply_together(self) -> None:
+        partner, clock = self._partner, time.perf_counter
+        self.number += len(partner.products)
+        partner.numbers[ASKED] = self.number
         begin = clock()
         np.dot(self._operand, self._left, out=self._left_out)
-        middle = clock()
-        if is_asked and partner.answers(self.number, latest=2 * middle - begin):
+        end = clock()
+        if partner.answers(self.number, latest=end + (end - begin)):
             self._right_out[...] = self._answer
         else:
             np.dot(self._operand, self._right, out=self._right_out)
-        partner.trial.note(clock() - begin)
 
     def answer(self) -> None:
         """Compute the right half; the partner does."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.inference.crew import processor_count
-from charrnn.inference.partner import TRIAL_EVERY, TRIAL_PRODUCTS, Trial
+from charrnn.inference.partner import PRODUCTS_BETWEEN, TRIAL_PRODUCTS, Trial
 from tests.cli.process import COMMAND, SECONDS
 from tests.models import write_run
 
@@ -154,16 +154,12 @@ def test_a_partner_leaves_when_its_text_is_killed(large_run: Path) -> None:
     wait_until(lambda: is_gone(partner))
 
 
-def test_help_is_asked_for_while_it_is_quicker_and_tried_again_now_and_then() -> None:
+@pytest.mark.parametrize("helps", [True, False])
+def test_after_a_trial_of_both_ways_the_quicker_one_is_taken_until_the_next(helps: bool) -> None:
     trial = Trial()
-    costs = {True: 3.0, False: 2.0}
-    asked = []
-    for number in range(4 * TRIAL_EVERY):
-        if number == 2 * TRIAL_EVERY:
-            costs[True] = 1.0
-        asked.append(trial.with_help)
-        for _ in range(TRIAL_PRODUCTS):
-            trial.note(costs[trial.with_help])
-    assert asked[:2] == [True, False]
-    assert sum(asked[2 : 2 * TRIAL_EVERY]) == 1
-    assert sum(asked[3 * TRIAL_EVERY :]) == TRIAL_EVERY - 1
+    ways = []
+    for _ in range(2 * (2 * TRIAL_PRODUCTS + PRODUCTS_BETWEEN)):
+        ways.append(trial.with_help)
+        trial.note(1.0 if trial.with_help == helps else 2.0)
+    once = [True] * TRIAL_PRODUCTS + [False] * TRIAL_PRODUCTS + [helps] * PRODUCTS_BETWEEN
+    assert ways == 2 * once
