@@ -6,17 +6,23 @@
 One stream is compared with two honest things, in turns, the best round of each counting:
 
 - products: the matrix-vector products alone that no float32 implementation can avoid, by the same
-  NumPy with the same weights: one recurrent product a layer (with the layer below in it) and the
-  output layer. What is missing to 100 % is everything else: gates, sampling, Python.
-- torch: the loop that anybody would write first: nn.Embedding, nn.LSTM (or GRU, or RNN) and
-  nn.Linear in inference mode, softmax, torch.multinomial. It runs in a process of its own, with
-  one thread and with all, and the faster of the two counts.
+  NumPy with the same weights on one core: one recurrent product a layer (with the layer below in
+  it) and the output layer. `share` is how much of their speed charrnn has on one core too. What is
+  missing to 100 % is everything else: gates, sampling, Python.
+- torch: the loop that anybody would write first: nn.Embedding, nn.LSTM (or GRU, or RNN), called
+  once a character, and nn.Linear in inference mode, softmax, torch.multinomial. It runs in a
+  process of its own, with one thread and with all, and the faster of the two counts.
+
+`charrnn` is one core, `partner` what the command does for a long text: two, if another one is
+free. `ratio` is how many times as fast as torch the faster of them is.
 
 On a machine that has other work to do, --cpu-time counts processor time instead of time: it leaves
-out what is spent waiting for a processor, and torch's loop then has one thread, like the others.
+out what is spent waiting for a processor; partners are left out, and torch's loop has one thread.
 
-GB/s is what the weights of all products amount to per second: as they outgrow the caches, it comes
-to rest at the bandwidth of the memory, and that is what bounds the speed.
+The second table says what bounds the speed: how many GB of weights are read in a second. `read` is
+the plainest reading of the same bytes that NumPy knows (a vector times itself), on one core;
+`products 2` are the bare products with a partner; the last column is what 30 times torch would
+have to read.
 
 Many texts are made as `charrnn generate --samples N --batch-size B` makes them, for the first two
 sizes. A batch of few texts wastes rows: a text keeps its place in a product whatever the batch, so
@@ -29,6 +35,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 
@@ -39,14 +47,17 @@ from charrnn.config.schema import GenerateConfig
 from charrnn.inference.crew import generate_many, processor_count
 from charrnn.inference.generation import Stream
 from charrnn.inference.jobs import Job, Opening
-from charrnn.inference.layers import aligned
+from charrnn.inference.layers import PlainWorkshop, Workshop
 from charrnn.inference.network import NumpyNetwork
 from charrnn.inference.options import options_from
+from charrnn.inference.partner import Partner, is_possible, partner_for
 from charrnn.inference.rules import Rules
 from charrnn.inference.uniforms import UniformStream
+from charrnn.network import FloatArray
 from charrnn.run import ModelCard
 
 Clock = Callable[[], float]
+Rates = dict[str, float]
 
 SIZES = ("lstm 1x384", "lstm 2x512", "gru 1x384", "rnn 1x384", "lstm 1x1024", "lstm 2x1024")
 BATCH_SIZES = (1, 8, 64, 128)
@@ -55,6 +66,8 @@ STEPS_AT_ONCE = 10
 REST_SECONDS = 0.05
 MANY_ROUNDS = 2
 FLOAT_BYTES = 4
+TARGET = 30
+"""How many times as fast as torch one stream is meant to be."""
 
 
 def main() -> None:
@@ -65,9 +78,16 @@ def main() -> None:
         serve_torch_loop(options.torch_loop, options.threads, clock)
         return
     print(f"one stream, characters per second (best of {options.rounds} rounds)\n")
-    print(f"{'':14}{'products':>10}{'charrnn':>10}{'share':>8}{'torch':>9}{'ratio':>8}{'GB/s':>7}")
+    print(f"{'':14}{'products':>10}{'charrnn':>10}{'share':>8}{'partner':>10}", end="")
+    print(f"{'torch':>9}{'ratio':>8}")
+    rates = {size: print_single(size, options.rounds, clock) for size in options.sizes}
+    print("\nwhat bounds it, GB of weights per second\n")
+    print(f"{'':14}{'MB':>10}{'read':>10}{'products':>10}{'charrnn':>10}", end="")
+    print(f"{'products 2':>12}{'partner':>10}{f'{TARGET} x torch':>12}")
     for size in options.sizes:
-        print_single(size, options.rounds, clock)
+        print_bytes(size, rates[size])
+    if options.one:
+        return
     threads = processor_count()
     print(
         f"\nmany texts of {options.length} characters, characters per second, {threads} threads\n"
@@ -83,40 +103,74 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="such as 'lstm 2x512'")
     parser.add_argument("--rounds", type=int, default=15, help="measurements of each")
     parser.add_argument("--length", type=int, default=50, help="characters of each of many texts")
+    parser.add_argument("--one", action="store_true", help="leave many texts out")
     parser.add_argument("--cpu-time", action="store_true", help="count processor time")
     parser.add_argument("--torch-loop", metavar="SIZE", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def print_single(size: str, rounds: int, clock: Clock) -> None:
+def print_single(size: str, rounds: int, clock: Clock) -> Rates:
     """Compare one stream with the bare products and with the loop in torch."""
+    with ExitStack() as stack:
+        rates = best_rates(contenders_for(size, clock, stack), rounds)
+    rates["torch"] = max(rate for name, rate in rates.items() if name.startswith("torch"))
+    products, charrnn, partner, torch = (
+        rates[name] for name in ("products", "charrnn", "partner", "torch")
+    )
+    print(
+        f"{size:14}{products:10,.0f}{charrnn:10,.0f}{charrnn / products:8.0%}{partner:10,.0f}"
+        f"{torch:9,.0f}{max(charrnn, partner) / torch:7.1f}x",
+        flush=True,
+    )
+    return rates
+
+
+def contenders_for(size: str, clock: Clock, stack: ExitStack) -> dict[str, Callable[[], float]]:
+    """What measures each way of making one text; the stack ends the processes."""
     card = card_of(size)
     network = NumpyNetwork(random_weights(card), card)
-    contenders: dict[str, Callable[[], float]] = {
-        "products": lambda: rate_of_steps(products_of(network), clock),
-        "charrnn": lambda: rate_of_steps(stream_of(network), clock),
-    }
     is_alone = clock is time.perf_counter
+    partner, partnered = Partner(), stream_of(network)
+    steps: dict[str, Callable[[], object]] = {
+        "read": reading_of(network),
+        "products": products_of(network, PlainWorkshop()),
+        "charrnn": stream_of(network).advance,
+        "products 2": products_of(network, partner),
+        "partner": partnered.advance,
+    }
+    if is_alone and is_possible():
+        partner.begin()
+        stack.callback(partner.end)
+        stack.enter_context(partner_for(partnered, network, length=0))
     loops = [
         TorchLoop(size, threads, clock) for threads in {1, processor_count() if is_alone else 1}
     ]
     for loop in loops:
-        contenders[f"torch {loop.threads}"] = loop.rate
+        stack.callback(loop.close)
+    return {name: partial(rate_of_steps, step, clock) for name, step in steps.items()} | {
+        f"torch {loop.threads}": loop.rate for loop in loops
+    }
+
+
+def best_rates(contenders: dict[str, Callable[[], float]], rounds: int) -> Rates:
+    """The best of several measurements of each, in turns."""
     best = dict.fromkeys(contenders, 0.0)
     for _ in range(rounds):
         for name, measure in contenders.items():
             best[name] = max(best[name], measure())
             time.sleep(REST_SECONDS)
-    for loop in loops:
-        loop.close()
-    products, charrnn, *torch = best.values()
-    bandwidth = charrnn * FLOAT_BYTES * product_weights(card) / 1e9
-    print(
-        f"{size:14}{products:10,.0f}{charrnn:10,.0f}{charrnn / products:8.0%}"
-        f"{max(torch):9,.0f}{charrnn / max(torch):7.1f}x{bandwidth:7.1f}",
-        flush=True,
-    )
+    return best
+
+
+def print_bytes(size: str, rates: Rates) -> None:
+    """How many bytes of weights these rates amount to."""
+    size_bytes = FLOAT_BYTES * product_weights(card_of(size))
+    print(f"{size:14}{size_bytes / 1e6:10.1f}", end="")
+    for name in ("read", "products", "charrnn", "products 2", "partner"):
+        width = max(10, len(name) + 2)
+        print(f"{rates[name] * size_bytes / 1e9:{width}.0f}", end="")
+    print(f"{TARGET * rates['torch'] * size_bytes / 1e9:12.0f}")
 
 
 def print_many(size: str, length: int) -> None:
@@ -135,26 +189,43 @@ def rules_for(length: int) -> Rules:
     return Rules(options_from(GenerateConfig(), {"length": length}), VOCABULARY)
 
 
-def stream_of(network: NumpyNetwork) -> Callable[[], object]:
-    """One character of an endless text."""
+def stream_of(network: NumpyNetwork) -> Stream:
+    """An endless text."""
     job = Job(rules_for(0), Opening([5]), UniformStream(1, 0), kept=False)
-    return Stream(network, rules_for(0), job).advance
+    return Stream(network, rules_for(0), job)
 
 
-def products_of(network: NumpyNetwork) -> Callable[[], object]:
-    """The products of one character."""
+def reading_of(network: NumpyNetwork) -> Callable[[], object]:
+    """The reading of every weight that the products of one character need."""
+    rows = [matrix.reshape(-1) for matrix in matrices_of(network)]
+
+    def read() -> None:
+        for row in rows:
+            np.dot(row, row)
+
+    return read
+
+
+def matrices_of(network: NumpyNetwork) -> list[FloatArray]:
+    """The matrices that take part in the products of one character."""
     matrices = [layer.recurrent_KG for layer in network.layers]
     matrices += [
         below for each in network.layers if (below := getattr(each, "below_HG", None)) is not None
     ]
-    matrices.append(network.output_HV)
-    pairs = [(aligned(each.shape[:1]), each, aligned(each.shape[1:])) for each in matrices]
-    for vector, _, _ in pairs:
-        vector[:] = 0.5
+    return [*matrices, network.output_HV]
+
+
+def products_of(network: NumpyNetwork, workshop: Workshop) -> Callable[[], object]:
+    """The products of one character."""
+    products = []
+    for matrix_KG in matrices_of(network):
+        operand_K, result_G = map(workshop.buffer, zip(matrix_KG.shape, strict=True))
+        operand_K[:] = 0.5
+        products.append(workshop.product(operand_K, matrix_KG, result_G))
 
     def multiply() -> None:
-        for vector, matrix, result in pairs:
-            np.dot(vector, matrix, out=result)
+        for product in products:
+            product()
 
     return multiply
 

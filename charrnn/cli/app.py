@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -20,7 +21,7 @@ from charrnn.cli.plain_command import PlainCommand, PlainGroup
 from charrnn.cli.prepare import prepare
 from charrnn.cli.train import train
 from charrnn.console import Console, write_json, write_result
-from charrnn.errors import ExitCode, UserError
+from charrnn.errors import ExitCode, RunFailedError, UserError
 
 app = typer.Typer(
     name="charrnn",
@@ -138,15 +139,9 @@ def _usage_hint(error: BaseException) -> str:
 def _report(error: UserError, *, as_json: bool) -> int:
     Console().error(error)
     if as_json:
-        write_json(
-            {
-                "error": {
-                    "message": error.message,
-                    "hint": error.hint,
-                    "exit_code": error.exit_code,
-                }
-            }
-        )
+        told = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        with suppress(OSError, RunFailedError):  # stderr has said it; the exit code says it too
+            write_json({"error": told})
     return error.exit_code
 
 

@@ -24,6 +24,7 @@ from charrnn.errors import ExitCode, UserError
 from charrnn.inference.generation import Stream, read_ahead
 from charrnn.inference.jobs import Job
 from charrnn.inference.library import LanguageModel, checked_seed
+from charrnn.inference.partner import partner_for
 from charrnn.inference.rules import Rules
 from charrnn.inference.state_file import SavedStream, load_stream, save_stream
 from charrnn.inference.uniforms import UniformStream
@@ -59,7 +60,15 @@ def _carry_out(request: Request, console: Console) -> int:
             work.write(out, interrupts)
         finally:
             out.flush()
+            _leave_line(out, console)
     return ExitCode.DONE
+
+
+def _leave_line(out: TextOutput, console: Console) -> None:
+    """On a terminal, let what follows begin on a line of its own; stdout is left exact."""
+    if out.is_terminal and console.is_terminal and not out.ends_line:
+        console.note("")
+        out.ends_line = True
 
 
 def _network(engine: str, trained: TrainedModel) -> Network | None:
@@ -125,6 +134,7 @@ class _Single(_Work):
     ) -> None:
         super().__init__(request, console, model, rules)
         self._refuse_state_of_lines()
+        self._refuse_place_of_state()
         saved = None
         if request.load_state is not None:
             saved = load_stream(Path(request.load_state), model.trained.card)
@@ -143,10 +153,11 @@ class _Single(_Work):
     def write(self, out: TextOutput, interrupts: Interrupts) -> None:
         """Write the text, or a JSON object that tells of it."""
         try:
-            if self.request.json:
-                self._write_json(out, interrupts)
-            else:
-                self._write_text(out, interrupts)
+            with partner_for(self.stream, self.model.network, self.rules.options.length):
+                if self.request.json:
+                    self._write_json(out, interrupts)
+                else:
+                    self._write_text(out, interrupts)
         except GivenUp:
             raise
         except Interrupted:
@@ -161,10 +172,9 @@ class _Single(_Work):
             out.write(stream.advance())
             interrupts.check()
         out.write(self.terminator)
-        if out.is_terminal and self.console.is_terminal and not out.ends_line:
-            out.flush()
-            self.console.note("")  # a line for the shell's prompt; stdout is left exact
         if self.measure_novelty is not None:
+            out.flush()
+            _leave_line(out, self.console)
             self.console.note(novelty_note(self.measure_novelty(self.job.result().text)))
 
     def _write_json(self, out: TextOutput, interrupts: Interrupts) -> None:
@@ -197,9 +207,9 @@ class _Single(_Work):
         save_stream(Path(self.request.save_state), saved, self.model.trained.card)
 
     def _uniforms(self, saved: SavedStream | None) -> UniformStream:
-        if saved is None or self.request.rng_seed is not None:
-            return UniformStream(checked_seed(self.request.rng_seed), sample=0)
-        return UniformStream(saved.rng_seed, sample=0, position=saved.position)
+        if saved is not None and self.request.rng_seed in (None, saved.rng_seed):
+            return UniformStream(saved.rng_seed, sample=0, position=saved.position)
+        return UniformStream(checked_seed(self.request.rng_seed), sample=0)
 
     def _refuse_state_of_lines(self) -> None:
         if self.mode == "lines" and (self.request.load_state or self.request.save_state):
@@ -207,6 +217,16 @@ class _Single(_Work):
                 "--save-state and --load-state are for streams, and this model writes lines",
                 hint="a line ends by itself; there is nothing to go on with",
             )
+
+    def _refuse_place_of_state(self) -> None:
+        """Find out before the text is made that its state could not be saved."""
+        if self.request.save_state is None:
+            return
+        place = Path(self.request.save_state)
+        if not place.parent.is_dir():
+            raise UserError(f"--save-state {place}: there is no folder {place.parent}")
+        if place.exists() and not place.is_file():
+            raise UserError(f"--save-state {place} is not a plain file")
 
 
 class _Many(_Work):

@@ -31,8 +31,8 @@ def read_seed(path: str) -> str:
         UserError: It cannot be read or is not text.
     """
     descriptor, name, encoding = _open(path)
-    with os.fdopen(descriptor, "rb", closefd=path != STDIN) as stream:
-        return _decoded(stream.read(), encoding, name).removeprefix(BYTE_ORDER_MARK)
+    data = b"".join(_pieces(descriptor, name))
+    return _decoded(data, encoding, name).removeprefix(BYTE_ORDER_MARK)
 
 
 def read_seeds(path: str) -> Iterator[str]:
@@ -86,13 +86,9 @@ def _open(path: str) -> tuple[int, str, str]:
 
 
 def _split(descriptor: int, name: str) -> Iterator[bytes]:
-    """The lines of a file, whatever the sizes of the pieces that it comes in.
-
-    Reads the descriptor itself: a buffered reader would wait for more than there is, and could
-    not be left alone in the middle of a read when the process ends.
-    """
+    """The lines of a file, whatever the sizes of the pieces that it comes in."""
     rest = b""
-    while piece := _read(descriptor, name):
+    for piece in _pieces(descriptor, name):
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
         if len(rest) > LONGEST_LINE_BYTES:
@@ -101,9 +97,15 @@ def _split(descriptor: int, name: str) -> Iterator[bytes]:
         yield rest
 
 
-def _read(descriptor: int, name: str) -> bytes:
+def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
+    """What is in a file, piece by piece, as it comes in.
+
+    Reads the descriptor itself: a buffered reader would wait for more than there is, and could
+    not be left alone in the middle of a read when the process ends.
+    """
     try:
-        return os.read(descriptor, READ_BYTES)
+        while piece := os.read(descriptor, READ_BYTES):
+            yield piece
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from charrnn.inference.jobs import Job, Opening, log_normalizers
-from charrnn.inference.network import stepper_for
+from charrnn.inference.network import Stepper, stepper_for
 from charrnn.inference.rules import Rules
 from charrnn.inference.sampling import Sampler
 from charrnn.network import Network
@@ -20,7 +20,7 @@ class Stream:
         """Prepare to go on from the job's opening."""
         self.job = job
         job.begin()
-        self._stepper = stepper_for(network, rows=1)
+        self._stepper: Stepper = stepper_for(network, rows=1)
         if job.opening.state_SL1H is not None:
             self._stepper.set_state(job.opening.state_SL1H)
         self._unread = list(job.opening.ids)
@@ -50,6 +50,11 @@ class Stream:
         while not self.has_ended:
             if piece := self.advance():
                 yield piece
+
+    def go_on_with(self, stepper: Stepper) -> None:
+        """Let another stepper of the same network do the rest."""
+        stepper.set_state(self._stepper.state())
+        self._stepper = stepper
 
     def opening(self) -> Opening:
         """Where this text can be taken up again."""

@@ -10,7 +10,9 @@ and missing when there is one, because NumPy multiplies a vector by a matrix fas
 of one row: shapes written ...G are (R, G) or (G,).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +44,20 @@ class GruWeights(LayerWeights):
     """What the layer below is multiplied by; None in the first layer."""
 
 
+Product = Callable[[], object]
+"""Multiplies a vector, or several, by a matrix, both known to it, into a buffer that it knows."""
+
+
+class Workshop(Protocol):
+    """What a stepper is built with: where its buffers lie, and who computes its products."""
+
+    def buffer(self, shape: tuple[int, ...]) -> FloatArray:
+        """A new buffer full of zeros."""
+
+    def product(self, operand: FloatArray, weights_KG: FloatArray, out: FloatArray) -> Product:
+        """The product of the operand (...K), as it is at each call, into `out` (...G)."""
+
+
 class Layer(Protocol):
     """One layer in the middle of reading."""
 
@@ -56,6 +72,20 @@ def aligned(shape: tuple[int, ...]) -> FloatArray:
     memory = np.empty(count + spare, np.float32)
     start = -memory.ctypes.data % CACHE_LINE_BYTES // FLOAT_BYTES
     return memory[start : start + count].reshape(shape)
+
+
+class PlainWorkshop:
+    """Buffers of our own, and products that are computed where they are asked for."""
+
+    def buffer(self, shape: tuple[int, ...]) -> FloatArray:
+        """A new buffer full of zeros."""
+        buffer = aligned(shape)
+        buffer[...] = 0
+        return buffer
+
+    def product(self, operand: FloatArray, weights_KG: FloatArray, out: FloatArray) -> Product:
+        """The product of the operand (...K), as it is at each call, into `out` (...G)."""
+        return partial(np.dot, operand, weights_KG, out)
 
 
 def transposed(weights_GK: FloatArray) -> FloatArray:
@@ -83,15 +113,16 @@ def arrange_gates(rows_G: FloatArray, cell: str) -> FloatArray:
 class RnnLayer:
     """h' = tanh(W x + b), torch.nn.RNN's default (Elman 1990)."""
 
-    def __init__(self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray) -> None:
-        self._recurrent_KG = weights.recurrent_KG
-        self._operand = operand
+    def __init__(
+        self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray, workshop: Workshop
+    ) -> None:
         self._hidden = hidden
         self._sum = aligned(hidden.shape)
+        self._multiply = workshop.product(operand, weights.recurrent_KG, self._sum)
 
     def step(self, addend: FloatArray) -> None:
         """Move the hidden state on by one character."""
-        np.dot(self._operand, self._recurrent_KG, out=self._sum)
+        self._multiply()
         np.add(self._sum, addend, out=self._sum)
         np.tanh(self._sum, out=self._hidden)
 
@@ -100,14 +131,18 @@ class LstmLayer:
     """torch.nn.LSTM's cell: c' = f c + i g, h' = o tanh(c') (Hochreiter 1997, Gers 2000)."""
 
     def __init__(
-        self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray, cell: FloatArray
+        self,
+        weights: LayerWeights,
+        operand: FloatArray,
+        hidden: FloatArray,
+        cell: FloatArray,
+        workshop: Workshop,
     ) -> None:
         size = hidden.shape[-1]
-        self._recurrent_KG = weights.recurrent_KG
-        self._operand = operand
         self._hidden = hidden
         self._cell = cell
         self._gates = aligned((*hidden.shape[:-1], 4 * size))
+        self._multiply = workshop.product(operand, weights.recurrent_KG, self._gates)
         self._sigmoids = self._gates[..., : 3 * size]
         self._input = self._gates[..., :size]
         self._forget = self._gates[..., size : 2 * size]
@@ -117,7 +152,7 @@ class LstmLayer:
     def step(self, addend: FloatArray) -> None:
         """Move the hidden and the cell state on by one character."""
         gates, sigmoids, candidate = self._gates, self._sigmoids, self._candidate
-        np.dot(self._operand, self._recurrent_KG, out=gates)
+        self._multiply()
         np.add(gates, addend, out=gates)
         np.tanh(gates, out=gates)
         np.multiply(sigmoids, HALF, out=sigmoids)
@@ -135,13 +170,22 @@ class GruLayer:
     n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = (1 - z) n + z h (Cho 2014, in cuDNN's form).
     """
 
-    def __init__(self, weights: GruWeights, hidden: FloatArray, below: FloatArray | None) -> None:
+    def __init__(
+        self,
+        weights: GruWeights,
+        hidden: FloatArray,
+        below: FloatArray | None,
+        workshop: Workshop,
+    ) -> None:
         size = hidden.shape[-1]
-        self._weights = weights
         self._hidden = hidden
-        self._below = below
+        self._candidate_bias_H = weights.candidate_bias_H
         self._gates = aligned((*hidden.shape[:-1], 3 * size))
         self._from_below = aligned(self._gates.shape)
+        self._multiply = workshop.product(hidden, weights.recurrent_KG, self._gates)
+        self._multiply_below: Product | None = None
+        if below is not None and weights.below_HG is not None:
+            self._multiply_below = workshop.product(below, weights.below_HG, self._from_below)
         self._sigmoids = self._gates[..., : 2 * size]
         self._reset = self._gates[..., :size]
         self._update = self._gates[..., size : 2 * size]
@@ -150,17 +194,17 @@ class GruLayer:
 
     def step(self, addend: FloatArray) -> None:
         """Move the hidden state on by one character."""
-        if self._below is not None and self._weights.below_HG is not None:
-            np.dot(self._below, self._weights.below_HG, out=self._from_below)
+        if self._multiply_below is not None:
+            self._multiply_below()
             addend = np.add(self._from_below, addend, out=self._from_below)
         sigmoids, candidate, kept = self._sigmoids, self._candidate, self._kept
         size = candidate.shape[-1]
-        np.dot(self._hidden, self._weights.recurrent_KG, out=self._gates)
+        self._multiply()
         np.add(sigmoids, addend[..., : 2 * size], out=sigmoids)
         np.tanh(sigmoids, out=sigmoids)
         np.multiply(sigmoids, HALF, out=sigmoids)
         np.add(sigmoids, HALF, out=sigmoids)
-        np.add(candidate, self._weights.candidate_bias_H, out=candidate)
+        np.add(candidate, self._candidate_bias_H, out=candidate)
         np.multiply(candidate, self._reset, out=candidate)
         np.add(candidate, addend[..., 2 * size :], out=candidate)
         np.tanh(candidate, out=candidate)

@@ -22,7 +22,9 @@ from charrnn.inference.layers import (
     Layer,
     LayerWeights,
     LstmLayer,
+    PlainWorkshop,
     RnnLayer,
+    Workshop,
     aligned,
     arrange_gates,
     transposed,
@@ -114,20 +116,18 @@ def stepper_for(network: Network, rows: int) -> Stepper:
 class NumpyStepper:
     """Steps a `NumpyNetwork` in buffers that are allocated once."""
 
-    def __init__(self, network: NumpyNetwork, rows: int) -> None:
+    def __init__(self, network: NumpyNetwork, rows: int, workshop: Workshop | None = None) -> None:
         card = network.card
         lead = () if rows == 1 else (rows,)
         self._network = network
         self._rows = rows
+        self._workshop = workshop or PlainWorkshop()
         self._addend = aligned((*lead, card.gate_rows))
         self._logits = aligned((*lead, card.vocabulary_size))
-        hidden = aligned((*lead, card.layers * card.hidden_size))
-        hidden[...] = 0
+        hidden = self._workshop.buffer((*lead, card.layers * card.hidden_size))
         self._states = [np.split(hidden, card.layers, axis=-1)]
         if card.cell == "lstm":
-            cells = aligned((card.layers, *lead, card.hidden_size))
-            cells[...] = 0
-            self._states.append(list(cells))
+            self._states.append(list(self._workshop.buffer((card.layers, *lead, card.hidden_size))))
         self._layers = [self._layer(hidden, layer) for layer in range(card.layers)]
         self._first = self._layers[0]
         self._upper = list(
@@ -172,12 +172,13 @@ class NumpyStepper:
         card, weights = self._network.card, self._network.layers[layer]
         own = self._states[0][layer]
         if isinstance(weights, GruWeights):
-            return GruLayer(weights, own, self._states[0][layer - 1] if layer else None)
+            below = self._states[0][layer - 1] if layer else None
+            return GruLayer(weights, own, below, self._workshop)
         size = card.hidden_size
         operand = hidden[..., max(layer - 1, 0) * size : (layer + 1) * size]
         if card.cell == "rnn":
-            return RnnLayer(weights, operand, own)
-        return LstmLayer(weights, operand, own, self._states[1][layer])
+            return RnnLayer(weights, operand, own, self._workshop)
+        return LstmLayer(weights, operand, own, self._states[1][layer], self._workshop)
 
 
 class ProtocolStepper:

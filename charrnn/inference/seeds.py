@@ -64,12 +64,18 @@ def _without_unknowns(seed: str, vocabulary: Vocabulary, unknown: Unknown) -> st
     if not strangers or unknown == "replace":  # what is unknown is encoded as <unk>
         return seed
     if unknown == "error":
-        _refuse(strangers[0], "--unknown replace, skip or nearest reads the seed all the same")
+        _refuse(strangers[0], _way_out(strangers[0][1]))
     if unknown == "skip":
         gone = {position for position, _ in strangers}
         return "".join(char for position, char in enumerate(seed) if position not in gone)
     replaced = dict(_twins(strangers, vocabulary))
     return "".join(replaced.get(position, char) for position, char in enumerate(seed))
+
+
+def _way_out(char: str) -> str:
+    if char == "\r":
+        return "lines that end as on Windows? --unknown skip reads the seed without its \\r"
+    return "--unknown replace, skip or nearest reads the seed all the same"
 
 
 def _twins(strangers: list[tuple[int, str]], vocabulary: Vocabulary) -> Iterator[tuple[int, str]]:

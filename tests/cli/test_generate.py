@@ -198,7 +198,8 @@ def test_a_stream_set_aside_goes_on_in_another_process(runs: Path, tmp_path: Pat
     whole = generate(runs, "--seed", "the ", "--length", 120)
     first = generate(runs, "--seed", "the ", "--length", 50, "--save-state", state)
     options = ("--length", 35, "--load-state", state, "--save-state", state)
-    second, third = (succeed("generate", "--run", "stream", *options, cwd=runs) for _ in range(2))
+    second = succeed("generate", "--run", "stream", *options, cwd=runs)
+    third = generate(runs, *options)  # with the same random seed said again
     assert first + second + third == whole
     assert state.stat().st_size < 4096
 
@@ -207,10 +208,11 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
     state, file = tmp_path / "state", tmp_path / "seed"
     file.write_text("xyz")
     begun = generate(runs, "--seed", "the ", "--length", 20, "--save-state", state)
-    loaded = ("--load-state", state, "--length", 30)
+    options = ("--length", 30, "--rng-seed", 2)
+    loaded = ("--load-state", state, *options)
     went_on = generate(runs, *loaded, "--seed", "xyz")
     assert went_on == generate(runs, *loaded, "--seed-file", file)
-    assert went_on == "xyz" + generate(runs, "--seed", begun + "xyz", "--length", 30)[27:]
+    assert went_on == "xyz" + generate(runs, "--seed", begun + "xyz", *options)[27:]
 
 
 # --- What is wrong ------------------------------------------------------------------------------
@@ -235,8 +237,11 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
         (["--logprobs"], "--json"),
         (["--seed", r"\q", "--escapes"], r"\q is not an escape"),
         (["--seed-file", "nowhere"], "nowhere"),
+        (["--seed-file", "."], "cannot read .: Is a directory"),
         (["--load-state", "nowhere"], "nowhere"),
         (["--save-state", "s", "--samples", "2"], "--save-state is for one text"),
+        (["--save-state", "nowhere/s"], "there is no folder nowhere"),
+        (["--save-state", "/dev/null"], "/dev/null is not a plain file"),
         (["--run", "lines", "--save-state", "s"], "this model writes lines"),
         (["--run", "elsewhere"], "elsewhere"),
         (["--null", "--json"], "--null and --json"),

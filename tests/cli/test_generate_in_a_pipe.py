@@ -131,6 +131,14 @@ def test_a_closed_stdout_is_reported(options: str, runs: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("stdout", ["/dev/full", "&-"])
+def test_an_error_that_json_cannot_tell_of_is_still_told(stdout: str, runs: Path) -> None:
+    done = in_shell(runs, f"$G --json --run nowhere >{stdout}")
+    assert done.returncode == 2
+    assert b"error: there is no run directory nowhere" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_closed_stdin_matters_only_when_it_is_asked_for(runs: Path) -> None:
     assert in_shell(runs, "$G --seed a <&-").returncode == 0
     for option in ("--seed -", "--seeds -"):
@@ -182,15 +190,18 @@ def test_a_signal_is_heard_while_nobody_reads(runs: Path) -> None:
     process.communicate()
 
 
-def test_json_tells_of_an_interrupted_text(runs: Path) -> None:
-    process = begin(runs, "--json", "--length", 10**9)
-    time.sleep(1.5)
+def test_json_tells_of_an_interrupted_text(runs: Path, tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    os.mkfifo(seed)
+    process = begin(runs, "--json", "--length", 10**9, "--seed-file", seed)
+    seed.write_text("the ")  # waits for the reader: from here on there is little left to start
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     told = json.loads(output)
     assert told["ended_by"] == "interrupted"
-    assert told["characters"] == len(told["text"]) > 0
+    assert told["characters"] == len(told["text"]) - len("the ") > 0
 
 
 def test_of_many_texts_those_that_are_complete_are_written_before_it_ends(runs: Path) -> None:
@@ -319,6 +330,22 @@ def test_the_text_is_the_same_on_a_terminal_in_a_pipe_and_in_json(runs: Path) ->
     assert json.loads(complete(runs, *options, "--json"))["text"] == piped.decode()
     names = complete(runs, "--samples", 40, run="lines")
     assert on_terminal(runs, "--samples", 40, run="lines") == names
+
+
+def test_an_interrupted_text_leaves_the_prompt_a_line_of_its_own(runs: Path) -> None:
+    with terminal() as (ours, theirs):
+        process = subprocess.Popen(
+            command("--forever", "--ban", "\n"), cwd=runs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        output = os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # EIO: the program's end is closed
+            while piece := os.read(ours, 65536):
+                output += piece
+        assert process.wait(SECONDS) == 130
+    assert output.endswith(b"\n")
+    assert output.count(b"\n") == 1
 
 
 def test_control_characters_are_visible_on_a_terminal_and_untouched_in_a_pipe(runs: Path) -> None:

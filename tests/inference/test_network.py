@@ -99,7 +99,8 @@ def test_every_cell_depth_and_input_equals_torch_over_a_long_text(
     card = replace(
         DEFAULT_CARD, cell=cell, layers=layers, input=input_, hidden_size=48, vocabulary_size=60
     )
-    weights = random_weights(card, seed=1, scale=0.15)
+    # Smaller than 1 / sqrt(48): the network forgets, and rounding with it, whatever the kernels.
+    weights = random_weights(card, seed=1, scale=0.12)
     network = NumpyNetwork(weights, card)
     ids = random_ids(card, 2, 200)
     state = network.initial_state(2)

@@ -51,7 +51,7 @@ def texts_accepted(expression: str, alphabet: str, texts: list[str]) -> list[str
     try:
         pattern = compile_pattern(expression, alphabet)
     except UserError as error:
-        assert "No text at all" in error.message  # noqa: PT017 - others are not expected here
+        assert "no text at all" in error.message  # noqa: PT017 - others are not expected here
         return []
     return [t for t in texts if pattern.accepting(pattern.follow(ids_of(t, alphabet)))]
 
@@ -196,7 +196,7 @@ def test_every_random_walk_ends_in_a_match(expression: str) -> None:
     try:
         pattern = compile_pattern(expression, alphabet)
     except UserError as error:
-        assert "No text at all" in error.message  # noqa: PT017 - others are not expected here
+        assert "no text at all" in error.message  # noqa: PT017 - others are not expected here
         return
     for seed in range(20):
         text, may_end = a_random_walk(pattern, alphabet, seed, longest=30)
@@ -522,7 +522,7 @@ def test_an_expression_that_no_usable_text_matches_is_refused(
     if hint is None:
         compile_pattern(expression, "ab")
         return
-    with pytest.raises(UserError, match="No text at all can match") as caught:
+    with pytest.raises(UserError, match="no text at all can match") as caught:
         compile_pattern(expression, "ab")
     assert re.search(hint, caught.value.hint)
 
@@ -530,9 +530,9 @@ def test_an_expression_that_no_usable_text_matches_is_refused(
 @pytest.mark.parametrize(
     ("least", "most", "message", "hint"),
     [
-        (7, 7, "exactly 7 characters", "A --min-length of 6 is possible"),
-        (9, 4, "between 9 and 4", "A --min-length of"),
-        (0, 1, "at most 1 characters", "The shortest match has 2 characters: raise --length"),
+        (7, 7, "exactly 7 characters", "a --min-length of 6 is possible"),
+        (9, 4, "between 9 and 4", "a --min-length of"),
+        (0, 1, "at most 1 characters", "the shortest match has 2 characters: raise --length"),
     ],
 )
 def test_impossible_lengths_are_refused_with_what_is_possible(
@@ -547,7 +547,7 @@ def test_impossible_lengths_are_refused_with_what_is_possible(
 def test_a_finite_pattern_shorter_than_the_least_length_is_refused() -> None:
     with pytest.raises(UserError, match="5 or more") as caught:
         compile_pattern("a{1,3}", "a", min_length=5)
-    assert "A --min-length of 3 is possible" in caught.value.hint
+    assert "a --min-length of 3 is possible" in caught.value.hint
 
 
 @pytest.mark.parametrize("limit", ["MAX_VISITS", "MAX_BYTES"])

@@ -49,6 +49,13 @@ def test_an_unknown_character_is_named_with_code_point_place_and_flag(
     assert "--unknown" in caught.value.hint
 
 
+def test_line_ends_of_windows_are_pointed_out() -> None:
+    with pytest.raises(UserError, match=r"U\+000D") as caught:
+        seed_ids("ab\r\n", STREAM)
+    assert "--unknown skip" in caught.value.hint
+    assert text_of(seed_ids("ab\r\n", STREAM, "skip")) == "ab\n"
+
+
 @pytest.mark.parametrize(
     ("unknown", "expected"), [("replace", "a<unk>b<unk>"), ("skip", "ab"), ("nearest", "aAba")]
 )

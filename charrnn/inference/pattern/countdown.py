@@ -68,8 +68,8 @@ class Countdown:
         size = kept * (_BYTES_PER_SET + self._backwards.states // 8)
         if visits > MAX_VISITS or size > MAX_BYTES:
             raise UserError(
-                "--match with this --min-length takes too much time or memory.",
-                hint="Lower --min-length or simplify the expression.",
+                "--match with this --min-length takes too much time or memory",
+                hint="lower --min-length or simplify the expression",
             )
 
 

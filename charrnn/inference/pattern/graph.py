@@ -161,16 +161,16 @@ class Graph:
         if repeat.classes is None or repeat.classes & following:
             raise UserError(
                 f"--match: the possessive repeat at character {repeat.place} of the expression "
-                "cannot be guaranteed: it may match less than its greedy form.",
-                hint="Leave out the + that makes it possessive.",
+                "cannot be guaranteed: it may match less than its greedy form",
+                hint="leave out the + that makes it possessive",
             )
 
     def _refuse_many_steps(self) -> None:
         if self._steps > MAX_STEPS:
             raise UserError(
                 "--match: too many parts of the expression can be left out or repeated side by "
-                "side for an automaton of reasonable size.",
-                hint="Use smaller numbers in {m,n}, or a repeat without limit with --length.",
+                "side for an automaton of reasonable size",
+                hint="use smaller numbers in {m,n}, or a repeat without limit with --length",
             )
 
 
@@ -178,8 +178,8 @@ def _refuse_large(tree: Node) -> None:
     if _size(tree) > MAX_NODES:
         raise UserError(
             "--match: with its repeats written out the expression has more than "
-            f"{MAX_NODES:,} parts.",
-            hint="Use smaller numbers in {m,n}, or a repeat without limit together with --length.",
+            f"{MAX_NODES:,} parts",
+            hint="use smaller numbers in {m,n}, or a repeat without limit together with --length",
         )
 
 

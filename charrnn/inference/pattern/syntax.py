@@ -24,7 +24,7 @@ MAX_NESTING = 100
 
 SUPPORTED = (
     "--match understands everything regular: characters, '.', classes, alternatives, groups, "
-    "* + ? {m,n}, the anchors ^ $ \\A \\Z \\b \\B and the flags i, s, m, x, a, u."
+    "* + ? {m,n}, the anchors ^ $ \\A \\Z \\b \\B and the flags i, s, m, x, a, u"
 )
 
 
@@ -127,16 +127,16 @@ def _checked_flags(expression: str) -> re.RegexFlag:
     if len(expression) > MAX_EXPRESSION:
         raise UserError(
             f"--match: the expression has {len(expression):,} characters; "
-            f"at most {MAX_EXPRESSION:,} are read.",
-            hint="Shorten the expression.",
+            f"at most {MAX_EXPRESSION:,} are read",
+            hint="shorten the expression",
         )
     try:
         return re.RegexFlag(compile_quietly(expression).flags)
     except re.error as error:
         place = "" if error.pos is None else f" at character {error.pos + 1}"
         raise UserError(
-            f"--match: {error.msg}{place} of {quoted(expression)}.",
-            hint="Check the expression; it is read as Python's re module reads it.",
+            f"--match: {error.msg}{place} of {quoted(expression)}",
+            hint="check the expression; it is read as Python's re module reads it",
         ) from None
     except (OverflowError, RecursionError) as error:
         _refuse_size(expression, error)
@@ -148,7 +148,7 @@ def _refuse_size(expression: str, error: Exception) -> NoReturn:
     if isinstance(error, RecursionError):
         reason = "groups are nested too deeply"
     raise UserError(
-        f"--match: {reason} in {quoted(expression)}.", hint="Simplify the expression."
+        f"--match: {reason} in {quoted(expression)}", hint="simplify the expression"
     ) from None
 
 
@@ -281,8 +281,8 @@ class _Reader:
         if self._depth > MAX_NESTING:
             raise UserError(
                 f"--match: groups are nested more than {MAX_NESTING} deep "
-                f"at character {self._at} of the expression.",
-                hint="Simplify the expression.",
+                f"at character {self._at} of the expression",
+                hint="simplify the expression",
             )
 
     def _refuse_irregular_group(self) -> None:
@@ -293,7 +293,7 @@ class _Reader:
     def _refuse(self, name: str, written: str, place: int) -> NoReturn:
         raise UserError(
             f"--match {quoted(self._expression)} has {name}, {written}, at character {place}, "
-            "which cannot be guaranteed.",
+            "which cannot be guaranteed",
             hint=SUPPORTED,
         )
 

@@ -152,13 +152,13 @@ class Pattern:
         """Say why no match has a permitted length."""
         shortest = self.start.shortest or 0
         if self._max_length is not None and shortest > self._max_length:
-            hint = f"The shortest match has {shortest:,} characters: raise --length."
+            hint = f"the shortest match has {shortest:,} characters: raise --length"
         else:
             possible = self._countdown.longest(0, below=self._min_length)
-            hint = f"A --min-length of {possible:,} is possible."
+            hint = f"a --min-length of {possible:,} is possible"
         lengths = _wording(self._min_length, self._max_length)
         raise UserError(
-            f"No text that matches --match {quoted(expression)} has {lengths} characters.",
+            f"no text that matches --match {quoted(expression)} has {lengths} characters",
             hint=hint,
         )
 
@@ -176,8 +176,8 @@ def _refuse_unwritable(expression: str, tree: Node, alphabet: Alphabet) -> NoRet
     """Say which parts of the expression the usable characters cannot write."""
     written = dict.fromkeys(node for node in walk(tree) if isinstance(node, Characters))
     missing = [part.source for part in written if not alphabet.classes(part)]
-    hint = "The parts of the expression contradict each other."
+    hint = "the parts of the expression contradict each other"
     if missing:
         shown = ", ".join(quoted(source) for source in missing[:5])
-        hint = f"No character that may be generated matches {shown}."
-    raise UserError(f"No text at all can match --match {quoted(expression)}.", hint=hint)
+        hint = f"no character that may be generated matches {shown}"
+    raise UserError(f"no text at all can match --match {quoted(expression)}", hint=hint)
