@@ -311,9 +311,11 @@ def test_resuming_what_is_done_says_so(folder: Path) -> None:
 
 
 def test_a_time_without_a_size_chooses_one_and_a_named_size_stays(folder: Path) -> None:
-    settled = ("--set=train.threads=1", "--set=train.precision=float32", "--minutes=0.05")
-    for out, size in (("left-open", ()), ("named", ("--set=model.hidden_size=24",))):
-        succeed("train", "--config", "sea.yaml", *settled, *size, "--out", out, cwd=folder)
+    settled = ("--set=train.threads=1", "--set=train.precision=float32")
+    open_size = ("--minutes=0.3",)  # so small a text is done long before
+    named_size = ("--minutes=0.1", "--set=model.hidden_size=24")
+    for out, asked in (("left-open", open_size), ("named", named_size)):
+        succeed("train", "--config", "sea.yaml", *settled, *asked, "--out", out, cwd=folder)
 
     chosen, named = (
         yaml.safe_load((folder / out / "config.yaml").read_text()) for out in ("left-open", "named")
