@@ -27,7 +27,7 @@ MOST_EPOCHS = 60.0
 """How often it may be read, at most: from there on nothing is gained but confidence."""
 LARGEST_FACTOR, LARGEST_POWER = 10.0, 0.3
 """The largest network for a text of N characters has about 10 N^0.3 units."""
-EVALUATIONS = 12
+EVALUATIONS = 8
 PROBE_STEPS = 3
 
 

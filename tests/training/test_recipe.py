@@ -82,7 +82,7 @@ def test_what_is_named_stays(tmp_path: Path) -> None:
     assert model.hidden_size in SIZES
 
 
-def test_there_are_a_dozen_evaluations_and_the_last_one_is_at_the_end(tmp_path: Path) -> None:
+def test_there_are_a_few_evaluations_and_the_last_one_is_at_the_end(tmp_path: Path) -> None:
     corpus = stream_corpus(tmp_path, characters=100_000)
     train = with_recipe(settled(), frozenset(SETTLED), corpus, 3.0).train
 
