@@ -10,7 +10,7 @@ Shapes: S parts of the state, L layers, B batch, H hidden.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import torch
@@ -175,6 +175,8 @@ class Trainer:
                 yield self._stepped(next(upcoming))
         except _EvaluationStopped:
             pass
+        finally:
+            upcoming.close()
         yield self._saved()
         yield self._finished()
 
@@ -218,7 +220,7 @@ class Trainer:
             return self.learner.model.initial_state(len(batch.ids_BT))
         return self.state_SLBH
 
-    def _upcoming(self) -> Iterator[Batch]:
+    def _upcoming(self) -> Generator[Batch, None, None]:
         """The batches from where training stands, epoch after epoch."""
         while True:
             yield from self.batches.epoch(self.progress.epoch, start=self.progress.batch)
