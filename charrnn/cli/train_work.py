@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.train_request import Request
 from charrnn.cli.train_signals import stopping_at_signals
+from charrnn.config.memory import check_memory
 from charrnn.config.reader import dump_config, load_config
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
@@ -48,8 +49,6 @@ def carry_out(request: Request, console: Console) -> int:
 @contextmanager
 def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a new run."""
-    from charrnn.config.memory import check_memory
-
     source = _source(request)
     config = _config_to_begin_with(request, source)
     if request.out is not None:
@@ -61,7 +60,7 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     from charrnn.training.trainer import new_model
 
     corpus = prepare(config.data, progress=console.progress).corpus
-    check_memory(config, vocabulary_size=len(corpus.vocabulary))
+    _check_memory(config, corpus)
     model = new_model(config, corpus)
     notes = [] if source is None else [_taken_over(source, model, corpus, console)]
     minutes = request.minutes
@@ -76,7 +75,6 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
 @contextmanager
 def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a run that was stopped, or that is to have more steps."""
-    from charrnn.config.memory import check_memory
     from charrnn.training.resuming import changed_config, check_same_corpus
     from charrnn.training.trainer import new_model
 
@@ -85,7 +83,7 @@ def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
         config, changes = changed_config(path, request.config_path, request.overrides)
         corpus = prepare(config.data, progress=console.progress).corpus
         check_same_corpus(path, corpus)
-        check_memory(config, lead=f"{path}: ", vocabulary_size=len(corpus.vocabulary))
+        _check_memory(config, corpus, lead=f"{path}: ")
         trainer = _trainer(config, corpus, new_model(config, corpus), writer)
         if request.from_step is not None:
             writer.go_back(request.from_step)
@@ -101,6 +99,16 @@ def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter
 
     evaluate = _evaluation(config, corpus)
     return Trainer(config, corpus, model, writer, evaluate=evaluate, stop=StopRequest())
+
+
+def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:
+    """Refuse what this machine cannot hold, now that the text is known."""
+    check_memory(
+        config,
+        lead=lead,
+        vocabulary_size=len(corpus.vocabulary),
+        longest_line=corpus.train.longest_line,
+    )
 
 
 def _source(request: Request) -> TrainedModel | None:
