@@ -9,7 +9,7 @@ DOCUMENT = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
-def tests_in(path: Path) -> set[str]:
+def names_of_tests_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -25,7 +25,7 @@ def test_every_test_that_is_named_is_there() -> None:
     assert len(found) > 20
     for file, name in found:
         assert (ROOT / file).is_file(), file
-        assert not name or name in tests_in(ROOT / file), f"{file}::{name}"
+        assert not name or name in names_of_tests_in(ROOT / file), f"{file}::{name}"
 
 
 def test_every_promise_names_a_test() -> None:

@@ -14,7 +14,8 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode
 from charrnn.run import RUNS_FOLDER, TrainedModel, read_model
 from charrnn.run_writer import RunWriter, check_free, free_run_path, last_begun_run
-from charrnn.text.corpus import Corpus, prepare
+from charrnn.text.corpus import Corpus, find_prepared, prepare
+from charrnn.text.sources import STDIN
 
 if TYPE_CHECKING:
     from charrnn.training.model import CharRNN
@@ -81,7 +82,7 @@ def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
     path = _run_to_resume(request)
     with RunWriter.reopen(path) as writer:
         config, changes = changed_config(path, request.config_path, request.overrides)
-        corpus = prepare(config.data, progress=console.progress).corpus
+        corpus = _corpus_again(config, writer, console)
         check_same_corpus(path, corpus)
         _check_memory(config, corpus, lead=f"{path}: ")
         trainer = _trainer(config, corpus, new_model(config, corpus), writer)
@@ -99,6 +100,18 @@ def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter
 
     evaluate = _evaluation(config, corpus)
     return Trainer(config, corpus, model, writer, evaluate=evaluate, stop=StopRequest())
+
+
+def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
+    """The text that a run is trained on; what came from stdin is taken as it was prepared."""
+    source = config.data.source
+    came_from_stdin = source == STDIN or (isinstance(source, list) and STDIN in source)
+    state = writer.load_last() if came_from_stdin else None
+    if state is not None:
+        corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
+        if corpus is not None:
+            return corpus
+    return prepare(config.data, progress=console.progress).corpus
 
 
 def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:

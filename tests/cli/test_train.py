@@ -143,6 +143,28 @@ def test_resuming_with_another_text_is_refused(folder: Path) -> None:
     assert "corpus is not the one" in done.stderr
 
 
+def test_a_text_that_was_moved_is_the_same_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(["train", "--config=sea.yaml", *SMALL]) == 0
+    (folder / "sea.txt").rename("ocean.txt")
+    more = ["train", "--resume", "--set=train.steps=22"]
+    assert run(more) == 2
+    assert "sea.txt: there is no such file" in capsys.readouterr().err
+    assert run([*more, "--set=data.source=ocean.txt"]) == 0
+    (folder / "ocean.txt").write_text(prose(4000, seed=1))
+    assert run(["train", "--resume", "--set=train.steps=24"]) == 2
+    assert "corpus is not the one" in capsys.readouterr().err
+
+
+def test_a_text_from_stdin_is_not_waited_for_again(folder: Path) -> None:
+    train = ("train", "--out=run", *SMALL, "--set=data.source=-", "--set=train.steps=3")
+    charrnn(*train, cwd=folder, stdin=prose(4000))
+    answer = succeed_json("train", "--resume", "--out=run", "--set=train.steps=5", cwd=folder)
+    assert answer["step"] == 5
+
+
 def test_more_steps_and_another_rate_are_allowed_and_recorded(folder: Path) -> None:
     succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
     more = ("--set=train.steps=40", "--set=train.learning_rate=0.001")
