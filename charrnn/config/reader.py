@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -54,8 +55,15 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     return load_wanted(path, overrides).config
 
 
-def load_wanted(path: Path | None, overrides: Sequence[str] = ()) -> Wanted:
+def load_wanted(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    model: Mapping[str, Any] = MappingProxyType({}),
+) -> Wanted:
     """The same, with the names of the settings that are given.
+
+    `model` gives settings of that section which file and `--set`s may still change.
 
     Raises:
         UserError: Anything is wrong with it, or it needs more memory than this machine has.
@@ -64,10 +72,12 @@ def load_wanted(path: Path | None, overrides: Sequence[str] = ()) -> Wanted:
     lead = SET_LEAD if path is None else f"{source_name(path)}: "
     changes = [_read_override(override) for override in overrides]
     refuse(chain(_led(lead, problems_in(sections)), _override_problems(changes)))
-    sections = _changed(sections, changes)
-    config = _checked(sections, lead)
+    changed = _changed(sections, changes)
+    if model:
+        changed = {**changed, "model": {**model, **changed.get("model", {})}}
+    config = _checked(changed, lead)
     check_memory(config, lead="" if path is None else lead)
-    return Wanted(config, _names_in(sections))
+    return Wanted(config, _names_in(changed))
 
 
 def read_run_config(path: Path) -> Config:
