@@ -20,6 +20,7 @@ from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.checkpoint import Progress, capture, read_progress, restore
 from charrnn.training.events import Evaluated, Event, Finished, Saved, Stepped
+from charrnn.training.native import compiled_kernels
 from charrnn.training.trainer import Evaluate, StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
 
@@ -145,6 +146,17 @@ def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
 ) -> None:
     train(corpus, tmp_path / "run", config_for(corpus), stop_after=stop_after)
     assert everything_learned(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.skipif(compiled_kernels() is None, reason="native kernels need a C compiler")
+def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    config = config_for(corpus, kernel="native", precision="bfloat16", threads=2)
+    config = replace(config, model=replace(config.model, cell="gru", weight_dropout=0.3))
+    train(corpus, tmp_path / "whole", config)
+    train(corpus, tmp_path / "run", config, stop_after=(3, 14))
+    assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
 def test_a_stop_at_the_end_of_an_epoch_is_resumed_in_the_next(
