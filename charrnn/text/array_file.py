@@ -97,6 +97,8 @@ def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
 def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     """Read a .npy file that must hold `length` values of `dtype`; map it if it is huge.
 
+    Either way the array cannot be written to.
+
     Raises:
         UserError: It is missing, or anything else.
     """
@@ -111,6 +113,7 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
         raise _damaged(path, error.strerror or str(error)) from error
     if len(values) != length:
         raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
+    values.flags.writeable = False
     return values
 
 
