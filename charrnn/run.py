@@ -13,6 +13,8 @@ allocated, nothing is executed, and what is wrong is named. `run_writer` writes 
 """
 
 import hashlib
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from charrnn.errors import UserError
 from charrnn.files import checked_size, read_json_object
 from charrnn.network import GATES, FloatArray
+from charrnn.tensor_header import HeaderError, check_header
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.wording import reason, shown, shown_path
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -45,8 +49,13 @@ LARGEST = {
 }
 """Sizes beyond which no card is believed."""
 
+SHA256 = re.compile("[0-9a-f]{64}")
+LONGEST_VERSION = 100
+
 SAFETENSORS_HEADER_LIMIT = 1024 * 1024
 CARD_LIMIT_BYTES = 1024 * 1024
+CHARACTER_LIMIT_BYTES = 64
+"""What a character takes in `vocabulary.json` at the most, however it is written and indented."""
 FLOAT32_BYTES = 4
 
 START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
@@ -97,6 +106,11 @@ class ModelCard:
         shapes["output.bias"] = (self.vocabulary_size,)
         return shapes
 
+    @property
+    def weights_bytes(self) -> int:
+        """What all weights together take."""
+        return sum(FLOAT32_BYTES * _count(shape) for shape in self.shapes().values())
+
     def to_json(self) -> dict[str, Any]:
         """The card as `model.json` holds it."""
         return asdict(self)
@@ -135,15 +149,32 @@ def read_model(path: Path) -> TrainedModel:
     Raises:
         UserError: Something is missing, damaged, contradictory or from a later version.
     """
+    before = _stamps(path)
     try:
         return _read_model(path)
     except UserError:
-        return _read_model(path)  # a training may have been putting better weights in place
+        if _stamps(path) == before:
+            raise
+        return _read_model(path)  # a training has put better weights in place meanwhile
+
+
+def _stamps(path: Path) -> list[tuple[int, ...] | None]:
+    """What changes when a training saves."""
+    return [_stamp(path / name) for name in (CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE)]
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read_model(path: Path) -> TrainedModel:
     card = read_card(path)
-    vocabulary = read_vocabulary(path)
+    _check_weights_header(path, card)
+    vocabulary = read_vocabulary(path, most=card.vocabulary_size)
     if len(vocabulary) != card.vocabulary_size:
         raise UserError(
             f"{path / VOCABULARY_FILE} has {len(vocabulary):,} entries, "
@@ -156,14 +187,16 @@ def _read_model(path: Path) -> TrainedModel:
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a run's vocabulary.
+def read_vocabulary(path: Path, *, most: int = LARGEST["vocabulary_size"]) -> Vocabulary:
+    """Read a run's vocabulary, which has at most so many entries.
 
     Raises:
         UserError: It is missing, damaged or from a later version.
     """
     file = path / VOCABULARY_FILE
-    return Vocabulary.from_json(read_json_object(file, path), source=str(file))
+    limit = CARD_LIMIT_BYTES + CHARACTER_LIMIT_BYTES * most
+    data = read_json_object(file, path, limit=limit)
+    return Vocabulary.from_json(data, source=shown_path(file))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -187,7 +220,8 @@ def read_card(path: Path) -> ModelCard:
     version = data.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{file} has format version {version!r}; this charrnn reads {FORMAT_VERSION}",
+            f"{shown_path(file)} has format version {shown(version)}; "
+            f"this charrnn reads {FORMAT_VERSION}",
             hint="a newer charrnn may have written it",
         )
     return _checked_card(data, file)
@@ -196,17 +230,52 @@ def read_card(path: Path) -> ModelCard:
 def _checked_card(data: dict[str, Any], file: Path) -> ModelCard:
     expected = {field.name: field.type for field in fields(ModelCard)}
     if missing := expected.keys() - data.keys():
-        raise UserError(f"{file} is damaged: {min(missing)} is missing")
+        raise _damaged(file, f"{min(missing)} is missing")
     for name, kind in expected.items():
         if not _is_of_kind(data[name], kind):
-            raise UserError(f"{file} is damaged: {name} is {str(data[name])[:40]!r}")
+            raise _damaged(file, f"{name} is {shown(data[name])}")
     card = ModelCard(**{name: data[name] for name in expected})
+    if odd := _odd_field(card):
+        raise _damaged(file, f"{odd} is {shown(getattr(card, odd))}")
     for name, most in LARGEST.items():
         if not 1 <= getattr(card, name) <= most:
-            raise UserError(f"{file} is damaged: {name} is {getattr(card, name)}, not 1 to {most}")
+            raise _damaged(file, f"{name} is {shown(getattr(card, name))}, not 1 to {most:,}")
     if card.tie_weights and (card.input != "embedding" or card.embedding_size != card.hidden_size):
-        raise UserError(f"{file} is damaged: tie_weights does not fit the sizes")
+        raise _damaged(file, "tie_weights does not fit the sizes")
     return card
+
+
+def _odd_field(card: ModelCard) -> str | None:
+    """The name of a field whose value is of the right kind, and cannot be all the same."""
+    is_right = {
+        "charrnn_version": len(card.charrnn_version) <= LONGEST_VERSION,
+        "corpus_sha256": SHA256.fullmatch(card.corpus_sha256),
+        "step": 0 <= card.step < 2**63,
+        "valid_loss_nats": 0 <= card.valid_loss_nats < math.inf,
+        "weights_sha256": SHA256.fullmatch(card.weights_sha256),
+    }
+    return next((name for name, right in is_right.items() if not right), None)
+
+
+def _damaged(file: Path, what: str) -> UserError:
+    return UserError(
+        f"{shown_path(file)} is damaged: {what}", hint="copy the whole run directory again"
+    )
+
+
+def _check_weights_header(path: Path, card: ModelCard) -> None:
+    """Refuse weights that are not what the card says before reading more than their header."""
+    file = path / WEIGHTS_FILE
+    if not file.exists():
+        return  # and who looks for the weights will say so, or find the next ones
+    checked_size(file, path, limit=card.weights_bytes + SAFETENSORS_HEADER_LIMIT)
+    try:
+        check_header(file, card.shapes())
+    except (HeaderError, OSError) as error:
+        raise UserError(
+            f"{shown_path(file)} is damaged, or not what {CARD_FILE} describes: {reason(error)}",
+            hint="copy the whole run directory again",
+        ) from error
 
 
 def _is_of_kind(value: object, kind: Any) -> bool:
@@ -224,7 +293,7 @@ def weights_file(path: Path, card: ModelCard) -> Path:
     Raises:
         UserError: There is no such file.
     """
-    expected = sum(FLOAT32_BYTES * _count(shape) for shape in card.shapes().values())
+    expected = card.weights_bytes
     file = path / WEIGHTS_FILE
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
         if not candidate.exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 from charrnn.console import harmless
 
 LONGEST_SHOWN = 60
+LONGEST_REASON = 200
 LONGEST_COMPARED = 100
 MOST_BITS_SHOWN = 256
 MOST_ITEMS_SHOWN = 3
@@ -54,6 +55,12 @@ def shown_path(path: Path) -> str:
     return _on_one_line(str(path))
 
 
+def reason(error: Exception) -> str:
+    """What an exception says, which may quote from a file: short, on one line, harmless."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _on_one_line(_shortened(text, LONGEST_REASON))
+
+
 def listed(words: Iterable[str], last: str = "or") -> str:
     """`a`, `a or b`, `a, b or c`."""
     *others, final = words
@@ -81,5 +88,5 @@ def _on_one_line(text: str) -> str:
     return harmless(text, keep=frozenset())
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+def _shortened(text: str, most: int = LONGEST_SHOWN) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -321,11 +321,11 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
     better = {name: weight + 1 for name, weight in model.weights.items()}
     read_vocabulary = charrnn.run.read_vocabulary
 
-    def replaced_meanwhile(path: Path) -> Vocabulary:
+    def replaced_meanwhile(path: Path, *, most: int) -> Vocabulary:
         monkeypatch.undo()
         with RunWriter.reopen(path) as writer:
             writer.save_best(better, replace(model.card, step=2))
-        return read_vocabulary(path)
+        return read_vocabulary(path, most=most)
 
     monkeypatch.setattr("charrnn.run.read_vocabulary", replaced_meanwhile)
     found = read_model(run)
