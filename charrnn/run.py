@@ -15,6 +15,7 @@ allocated, nothing is executed, and what is wrong is named. `run_writer` writes 
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -185,6 +186,20 @@ def _read_model(path: Path) -> TrainedModel:
         raise UserError(f"{path / VOCABULARY_FILE} does not fit the mode {card.mode!r}")
     weights = _read_weights(weights_file(path, card), card)
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
+
+
+def check_entries(path: Path) -> None:
+    """Refuse to go on in a run directory that holds anything but plain files and folders inside.
+
+    What training writes could go through a link to a file of yours elsewhere, and a pipe would
+    keep it waiting for ever.
+
+    Raises:
+        UserError: Naming the first such thing.
+    """
+    for entry in [*path.iterdir(), *path.glob(f"{LAST_FOLDER}/*")]:
+        if not entry.is_dir() or entry.is_symlink():
+            checked_size(entry, path, limit=sys.maxsize)
 
 
 def read_vocabulary(path: Path, *, most: int = LARGEST["vocabulary_size"]) -> Vocabulary:

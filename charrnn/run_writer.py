@@ -41,6 +41,7 @@ from charrnn.run import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
     ModelCard,
+    check_entries,
     read_card,
     weights_file,
 )
@@ -148,7 +149,12 @@ class RunWriter:
         if not (path / CONFIG_FILE).is_file():
             raise UserError(f"{path} is no run that can be resumed: {CONFIG_FILE} is missing")
         writer = cls(path)
-        writer._tidy()
+        try:
+            check_entries(path)
+            writer._tidy()
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     def _tidy(self) -> None:
@@ -211,7 +217,7 @@ class RunWriter:
             with safe_open(file, framework="numpy") as stored:
                 description = json.loads((stored.metadata() or {})["description"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{file} is damaged: {error}", hint="the best weights can still be used"
             ) from error
@@ -272,7 +278,7 @@ class RunWriter:
 def _lock(path: Path) -> int:
     """Lock the directory; the kernel lets go when the process ends, however it ends."""
     try:
-        descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         refuse_write(path / LOCK_FILE, error)
     try:

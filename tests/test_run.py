@@ -1,6 +1,7 @@
 """A run directory that nobody vouches for: whatever is wrong with it is refused by name."""
 
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -21,13 +22,15 @@ from charrnn.errors import UserError
 from charrnn.run import (
     CARD_FILE,
     CONFIG_FILE,
+    LAST_FOLDER,
+    METRICS_FILE,
     NEXT_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
     read_model,
     resolve_run,
 )
-from charrnn.run_writer import RunWriter, free_run_path, last_begun_run
+from charrnn.run_writer import LOCK_FILE, RunWriter, free_run_path, last_begun_run
 from charrnn.text.vocabulary import Vocabulary
 from tests.models import random_weights, write_run
 
@@ -365,3 +368,37 @@ def test_the_run_to_resume_is_found_whatever_signs_its_name_has(
     write_run(Path("runs") / "a[1]*")
     write_run(Path("runs") / "a[1]*b")
     assert last_begun_run("a[1]*") == Path("runs/a[1]*")
+
+
+def _as_link_out(file: Path, outside: Path) -> None:
+    outside.write_text("mine")
+    file.symlink_to(outside)
+
+
+def _as_dangling_link(file: Path, outside: Path) -> None:
+    file.symlink_to(outside)
+
+
+def _as_fifo(file: Path, _outside: Path) -> None:
+    os.mkfifo(file)
+
+
+def _as_folder_elsewhere(file: Path, outside: Path) -> None:
+    outside.mkdir()
+    file.symlink_to(outside)
+
+
+@pytest.mark.parametrize("name", [METRICS_FILE, LAST_FOLDER, CONFIG_FILE, LOCK_FILE, "anything"])
+@pytest.mark.parametrize("put", [_as_link_out, _as_dangling_link, _as_fifo, _as_folder_elsewhere])
+def test_nothing_is_written_through_a_link_that_came_with_a_run(
+    run: Path, tmp_path: Path, name: str, put: Callable[[Path, Path], None]
+) -> None:
+    file, outside = run / name, tmp_path / "outside"
+    file.unlink(missing_ok=True)
+    put(file, outside)
+    with pytest.raises(UserError, match=name):
+        RunWriter.reopen(run)
+    if outside.is_file():
+        assert outside.read_text() == "mine"
+    else:
+        assert not outside.exists() or not list(outside.iterdir())
