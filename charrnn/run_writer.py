@@ -278,7 +278,9 @@ class RunWriter:
 def _lock(path: Path) -> int:
     """Lock the directory; the kernel lets go when the process ends, however it ends."""
     try:
-        descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(
+            path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
+        )
     except OSError as error:
         refuse_write(path / LOCK_FILE, error)
     try:
