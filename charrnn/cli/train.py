@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from charrnn.training.events import Finished
     from charrnn.training.trainer import Evaluate, StopRequest, Trainer
 
+LONG_LINE = 20_000
+
 EXAMPLES = """
 Examples:
 
@@ -128,7 +130,6 @@ def _begin(
     as_json: bool,
 ) -> int:
     """Train a new run."""
-    from charrnn.config.memory import check_memory
     from charrnn.run_writer import RunWriter, check_free
 
     config = _load(config_file, overrides)
@@ -145,7 +146,7 @@ def _begin(
     from charrnn.training.trainer import StopRequest, Trainer, new_model
 
     corpus = _prepare(config, console)
-    check_memory(config, vocabulary_size=len(corpus.vocabulary))
+    _check_memory(config, corpus)
     model = new_model(config, corpus)
     config = resolve(config, model, corpus, None if minutes is None else 60 * minutes)
     stop = StopRequest()
@@ -166,7 +167,6 @@ def _resume(
     as_json: bool,
 ) -> int:
     """Go on with a run that was stopped, or give more steps to one that was not."""
-    from charrnn.config.memory import check_memory
     from charrnn.run_writer import RunWriter
     from charrnn.training.resuming import changed_config, check_same_corpus
     from charrnn.training.trainer import StopRequest, Trainer, new_model
@@ -182,7 +182,7 @@ def _resume(
         config, changes = changed_config(path, config_file, overrides)
         corpus = _prepare(config, console)
         check_same_corpus(path, corpus)
-        check_memory(config, lead=f"{path}: ", vocabulary_size=len(corpus.vocabulary))
+        _check_memory(config, corpus, lead=f"{path}: ")
         model = new_model(config, corpus)
         trainer = Trainer(
             config, corpus, model, writer, evaluate=_evaluation(config, corpus), stop=stop
@@ -205,7 +205,25 @@ def _run_to_resume(config_file: str | None, out: str | None) -> Path:
 def _prepare(config: "Config", console: Console) -> "Corpus":
     from charrnn.text.corpus import prepare
 
-    return prepare(config.data, progress=console.progress).corpus
+    corpus = prepare(config.data, progress=console.progress).corpus
+    if corpus.train.longest_line > LONG_LINE:
+        console.warn(
+            f"the longest line has {corpus.train.longest_line:,} characters, and is read in one "
+            "step; data.mode=stream is for long texts"
+        )
+    return corpus
+
+
+def _check_memory(config: "Config", corpus: "Corpus", *, lead: str = "") -> None:
+    from charrnn.config.memory import check_memory
+
+    train = config.train
+    check_memory(
+        config,
+        lead=lead,
+        vocabulary_size=len(corpus.vocabulary),
+        largest_batch=corpus.train.largest_batch(train.batch_size, train.sequence_length),
+    )
 
 
 def _evaluation(config: "Config", corpus: "Corpus") -> "Evaluate":
