@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.fuzz.readers import READERS, Bench, examples
 
 KEPT = Path(".fuzz")
-SLOW_SECONDS = 10
+SLOW_SECONDS = 60
 MOST_MEGABYTES = 2048
 LONGEST_INPUT = 4096
 
@@ -62,12 +62,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _write_examples(names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, contents in examples(Bench(Path(folder))).items():
-            if name in names:
-                corpus = KEPT / name / "corpus"
-                corpus.mkdir(parents=True, exist_ok=True)
-                for number, content in enumerate(contents):
-                    (corpus / f"example-{number}").write_bytes(content)
+        for name, contents in examples(Bench(Path(folder)), names).items():
+            corpus = KEPT / name / "corpus"
+            corpus.mkdir(parents=True, exist_ok=True)
+            for number, content in enumerate(contents):
+                (corpus / f"example-{number}").write_bytes(content)
 
 
 def _searched(name: str, seconds: int) -> Outcome:

@@ -8,9 +8,11 @@ The suite feeds them with hypothesis, `tests.fuzz.campaign` with a coverage-guid
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,12 +32,14 @@ from charrnn.inference.jobs import Opening
 from charrnn.inference.network import NumpyNetwork
 from charrnn.inference.state_file import SavedStream, load_stream, save_stream
 from charrnn.run import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE, read_card, read_model
-from charrnn.run_writer import STATE_FILE, RunWriter
 from charrnn.text.corpus import open_corpus, prepare
 from charrnn.text.manifest import MANIFEST_FILE, ids_file, starts_file
 from charrnn.text.reading import read_text
 from tests.fuzz.edits import edited, safetensors_of, safetensors_parts
 from tests.models import write_run
+
+if TYPE_CHECKING:
+    from tests.fuzz.stopped import StoppedTraining
 
 LINES = "the sea\nthe \u03b1 sea\n" * 8
 ENCODINGS = ("utf-8", "utf-16", "utf-32-le", "shift_jis", "utf-7", "gb18030", "cp1252", "hz")
@@ -56,15 +60,16 @@ class Bench:
         data = DataConfig(source=str(self.text), mode="lines")
         self.corpus = prepare(data, out=folder / "corpus").corpus
         self.state = folder / "state"
-        self._save_states()
-        self.spare = folder / "spare"
-
-    def _save_states(self) -> None:
         state_SL1H = np.zeros((2, 1, 1, 2), np.float32)
         saved = SavedStream(opening=Opening([3], state_SL1H), rng_seed=1, position=5)
         save_stream(self.state, saved, self.card)
-        with RunWriter.reopen(self.run) as writer:
-            writer.save_last({"model.weight": state_SL1H}, {"corpus_sha256": "0" * 64})
+
+    @cached_property
+    def training(self) -> "StoppedTraining":
+        """A training that can be gone on with."""
+        from tests.fuzz.stopped import StoppedTraining  # needs torch, as nothing else here
+
+        return StoppedTraining(self.folder / "training", self.corpus)
 
     def put(self, path: Path, content: bytes, read: Callable[[], None]) -> None:
         """Have something read with `content` in a file's place, and put the file back."""
@@ -137,12 +142,10 @@ def weights(bench: Bench, content: bytes) -> None:
 
 def last(bench: Bench, content: bytes) -> None:
     """`last/state.safetensors`, which `--resume` reads."""
-
-    def read() -> None:
-        with RunWriter.reopen(bench.run) as writer:
-            writer.load_last()
-
-    bench.put(bench.run / "last" / STATE_FILE, content, read)
+    try:
+        bench.put(bench.training.state, content, bench.training.go_on)
+    finally:
+        bench.training.put_back()
 
 
 def state(bench: Bench, content: bytes) -> None:
@@ -228,7 +231,7 @@ def state_edited(bench: Bench, edits: bytes) -> None:
 
 def last_edited(bench: Bench, edits: bytes) -> None:
     """What `--resume` reads, with an odd header."""
-    last(bench, _edited_safetensors(bench.run / "last" / STATE_FILE, edits))
+    last(bench, _edited_safetensors(bench.training.state, edits))
 
 
 def _edited_json(path: Path, edits: bytes) -> bytes:
@@ -265,21 +268,22 @@ READERS: dict[str, Reader] = {
 }
 
 
-def examples(bench: Bench) -> dict[str, list[bytes]]:
-    """What each reader should like: where a search for what it does not like begins."""
+def examples(bench: Bench, names: Collection[str]) -> dict[str, list[bytes]]:
+    """What these readers should like: where a search for what they do not like begins."""
     corpus, run = bench.corpus.path, bench.run
     files = {
         "config_file": [run / CONFIG_FILE, Path("configs/shakespeare.yaml")],
         "card": [run / CARD_FILE],
         "vocabulary": [run / VOCABULARY_FILE, corpus / VOCABULARY_FILE],
         "weights": [run / WEIGHTS_FILE],
-        "last": [run / "last" / STATE_FILE],
         "state": [bench.state],
         "manifest": [corpus / MANIFEST_FILE],
         "ids": [corpus / ids_file("train")],
         "starts": [corpus / starts_file("train")],
     }
     whole = {name: [path.read_bytes() for path in paths] for name, paths in files.items()}
+    if "last" in names:
+        whole["last"] = [bench.training.state.read_bytes()]
     whole["setting"] = [b"train.learning_rate=1e-3", b'data.source=["a", "b"]']
     whole["seeds"] = [rb"one \n \x41 \u00e9" + b"\r\n\ntwo"]
     whole["text"] = [
@@ -290,4 +294,4 @@ def examples(bench: Bench) -> dict[str, list[bytes]]:
     for name in READERS:
         if name.endswith("_edited"):
             whole[name] = [b"", b"\x05\x01\x07", bytes(range(24))]
-    return whole
+    return {name: whole[name] for name in names}
