@@ -58,7 +58,7 @@ def shown_path(path: Path) -> str:
 def reason(error: Exception) -> str:
     """What an exception says, which may quote from a file: short, on one line, harmless."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return on_one_line(_shortened(text, LONGEST_REASON))
+    return on_one_line(_shortened(" ".join(text.split()), LONGEST_REASON))
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:
