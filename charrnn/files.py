@@ -99,16 +99,30 @@ def checked_size(path: Path, folder: Path, *, limit: int) -> int:
     return status.st_size
 
 
+def read_checked(path: Path, folder: Path, *, limit: int) -> bytes:
+    """The content of a plain file that lies in `folder` and is no larger than `limit`.
+
+    Raises:
+        UserError: As `checked_size`, or it could not be read.
+    """
+    size = checked_size(path, folder, limit=limit)
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
     """Read a JSON object from a file that nobody vouches for.
 
     Raises:
         UserError: The file is missing, too large, not UTF-8, not JSON, or no object.
     """
-    checked_size(path, folder, limit=limit)
+    content = read_checked(path, folder, limit=limit)
     try:
-        value = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
+        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {_reason(error)}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object")

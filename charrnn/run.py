@@ -19,17 +19,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
+from charrnn.config.memory import physical_bytes
 from charrnn.errors import UserError
-from charrnn.files import checked_size, read_json_object
+from charrnn.files import checked_size, read_checked, read_json_object
 from charrnn.network import GATES, FloatArray
+from charrnn.tensor_file import BadTensorsError, Tensors, parse_tensors
 from charrnn.tensor_header import HeaderError, check_header
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.wording import reason, shown, shown_path
-
-if TYPE_CHECKING:
-    from safetensors import safe_open
+from charrnn.wording import byte_size, reason, shown, shown_path
 
 FORMAT_VERSION = 1
 RUNS_FOLDER = Path("runs")
@@ -184,7 +185,7 @@ def _read_model(path: Path) -> TrainedModel:
         )
     if (vocabulary.bos_id is not None) != (card.mode == "lines"):
         raise UserError(f"{path / VOCABULARY_FILE} does not fit the mode {card.mode!r}")
-    weights = _read_weights(weights_file(path, card), card)
+    weights = _parsed(whole_weights(path, card), card)
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
 
@@ -299,29 +300,49 @@ def _is_of_kind(value: object, kind: Any) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-def weights_file(path: Path, card: ModelCard) -> Path:
-    """The file whose checksum the card names.
+class WeightsFile(NamedTuple):
+    """A file of weights and what was read from it."""
+
+    path: Path
+    content: bytes
+
+
+def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
+    """The weights whose checksum the card names, read in one go.
 
     A save that was cut off between its two renames leaves the card's weights under the name
     of the next ones; they are whole, and as good.
 
     Raises:
-        UserError: There is no such file.
+        UserError: There is no such file, or this machine could not hold it.
     """
     expected = card.weights_bytes
     file = path / WEIGHTS_FILE
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
         if not candidate.exists():
             continue
-        size = checked_size(candidate, path, limit=expected + SAFETENSORS_HEADER_LIMIT)
-        if size > expected and _sha256(candidate) == card.weights_sha256:
-            return candidate
+        limit = expected + SAFETENSORS_HEADER_LIMIT
+        if checked_size(candidate, path, limit=limit) <= expected:
+            continue
+        _check_fits(candidate, expected)
+        content = read_checked(candidate, path, limit=limit)
+        if hashlib.sha256(content).hexdigest() == card.weights_sha256:
+            return WeightsFile(candidate, content)
     if not file.exists():
         raise UserError(f"{file} is missing", hint="copy the whole run directory")
     raise UserError(
         f"{file} is damaged, or not the file that {CARD_FILE} describes",
         hint="copy the run directory again, or train it again",
     )
+
+
+def _check_fits(file: Path, size: int) -> None:
+    available = physical_bytes()
+    if available is not None and size > available:
+        raise UserError(
+            f"{file} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
+            f"this machine has {byte_size(available)}"
+        )
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -331,32 +352,23 @@ def _count(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_weights(file: Path, card: ModelCard) -> dict[str, FloatArray]:
-    from safetensors import SafetensorError, safe_open
-
-    shapes = card.shapes()
+def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
     try:
-        with safe_open(file, framework="numpy") as tensors:
-            _check_tensors(tensors, shapes, file)
-            return {name: tensors.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{file} is damaged: {error}") from error
+        weights = parse_tensors(file.content)
+    except BadTensorsError as error:
+        raise UserError(f"{file.path} is damaged: {error}") from error
+    _check_tensors(weights, card.shapes(), file.path)
+    return weights
 
 
-def _check_tensors(tensors: "safe_open", shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
-    names = set(tensors.keys())
-    if names != shapes.keys():
-        odd = min(names ^ shapes.keys())
+def _check_tensors(weights: Tensors, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
+    if weights.keys() != shapes.keys():
+        odd = min(weights.keys() ^ shapes.keys())
         raise UserError(f"{file} does not fit {CARD_FILE}: the weight {odd[:80]}")
     for name, shape in shapes.items():
-        view = tensors.get_slice(name)
-        if tuple(view.get_shape()) != shape or view.get_dtype() != "F32":
+        weight = weights[name]
+        if weight.shape != shape or weight.dtype != np.float32:
             raise UserError(
                 f"{file} does not fit {CARD_FILE}: {name} is "
-                f"{view.get_dtype()} {view.get_shape()}, not F32 {list(shape)}"
+                f"{weight.dtype} {list(weight.shape)}, not float32 {list(shape)}"
             )

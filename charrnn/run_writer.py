@@ -1,29 +1,27 @@
 """The run directory, written: whole at every moment, never over another run, by one process.
 
-The order of the writes is what makes a kill harmless at any point. The best weights are put
-beside the old ones, then the card that names their checksum is replaced, then the new weights
-take their place: `run.read_model` finds a card and the weights it describes in between, too.
-What `--resume` needs is a single file, replaced in one rename.
+The order of the writes is what makes a kill harmless at any point. A run's `config.yaml` comes
+after its first save, so that what has one can be resumed. The best weights are put beside the old
+ones, then the card that names their checksum is replaced, then the new weights take their place:
+`run.read_model` finds a card and the weights it describes in between, too. What `--resume` needs
+is a single file, replaced in one rename (see `saved_state`).
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from charrnn.config.reader import dump_config
 from charrnn.config.schema import Config
+from charrnn.console import harmless
 from charrnn.errors import UserError
 from charrnn.files import (
-    checked_size,
     refuse_write,
     remove_leftovers,
     sync_folder,
@@ -43,24 +41,19 @@ from charrnn.run import (
     ModelCard,
     check_entries,
     read_card,
-    weights_file,
+    whole_weights,
 )
+from charrnn.run_lock import LOCK_FILE, RunLock
+from charrnn.saved_state import SavedState, SavedStates
+from charrnn.tensor_file import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
-Tensors = Mapping[str, npt.NDArray[Any]]
-
-LOCK_FILE = ".lock"
-STATE_FILE = "state.safetensors"
-STATE_LIMIT_BYTES = 1 << 42
-WRITTEN = (
-    CONFIG_FILE,
-    VOCABULARY_FILE,
-    NEXT_WEIGHTS_FILE,
-    CARD_FILE,
-    METRICS_FILE,
-    f"{LAST_FOLDER}/{STATE_FILE}",
-)
-"""What is written atomically in a run."""
+WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
+"""What is written atomically in the folder of a run, its saves apart."""
+RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
+"""What a run has, in the order in which it is taken away to make room for another."""
+NOTE = "# "
+OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
 
 
 def free_run_path(name: str) -> Path:
@@ -92,22 +85,33 @@ def last_begun_run(name: str | None) -> Path:
     return max(runs, key=lambda run: ((run / CONFIG_FILE).stat().st_mtime_ns, run.name))
 
 
-def check_free(path: Path) -> None:
-    """Refuse a folder for a new run unless it is new or empty.
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder for a new run unless it is new or empty, or a run that may be overwritten.
+
+    What a training leaves that was killed before its first save is as good as nothing.
 
     Raises:
         UserError: The folder holds something already.
     """
     try:
-        taken = path.exists() and any(entry.name != LOCK_FILE for entry in path.iterdir())
+        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
     except OSError as error:
         refuse_write(path, error)
-    if taken:
-        raise UserError(
-            f"{path} exists already and is not overwritten",
-            hint=f"`charrnn train --resume --out {path}` goes on with it; "
-            "another --out begins a new run",
-        )
+    if all(map(_may_be_left_by_a_kill, names)) or (overwrite and CONFIG_FILE in names):
+        return
+    raise UserError(
+        f"{path} exists already and is not overwritten",
+        hint=f"`charrnn train --resume --out {path}` goes on with it; {OVERWRITE_HINT}"
+        if CONFIG_FILE in names
+        else "it is no run; choose another --out",
+    )
+
+
+def _may_be_left_by_a_kill(name: str) -> bool:
+    """Whether a file or folder may stand in a run before its first save is complete."""
+    begun = (VOCABULARY_FILE, CONFIG_FILE)
+    is_temporary = name.startswith(tuple(f".{each}." for each in begun))
+    return is_temporary or name in {LOCK_FILE, VOCABULARY_FILE, LAST_FOLDER}
 
 
 class RunWriter:
@@ -115,7 +119,32 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock(path)
+        self.notes: list[str] = []
+        """What has to be known of the run beyond its settings; stands above them as comments."""
+        self._lock = RunLock(path)
+        self._saves = SavedStates(path / LAST_FOLDER)
+
+    @classmethod
+    def claim(cls, path: Path, vocabulary: Vocabulary, *, overwrite: bool = False) -> "RunWriter":
+        """Take a folder for a run that begins; `write_config` makes it one.
+
+        Raises:
+            UserError: The folder holds something already.
+        """
+        check_free(path, overwrite=overwrite)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            refuse_write(path, error)
+        writer = cls(path)
+        try:
+            check_free(path, overwrite=overwrite)  # before the lock was ours, others may have come
+            writer._clear()
+            write_json_atomically(path / VOCABULARY_FILE, vocabulary.to_json())
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     @classmethod
     def create(cls, path: Path, config: Config, vocabulary: Vocabulary) -> "RunWriter":
@@ -124,16 +153,9 @@ class RunWriter:
         Raises:
             UserError: The folder holds something already.
         """
-        check_free(path)
+        writer = cls.claim(path, vocabulary)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            refuse_write(path, error)
-        writer = cls(path)
-        try:
-            check_free(path)  # before the lock was ours, another training may have come and gone
-            write_json_atomically(path / VOCABULARY_FILE, vocabulary.to_json())
-            writer.write_config(config)  # the last: a folder that has one can be resumed
+            writer.write_config(config)
         except BaseException:
             writer.close()
             raise
@@ -141,41 +163,57 @@ class RunWriter:
 
     @classmethod
     def reopen(cls, path: Path) -> "RunWriter":
-        """Go on in a run directory that `create` began.
+        """Go on in a run directory that was begun.
 
         Raises:
             UserError: There is no such run, or another training is at work in it.
         """
         if not (path / CONFIG_FILE).is_file():
-            raise UserError(f"{path} is no run that can be resumed: {CONFIG_FILE} is missing")
+            raise UserError(
+                f"{path} is no run that can be resumed: {CONFIG_FILE} is missing",
+                hint=f"nothing was saved in it yet; `charrnn train --out {path}` begins it"
+                if (path / VOCABULARY_FILE).exists()
+                else "a run directory has one; is this the folder above it?",
+            )
         writer = cls(path)
         try:
             check_entries(path)
+            writer.notes = _notes_in(path / CONFIG_FILE)
             writer._tidy()
         except BaseException:
             writer.close()
             raise
         return writer
 
+    def _clear(self) -> None:
+        """Remove a run, or what is left of one that was killed before it was any."""
+        try:
+            self._saves.remove()
+            for name in RUN_FILES:
+                remove_leftovers(self.path / name)
+                (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            refuse_write(self.path, error)
+
     def _tidy(self) -> None:
         """Finish what a kill cut off, so that the next save may overwrite the next weights."""
         upcoming = self.path / NEXT_WEIGHTS_FILE
         with suppress(UserError, OSError):
-            if weights_file(self.path, read_card(self.path)) == upcoming:
+            if whole_weights(self.path, read_card(self.path)).path == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
         for name in WRITTEN:
             remove_leftovers(self.path / name)
+        self._saves.tidy()
 
     def write_config(self, config: Config) -> None:
-        """Write the resolved configuration."""
-        write_atomically(self.path / CONFIG_FILE, dump_config(config).encode("utf-8"))
+        """Write the resolved configuration, under the notes; from now on this is a run."""
+        notes = "".join(f"{NOTE}{harmless(note, keep=frozenset())}\n" for note in self.notes)
+        write_atomically(self.path / CONFIG_FILE, (notes + dump_config(config)).encode("utf-8"))
 
     def save_best(self, weights: Mapping[str, FloatArray], card: ModelCard) -> None:
         """Make these the run's model: `model.safetensors` and the `model.json` that names it."""
-        from safetensors.numpy import save
-
-        content = save({name: np.asarray(array, order="C") for name, array in weights.items()})
+        content = dump_tensors(weights, {})
         described = {**card.to_json(), "weights_sha256": hashlib.sha256(content).hexdigest()}
         upcoming = self.path / NEXT_WEIGHTS_FILE
         write_atomically(upcoming, content)
@@ -186,44 +224,29 @@ class RunWriter:
         except OSError as error:
             refuse_write(self.path / WEIGHTS_FILE, error)
 
-    def save_last(self, tensors: Tensors, description: Mapping[str, Any]) -> None:
-        """Keep everything that the next step depends on, as one file."""
-        from safetensors.numpy import save
+    def save_last(self, state: SavedState, *, step: int, keep: int = 0) -> None:
+        """Keep everything that the next step depends on, and so many older saves.
 
-        folder = self.path / LAST_FOLDER
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            refuse_write(folder, error)
-        whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        write_atomically(
-            folder / STATE_FILE,
-            save(whole, metadata={"description": json.dumps(dict(description))}),
-        )
+        The metrics before it are on the disk first, so that a power cut loses none of them.
+        """
+        self._sync_metrics()
+        self._saves.save(state, step=step, keep=keep)
 
-    def load_last(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]] | None:
+    def load_last(self) -> SavedState | None:
         """What `save_last` kept, or None when nothing has been saved yet.
 
         Raises:
             UserError: The file is damaged.
         """
-        from safetensors import SafetensorError, safe_open
+        return self._saves.load()
 
-        file = self.path / LAST_FOLDER / STATE_FILE
-        if not file.exists():
-            return None
-        checked_size(file, self.path, limit=STATE_LIMIT_BYTES)
-        try:
-            with safe_open(file, framework="numpy") as stored:
-                description = json.loads((stored.metadata() or {})["description"])
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(
-                f"{file} is damaged: {error}", hint="the best weights can still be used"
-            ) from error
-        if not isinstance(description, dict):
-            raise UserError(f"{file} is damaged: it does not say where training stood")
-        return tensors, description
+    def go_back(self, step: int) -> None:
+        """Make an older save that was kept the last one.
+
+        Raises:
+            UserError: None was kept of this step.
+        """
+        self._saves.go_back(step)
 
     def check_best(self, *, kept: bool) -> None:
         """Make sure that the last save and the best weights belong together.
@@ -240,9 +263,9 @@ class RunWriter:
                 f"{self.path / CARD_FILE} is missing, which the last save counts on",
                 hint="copy the whole run directory, or begin a new run",
             )
-        if found and not (self.path / LAST_FOLDER / STATE_FILE).exists():
+        if found and not self._saves.file.exists():
             raise UserError(
-                f"{self.path / LAST_FOLDER / STATE_FILE} is missing, which resuming needs",
+                f"{self._saves.file} is missing, which resuming needs",
                 hint="the model can be used as it is; begin a new run to train on",
             )
 
@@ -252,6 +275,14 @@ class RunWriter:
         try:
             with file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(dict(line), allow_nan=False) + "\n")
+        except OSError as error:
+            refuse_write(file, error)
+
+    def _sync_metrics(self) -> None:
+        file = self.path / METRICS_FILE
+        try:
+            with suppress(FileNotFoundError), file.open("rb") as stream:
+                os.fsync(stream.fileno())
         except OSError as error:
             refuse_write(file, error)
 
@@ -271,34 +302,22 @@ class RunWriter:
 
     def close(self) -> None:
         """Let another training have the directory."""
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # forked loaders may hold the descriptor, too
-        os.close(self._lock)
+        self._lock.release()
 
 
-def _lock(path: Path) -> int:
-    """Lock the directory; the kernel lets go when the process ends, however it ends."""
-    try:
-        descriptor = os.open(
-            path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
-        )
-    except OSError as error:
-        refuse_write(path / LOCK_FILE, error)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            refuse_write(path / LOCK_FILE, error)
-        raise UserError(
-            f"another training is at work in {path}",
-            hint="wait for it, stop it, or choose another --out",
-        ) from error
-    return descriptor
+def _notes_in(config: Path) -> list[str]:
+    """The notes above a run's settings."""
+    with suppress(OSError, UnicodeDecodeError), config.open(encoding="utf-8") as lines:
+        return [
+            line.removeprefix(NOTE).rstrip("\n")
+            for line in takewhile(lambda line: line.startswith(NOTE), lines)
+        ]
+    return []
 
 
 def _step_of(line: bytes) -> float:
     try:
         step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")
     return step if isinstance(step, int) else float("inf")

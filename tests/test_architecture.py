@@ -17,7 +17,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 WINGS = ("text", "training", "inference")
-SHARED_BY_ALL = {"config", "console", "errors", "files", "network", "wording"}
+SHARED_BY_ALL = {"config", "console", "errors", "files", "network", "tensor_file", "wording"}
 
 # Each room may import itself, the rooms named here, and what is shared by all.
 ARROWS = {
@@ -31,10 +31,13 @@ ARROWS = {
     "inference": {"run", "text"},
     "network": set(),
     "run": {"tensor_header", "text"},
-    "run_writer": {"run", "text"},
+    "run_lock": set(),
+    "run_writer": {"run", "run_lock", "saved_state", "text"},
+    "saved_state": set(),
+    "tensor_file": set(),
     "tensor_header": set(),
     "text": set(),
-    "training": {"run", "run_writer", "text"},
+    "training": {"run", "run_writer", "saved_state", "text"},
     "wording": set(),
 }
 HEAVY = {"torch", "rich", "pydantic", "typer", "yaml", "safetensors"}

@@ -30,7 +30,9 @@ from charrnn.run import (
     read_model,
     resolve_run,
 )
-from charrnn.run_writer import LOCK_FILE, RunWriter, free_run_path, last_begun_run
+from charrnn.run_lock import LOCK_FILE
+from charrnn.run_writer import RunWriter, free_run_path, last_begun_run
+from charrnn.saved_state import SavedState
 from charrnn.text.vocabulary import Vocabulary
 from tests.models import random_weights, write_run
 
@@ -338,7 +340,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
 
 def test_reopening_removes_what_kills_in_the_middle_of_writing_have_left(run: Path) -> None:
     with RunWriter.reopen(run) as writer:
-        writer.save_last({}, {})
+        writer.save_last(SavedState({}, {}), step=0)
     before = sorted(run.rglob("*"))
     (run / f".{NEXT_WEIGHTS_FILE}.x7_a").write_bytes(b"part")
     (run / "last/.state.safetensors.k2_b").write_bytes(b"part")
@@ -355,7 +357,6 @@ def test_a_run_that_could_not_be_begun_is_not_held(
         with pytest.raises(ZeroDivisionError):
             RunWriter.create(path, Config(), vocabulary)
     assert not (path / CONFIG_FILE).exists()
-    (path / VOCABULARY_FILE).unlink()
     with RunWriter.create(path, Config(), vocabulary), pytest.raises(UserError, match="at work"):
         RunWriter.reopen(path)
     RunWriter.reopen(path).close()

@@ -32,24 +32,22 @@ def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
     return embedding + recurrent + output + vocabulary_size
 
 
-def activation_count(config: Config, vocabulary_size: int, largest_batch: int | None = None) -> int:
+def activation_count(config: Config, vocabulary_size: int) -> int:
     """The numbers that a step keeps from its forward pass for its backward pass.
 
-    For each character of a batch: the gates and the states of every layer, and the logits.
-    Without a `largest_batch` there are B * T of them: lines are taken to be sequence_length long.
+    For each of B * T characters: the gates and the states of every layer, and the logits.
+    Lines are taken to be sequence_length long.
     """
     model = config.model
     kept_a_unit = GATES[model.cell] + STATE_PARTS[model.cell]
     a_character = model.layers * model.hidden_size * kept_a_unit + LOGIT_COPIES * vocabulary_size
-    characters = largest_batch or config.train.batch_size * config.train.sequence_length
-    return characters * a_character
+    return config.train.batch_size * config.train.sequence_length * a_character
 
 
-def estimated_bytes(config: Config, vocabulary_size: int, largest_batch: int | None = None) -> int:
+def estimated_bytes(config: Config, vocabulary_size: int) -> int:
     """The memory in bytes that training with this configuration takes at the least, in float32."""
     parameters = COPIES_IN_TRAINING * parameter_count(config.model, vocabulary_size)
-    activations = activation_count(config, vocabulary_size, largest_batch)
-    return FLOAT_BYTES * (parameters + activations)
+    return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size))
 
 
 def physical_bytes() -> int | None:
@@ -65,34 +63,24 @@ def physical_bytes() -> int | None:
 
 
 def check_memory(
-    config: Config,
-    *,
-    lead: str = "",
-    vocabulary_size: int = SMALLEST_VOCABULARY,
-    largest_batch: int | None = None,
+    config: Config, *, lead: str = "", vocabulary_size: int = SMALLEST_VOCABULARY
 ) -> None:
     """Refuse what this machine cannot hold; without a vocabulary, the smallest is assumed.
 
     `lead` is what the message begins with, such as the name of the file and a colon.
-    `largest_batch` counts the characters in it, once the text is known.
 
     Raises:
         UserError: Training takes more memory than there is; with the bytes and their parts.
     """
     available = physical_bytes()
-    needed = estimated_bytes(config, vocabulary_size, largest_batch)
+    needed = estimated_bytes(config, vocabulary_size)
     if available is None or needed <= available:
         return
-    activations = FLOAT_BYTES * activation_count(config, vocabulary_size, largest_batch)
+    activations = FLOAT_BYTES * activation_count(config, vocabulary_size)
     raise UserError(
         f"{lead}training takes {needed:,} bytes ({byte_size(needed)}) of memory or more, "
         f"this machine has {byte_size(available)}: {byte_size(needed - activations)} for weights "
         f"and optimiser (model), {byte_size(activations)} for a batch (train)",
         hint="less is needed with a smaller model.hidden_size, model.layers, model.embedding_size, "
-        f"train.batch_size or {_length_of_a_row(config)}",
+        "train.batch_size or train.sequence_length",
     )
-
-
-def _length_of_a_row(config: Config) -> str:
-    is_lines = config.data.mode == "lines"
-    return "shorter lines (data.mode)" if is_lines else "train.sequence_length"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -37,8 +38,15 @@ SET_LEAD = "--set "
 SET_HINT = "for example: --set train.learning_rate=0.002"
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    model: Mapping[str, Any] = MappingProxyType({}),
+) -> Config:
     """The configuration that somebody asks to train with: a file (`-` is stdin), then `--set`s.
+
+    `model` has other defaults for settings of that section.
 
     Raises:
         UserError: Anything is wrong with it, or it needs more memory than this machine has.
@@ -47,7 +55,10 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     lead = SET_LEAD if path is None else f"{source_name(path)}: "
     changes = [_read_override(override) for override in overrides]
     refuse(chain(_led(lead, problems_in(sections)), _override_problems(changes)))
-    config = _checked(_changed(sections, changes), lead)
+    changed = _changed(sections, changes)
+    if model:
+        changed = {**changed, "model": {**model, **changed.get("model", {})}}
+    config = _checked(changed, lead)
     check_memory(config, lead="" if path is None else lead)
     return config
 

@@ -103,6 +103,10 @@ class TrainConfig:
     """Steps between evaluations of the whole validation split."""
     save_every_steps: Count = 500
     """Steps between saves of what --resume needs."""
+    save_every_minutes: Annotated[float, Gt(0), Le(1_000_000)] | None = 10.0
+    """A save is made at the latest after so many minutes, too; null counts steps alone."""
+    keep: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    """Older saves to keep beside the last one, for --resume --from-step."""
     log_every_steps: Count = 50
     """Steps between lines of metrics.jsonl; each holds the mean loss since the line before."""
     patience: Count | None = None

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from charrnn.errors import UserError
-from charrnn.files import checked_size, write_atomically
+from charrnn.files import read_checked, write_atomically
 from charrnn.inference.jobs import Opening
 from charrnn.network import STATE_PARTS, FloatArray
 from charrnn.run import ModelCard
+from charrnn.tensor_file import dump_tensors, parse_metadata, parse_tensors
 
 FORMAT_VERSION = 1
 HEADER_LIMIT_BYTES = 64 * 1024
@@ -43,8 +44,6 @@ def save_stream(path: Path, saved: SavedStream, card: ModelCard) -> None:
     Raises:
         RunFailedError: The file cannot be written.
     """
-    from safetensors.numpy import save
-
     assert saved.opening.state_SL1H is not None
     header = {
         "format_version": FORMAT_VERSION,
@@ -53,8 +52,8 @@ def save_stream(path: Path, saved: SavedStream, card: ModelCard) -> None:
         "rng_seed": saved.rng_seed,
         "position": saved.position,
     }
-    tensors = {"state": np.ascontiguousarray(saved.opening.state_SL1H)}
-    write_atomically(path, save(tensors, metadata={"charrnn_stream": json.dumps(header)}))
+    tensors = {"state": saved.opening.state_SL1H}
+    write_atomically(path, dump_tensors(tensors, {"charrnn_stream": json.dumps(header)}))
 
 
 def load_stream(path: Path, card: ModelCard) -> SavedStream:
@@ -64,8 +63,8 @@ def load_stream(path: Path, card: ModelCard) -> SavedStream:
         UserError: The file is missing, damaged, or of another model.
     """
     state_bytes = 4 * STATE_PARTS[card.cell] * card.layers * card.hidden_size
-    checked_size(path, path.parent, limit=state_bytes + HEADER_LIMIT_BYTES)
-    header, state_SL1H = _read(path, card)
+    content = read_checked(path, path.parent, limit=state_bytes + HEADER_LIMIT_BYTES)
+    header, state_SL1H = _parsed(content, path, card)
     if header.get("weights_sha256") != card.weights_sha256:
         raise UserError(
             f"{path} is the state of another model",
@@ -81,21 +80,17 @@ def load_stream(path: Path, card: ModelCard) -> SavedStream:
     )
 
 
-def _read(path: Path, card: ModelCard) -> tuple[Mapping[str, Any], FloatArray]:
-    from safetensors import SafetensorError, safe_open
-
-    shape = [STATE_PARTS[card.cell], card.layers, 1, card.hidden_size]
+def _parsed(content: bytes, path: Path, card: ModelCard) -> tuple[Mapping[str, Any], FloatArray]:
+    shape = (STATE_PARTS[card.cell], card.layers, 1, card.hidden_size)
     try:
-        with safe_open(path, framework="numpy") as stored:
-            header = json.loads((stored.metadata() or {})["charrnn_stream"])
-            view = stored.get_slice("state")
-            if view.get_dtype() != "F32" or len(view.get_shape()) != len(shape):
-                _refuse(path, "it holds no hidden state")
-            if list(view.get_shape()) != shape:
-                raise UserError(f"{path} is the state of a network of another size")
-            state_SL1H = stored.get_tensor("state")
-    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        state_SL1H = parse_tensors(content)["state"]
+        header = json.loads(parse_metadata(content)["charrnn_stream"])
+    except (ValueError, KeyError, RecursionError) as error:
         _refuse(path, str(error))
+    if state_SL1H.dtype != np.float32 or state_SL1H.ndim != len(shape):
+        _refuse(path, "it holds no hidden state")
+    if state_SL1H.shape != shape:
+        raise UserError(f"{path} is the state of a network of another size")
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
         _refuse(path, f"it is not of format version {FORMAT_VERSION}")
     if not np.isfinite(state_SL1H).all():

@@ -56,20 +56,6 @@ class Split:
     starts: Array | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
 
-    def largest_batch(self, rows: int, length: int) -> int:
-        """Count the characters, padding included, in the largest batch of so many rows.
-
-        In stream mode a row has `length` characters, in lines mode it is a line with its end.
-        """
-        if self.starts is None:
-            return rows * length
-        return min(rows, len(self.starts) - 1) * (self.longest_line + 1)
-
-    @cached_property
-    def longest_line(self) -> int:
-        """Characters in the longest line; 0 in stream mode."""
-        return 0 if self.starts is None else int(np.diff(self.starts).max())
-
 
 @dataclass(frozen=True)
 class Corpus:

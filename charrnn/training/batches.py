@@ -14,7 +14,9 @@ Shapes: B batch, T time.
 """
 
 import math
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -103,6 +105,16 @@ def pad_lines(lines: list[Tensor], pad_id: int) -> Batch:
     )
 
 
+@contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back for a moment; processes that are started then never get them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @dataclass(frozen=True)
 class Batches:
     """All the batches that a training sees, epoch after epoch."""
@@ -119,8 +131,13 @@ class Batches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the given one on."""
         order = torch.Generator().manual_seed(derived_seed(self.config.seed, epoch))
-        loader = self._streams if self.carries_state else self._lines
-        yield from loader(order, start)
+        load = self._streams if self.carries_state else self._lines
+        with _signals_put_off():  # what stops a training is for the training process alone
+            batches = iter(load(order, start))
+        try:
+            yield from batches
+        finally:
+            del batches  # however it ends: no process is left, even where a traceback holds on
 
     def _streams(self, order: torch.Generator, start: int) -> DataLoader[Batch]:
         length = self.config.sequence_length

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from charrnn.errors import UserError
+from charrnn.saved_state import DAMAGED_HINT
+from charrnn.tensor_file import Tensors
 from charrnn.training.learner import Learner
-
-Tensors = dict[str, npt.NDArray[Any]]
+from charrnn.wording import shown
 
 MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
-DAMAGED_HINT = "the best weights can still be used; begin a new run to train on"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -64,9 +64,10 @@ def read_progress(description: dict[str, Any], corpus_sha256: str) -> Progress:
     Raises:
         UserError: It was made with another corpus, or it is damaged.
     """
-    if description.get("corpus_sha256") != corpus_sha256:
+    if (theirs := description.get("corpus_sha256")) != corpus_sha256:
         raise UserError(
-            "the corpus is not the one that this run was trained on: its SHA-256 differs",
+            "the corpus is not the one that this run was trained on: "
+            f"its SHA-256 is {corpus_sha256}, the run's is {shown(theirs)}",
             hint="resume with the same text, or begin a new run",
         )
     stored = description.get("progress")

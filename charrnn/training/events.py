@@ -61,6 +61,8 @@ class Finished:
     best_step: int
     best_loss_nats: float | None
     clipped_share: float
+    saving_seconds: float
+    """Seconds that saves of what `--resume` needs took, since this process began to train."""
 
 
 Event = Started | Stepped | Evaluated | Saved | Finished

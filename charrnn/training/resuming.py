@@ -1,5 +1,6 @@
 """What may change when a training goes on, and what may not."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ CHANGEABLE = frozenset(
         "clip_norm",
         "eval_every_steps",
         "save_every_steps",
+        "save_every_minutes",
+        "keep",
         "log_every_steps",
         "patience",
         "device",
@@ -29,7 +32,7 @@ CHANGEABLE = frozenset(
 
 
 def changed_config(
-    run: Path, config_file: str | None, overrides: list[str]
+    run: Path, config_file: Path | None, overrides: Sequence[str]
 ) -> tuple[Config, list[str]]:
     """The configuration to go on with, and how it differs from the run's, in words.
 
@@ -40,7 +43,7 @@ def changed_config(
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
-        after = _with_what_was_measured(load_config(Path(config_file), overrides), before)
+        after = _with_what_was_measured(load_config(config_file, overrides), before)
     changes = differences(before, after)
     refused = [change for key, change in changes.items() if not _may_change(key)]
     if refused:

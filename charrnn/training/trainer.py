@@ -2,14 +2,15 @@
 
 Between two steps stands everything that the next step depends on (`Progress`, the learner, the
 carried state); it can be saved there, and a training that goes on from a save takes the very
-steps that it would have taken. Evaluating and saving change nothing of what is learned.
+steps that it would have taken. Evaluating and saving change nothing of what is learned. A stop
+is noticed between two steps, and in an evaluation whenever the network is read on.
 
 Shapes: S parts of the state, L layers, B batch, H hidden.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor
 from charrnn import __version__
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
-from charrnn.network import FloatArray, Network
+from charrnn.network import FloatArray, IdArray, Network
 from charrnn.run import FORMAT_VERSION, ModelCard
 from charrnn.run_writer import RunWriter
+from charrnn.saved_state import SavedState
 from charrnn.text.corpus import Corpus
 from charrnn.training import checkpoint
 from charrnn.training.batches import Batch, Batches
@@ -40,9 +42,9 @@ from charrnn.training.model import CharRNN, initialize
 from charrnn.training.schedule import learning_rate_at
 from charrnn.training.threads import threads_of_torch
 
-Heartbeat = Callable[[int], None]
-Evaluate = Callable[[Network, Heartbeat], float]
-"""Scores the whole validation split, in nats per character; beats as characters are done."""
+Evaluate = Callable[[Network], float]
+"""Scores the whole validation split, in nats per character."""
+SECONDS_A_MINUTE = 60.0
 
 
 class StopRequest:
@@ -58,6 +60,26 @@ class StopRequest:
 
 class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
     """A stop was asked for in the middle of an evaluation, which is done again on resuming."""
+
+
+class _StoppableNetwork:
+    """The network as an evaluation reads it, until a stop is asked for."""
+
+    def __init__(self, network: Network, stop: StopRequest) -> None:
+        self._network = network
+        self._stop = stop
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._network.vocabulary_size
+
+    def initial_state(self, batch_size: int) -> FloatArray:
+        return self._network.initial_state(batch_size)
+
+    def advance(self, ids_BT: IdArray, state_SLBH: FloatArray) -> tuple[FloatArray, FloatArray]:
+        if self._stop.made:
+            raise _EvaluationStopped
+        return self._network.advance(ids_BT, state_SLBH)
 
 
 def new_model(config: Config, corpus: Corpus) -> CharRNN:
@@ -103,6 +125,8 @@ class Trainer:
         self.progress = Progress()
         self.state_SLBH: Tensor | None = None
         self.clock = Clock(0.0)
+        self.saved_at = 0.0
+        self.saving_seconds = 0.0
 
     def resume(self, changes: Sequence[str] = ()) -> None:
         """Go back to where the run's last save stands, or to the beginning if nothing was saved.
@@ -114,12 +138,13 @@ class Trainer:
         """
         stored = self.writer.load_last()
         if stored is not None:
-            tensors, description = stored
-            self.progress = checkpoint.read_progress(description, self._corpus_sha256)
-            self.state_SLBH = checkpoint.restore(self.learner, tensors)
+            self.progress = checkpoint.read_progress(stored.description, self._corpus_sha256)
+            self.state_SLBH = checkpoint.restore(self.learner, stored.tensors)
         self.writer.check_best(kept=self.progress.best_loss_nats is not None)
-        self.progress.changes += [f"step {self.progress.step}: {change}" for change in changes]
-        self.writer.keep_metrics_until(self.progress.step)
+        noted = [f"step {self.progress.step}: {change}" for change in changes]
+        self.progress.changes += noted
+        self.writer.notes += noted
+        self.writer.keep_metrics_until(self.progress.logged_step)
 
     def run(self) -> Iterator[Event]:
         """Train until the steps are done, patience has run out or a stop is asked for.
@@ -132,9 +157,11 @@ class Trainer:
 
     def _run(self) -> Iterator[Event]:
         self.clock = Clock(self.progress.seconds)
+        self.saved_at = self.clock.seconds
         yield self._started()
         if self.progress.step == 0:
             yield self._saved()
+        self.writer.write_config(self.config)
         upcoming = self._upcoming()
         try:
             while True:
@@ -143,11 +170,13 @@ class Trainer:
                 self._log_if_due()
                 if self.is_over or self.stop.made:
                     break
-                if self._is_due(self.progress.saved_step, self.config.train.save_every_steps):
+                if self._save_is_due:
                     yield self._saved()
                 yield self._stepped(next(upcoming))
         except _EvaluationStopped:
             pass
+        finally:
+            upcoming.close()
         yield self._saved()
         yield self._finished()
 
@@ -191,7 +220,7 @@ class Trainer:
             return self.learner.model.initial_state(len(batch.ids_BT))
         return self.state_SLBH
 
-    def _upcoming(self) -> Iterator[Batch]:
+    def _upcoming(self) -> Generator[Batch, None, None]:
         """The batches from where training stands, epoch after epoch."""
         while True:
             yield from self.batches.epoch(self.progress.epoch, start=self.progress.batch)
@@ -207,7 +236,7 @@ class Trainer:
 
     def _evaluated(self) -> Evaluated:
         progress = self.progress
-        loss = self.evaluate(TorchNetwork(self.learner.model), self._heartbeat)
+        loss = self.evaluate(_StoppableNetwork(TorchNetwork(self.learner.model), self.stop))
         if not math.isfinite(loss):
             raise self._diverged(f"the validation loss is not finite after step {progress.step:,}")
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
@@ -219,10 +248,6 @@ class Trainer:
         self._log({"valid_loss_nats": loss})
         best = loss if progress.best_loss_nats is None else progress.best_loss_nats
         return Evaluated(progress.step, loss, best, is_best)
-
-    def _heartbeat(self, _chars: int) -> None:
-        if self.stop.made:
-            raise _EvaluationStopped
 
     def _log_if_due(self) -> None:
         step = self.progress.step
@@ -254,6 +279,16 @@ class Trainer:
         return self._is_due(self.progress.evaluated_step, self.config.train.eval_every_steps)
 
     @property
+    def _save_is_due(self) -> bool:
+        """Whether so many steps, or so many minutes, have gone by since the last save."""
+        train, saved_step = self.config.train, self.progress.saved_step
+        minutes = math.inf if train.save_every_minutes is None else train.save_every_minutes
+        is_late = self.clock.seconds - self.saved_at >= SECONDS_A_MINUTE * minutes
+        return self._is_due(saved_step, train.save_every_steps) or (
+            is_late and self.progress.step != saved_step
+        )
+
+    @property
     def _corpus_sha256(self) -> str:
         return self.corpus.manifest.corpus_sha256
 
@@ -267,13 +302,16 @@ class Trainer:
         return self.progress.step >= self.config.train.steps or out_of_patience
 
     def _saved(self) -> Saved:
-        self.progress.seconds = self.clock.seconds
-        self.progress.saved_step = self.progress.step
-        tensors = checkpoint.capture(self.learner, self.state_SLBH)
-        self.writer.save_last(
-            tensors, {"corpus_sha256": self._corpus_sha256, "progress": asdict(self.progress)}
+        begin = self.progress.seconds = self.clock.seconds
+        step = self.progress.saved_step = self.progress.step
+        state = SavedState(
+            checkpoint.capture(self.learner, self.state_SLBH),
+            {"corpus_sha256": self._corpus_sha256, "progress": asdict(self.progress)},
         )
-        return Saved(self.progress.step)
+        self.writer.save_last(state, step=step, keep=self.config.train.keep)
+        self.saved_at = self.clock.seconds
+        self.saving_seconds += self.saved_at - begin
+        return Saved(step)
 
     def _weights(self) -> dict[str, FloatArray]:
         return {
@@ -319,6 +357,7 @@ class Trainer:
             best_step=progress.best_step,
             best_loss_nats=progress.best_loss_nats,
             clipped_share=progress.clipped_share,
+            saving_seconds=self.saving_seconds,
         )
 
     @property

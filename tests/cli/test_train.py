@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from charrnn.cli.app import SILENT_ENDS, Terminated, _raise_terminated
-from charrnn.cli.train import _stopping_at_signals
+from charrnn.cli.train_signals import stopping_at_signals
 from charrnn.cli.train_view import PlainView
 from charrnn.console import Console
 from charrnn.run import read_model
@@ -217,7 +217,7 @@ def test_a_second_signal_ends_at_once_as_that_signal_does(
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
     }
     try:
-        with _stopping_at_signals(stop, Console(quiet=True)) as codes:
+        with stopping_at_signals(stop, Console(quiet=True)) as codes:
             signal.raise_signal(signals[0])
             assert stop.made
             assert codes == [130 if signals[0] == signal.SIGINT else 143]
@@ -233,7 +233,7 @@ def test_a_ctrl_c_that_a_script_wants_ignored_is_ignored() -> None:
     stop = StopRequest()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with _stopping_at_signals(stop, Console(quiet=True)):
+        with stopping_at_signals(stop, Console(quiet=True)):
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

@@ -72,14 +72,6 @@ def test_an_absurd_size_is_refused_by_arithmetic_with_the_bytes_named(tmp_path: 
     assert "model.hidden_size" in caught.value.hint
 
 
-def test_the_longest_line_counts_once_the_text_is_known() -> None:
-    config = apply_overrides(Config(), ["data.mode=lines", "model.hidden_size=8"])
-    check_memory(config, vocabulary_size=30, largest_batch=32 * 100)
-    with pytest.raises(UserError, match="for a batch") as caught:
-        check_memory(config, vocabulary_size=30, largest_batch=10**12)
-    assert "shorter lines" in caught.value.hint
-
-
 def test_a_run_from_a_larger_machine_can_be_read_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("model: {hidden_size: 65536, layers: 64}\n")

@@ -1,12 +1,12 @@
 """A training that was stopped after its first step, to be gone on with again and again."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.network import Network
 from charrnn.run import LAST_FOLDER
-from charrnn.run_writer import STATE_FILE, RunWriter
+from charrnn.run_writer import RunWriter
+from charrnn.saved_state import STATE_FILE
 from charrnn.text.corpus import Corpus
 from charrnn.training.trainer import StopRequest, Trainer, new_model
 
@@ -49,7 +49,7 @@ class StoppedTraining:
             path.write_bytes(content)
 
     def _trainer(self, writer: RunWriter) -> tuple[Trainer, StopRequest]:
-        def evaluate(_network: Network, _heartbeat: Callable[[int], None]) -> float:
+        def evaluate(_network: Network) -> float:
             return 1.0
 
         stop, model = StopRequest(), new_model(CONFIG, self.corpus)

@@ -246,14 +246,6 @@ def test_one_very_long_line_is_one_example() -> None:
 # --- What the manifest says ---------------------------------------------------------------------
 
 
-def test_the_largest_batch_has_the_longest_line_in_every_row() -> None:
-    lines = prepared("ab\nabcdef\nabc\n" * 3, mode="lines", valid_fraction=0.3).train
-    assert lines.longest_line == 6
-    assert lines.largest_batch(2, 100) == 2 * 7
-    assert lines.largest_batch(1000, 100) == 6 * 7
-    assert prepared(mode="stream").train.largest_batch(3, 5) == 15
-
-
 def test_the_manifest_names_sources_hashes_options_and_sizes() -> None:
     write("sea\n" * 30, "a.txt")
     write("land\r\n\n" * 30, "b.txt")

@@ -20,7 +20,7 @@ from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.checkpoint import Progress, capture, read_progress, restore
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
-from charrnn.training.trainer import Heartbeat, StopRequest, Trainer, new_model
+from charrnn.training.trainer import StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
 
 STEPS = 24
@@ -48,13 +48,12 @@ def config_for(corpus: Corpus, **train: object) -> Config:
 def mean_loss_of(corpus: Corpus) -> Any:
     """A stand-in for the validation: the loss of one batch of the validation split."""
 
-    def evaluate(network: Network, heartbeat: Heartbeat) -> float:
+    def evaluate(network: Network) -> float:
         config = TrainConfig(batch_size=4, sequence_length=16)
         batch = next(Batches(corpus.valid, corpus.vocabulary, config).epoch(0))
         logits_BTV, _ = network.advance(
             batch.ids_BT.numpy(), network.initial_state(len(batch.ids_BT))
         )
-        heartbeat(batch.targets)
         return float(
             torch.nn.functional.cross_entropy(
                 torch.from_numpy(logits_BTV).flatten(0, 1), batch.targets_BT.flatten()
@@ -144,9 +143,9 @@ def test_a_stop_during_an_evaluation_is_resumed_with_that_evaluation(
     trainer = trainer_for(corpus, run, config, stop)
     evaluate = trainer.evaluate
 
-    def stopped_in_the_middle(network: Network, heartbeat: Heartbeat) -> float:
+    def stopped_in_the_middle(network: Network) -> float:
         stop.make()
-        return evaluate(network, heartbeat)
+        return evaluate(network)
 
     trainer.evaluate = stopped_in_the_middle
     events = list(trainer.run())
@@ -209,7 +208,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
     losses = iter([2.0, 1.0, 3.0, 1.5])
     config = config_for(corpus)
     trainer = trainer_for(corpus, run, config, StopRequest())
-    trainer.evaluate = lambda _network, _heartbeat: next(losses)
+    trainer.evaluate = lambda _network: next(losses)
     weights: dict[int, np.ndarray[Any, Any]] = {}
     for event in trainer.run():
         if isinstance(event, Stepped):
@@ -226,7 +225,7 @@ def test_training_stops_when_patience_has_run_out(corpus: Corpus, tmp_path: Path
     losses = iter([2.0, 1.0, 1.2, 1.1])
     config = config_for(corpus, patience=2, steps=1000)
     trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
-    trainer.evaluate = lambda _network, _heartbeat: next(losses)
+    trainer.evaluate = lambda _network: next(losses)
     finished = list(trainer.run())[-1]
     trainer.writer.close()
     assert isinstance(finished, Finished)
@@ -275,9 +274,9 @@ def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: P
     trainer = trainer_for(corpus, run, config, stop)
     evaluate = trainer.evaluate
 
-    def stopped_in_the_middle(network: Network, heartbeat: Heartbeat) -> float:
+    def stopped_in_the_middle(network: Network) -> float:
         stop.make()
-        return evaluate(network, heartbeat)
+        return evaluate(network)
 
     trainer.evaluate = stopped_in_the_middle
     finished = list(trainer.run())[-1]
@@ -316,7 +315,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_training_and_keeps_the_be
     run = tmp_path / "run"
     losses = iter([2.0, loss])
     trainer = trainer_for(corpus, run, config_for(corpus), StopRequest())
-    trainer.evaluate = lambda _network, _heartbeat: next(losses)
+    trainer.evaluate = lambda _network: next(losses)
     with pytest.raises(RunFailedError, match=r"validation loss.*after step 14,.*of step 7"):
         list(trainer.run())
     trainer.writer.close()

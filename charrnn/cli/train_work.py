@@ -1,0 +1,180 @@
+"""The work of `train`: a run begun, or gone on with; imported when the command runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.cli.train_request import Request
+from charrnn.cli.train_signals import stopping_at_signals
+from charrnn.config.reader import dump_config, load_config
+from charrnn.config.schema import Config
+from charrnn.console import Console, write_json, write_result
+from charrnn.errors import ExitCode
+from charrnn.run import RUNS_FOLDER, TrainedModel, read_model
+from charrnn.run_writer import RunWriter, check_free, free_run_path, last_begun_run
+from charrnn.text.corpus import Corpus, prepare
+
+if TYPE_CHECKING:
+    from charrnn.training.model import CharRNN
+    from charrnn.training.trainer import Evaluate, Trainer
+
+SECONDS_A_MINUTE = 60
+
+
+def show_config(request: Request) -> None:
+    """Print what would be trained with."""
+    if request.resume:
+        from charrnn.training.resuming import changed_config
+
+        config, _ = changed_config(_run_to_resume(request), request.config_path, request.overrides)
+    else:
+        config = _config_to_begin_with(request, _source(request))
+    write_result(dump_config(config).rstrip("\n"))
+
+
+def carry_out(request: Request, console: Console) -> int:
+    """Train; returns the exit code.
+
+    Raises:
+        UserError: The configuration, the text or the run is not as it must be.
+        RunFailedError: The training diverged, or the disk failed.
+    """
+    ready = _resumed if request.resume else _begun
+    with ready(request, console) as trainer:
+        return _run(trainer, console, as_json=request.json)
+
+
+@contextmanager
+def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
+    """The training of a new run."""
+    from charrnn.config.memory import check_memory
+
+    source = _source(request)
+    config = _config_to_begin_with(request, source)
+    if request.out is not None:
+        check_free(Path(request.out), overwrite=request.overwrite)
+    if console.is_terminal:
+        console.note("loading torch and measuring this machine, a moment ...")
+
+    from charrnn.training.plan import resolve
+    from charrnn.training.trainer import new_model
+
+    corpus = prepare(config.data, progress=console.progress).corpus
+    check_memory(config, vocabulary_size=len(corpus.vocabulary))
+    model = new_model(config, corpus)
+    notes = [] if source is None else [_taken_over(source, model, corpus, console)]
+    minutes = request.minutes
+    seconds = None if minutes is None else SECONDS_A_MINUTE * minutes
+    config = resolve(config, model, corpus, seconds)
+    path = _run_to_begin(request)
+    with RunWriter.claim(path, corpus.vocabulary, overwrite=request.overwrite) as writer:
+        writer.notes += notes
+        yield _trainer(config, corpus, model, writer)
+
+
+@contextmanager
+def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
+    """The training of a run that was stopped, or that is to have more steps."""
+    from charrnn.config.memory import check_memory
+    from charrnn.training.resuming import changed_config, check_same_corpus
+    from charrnn.training.trainer import new_model
+
+    path = _run_to_resume(request)
+    with RunWriter.reopen(path) as writer:
+        config, changes = changed_config(path, request.config_path, request.overrides)
+        corpus = prepare(config.data, progress=console.progress).corpus
+        check_same_corpus(path, corpus)
+        check_memory(config, lead=f"{path}: ", vocabulary_size=len(corpus.vocabulary))
+        trainer = _trainer(config, corpus, new_model(config, corpus), writer)
+        if request.from_step is not None:
+            writer.go_back(request.from_step)
+            changes.append(f"gone back to step {request.from_step}")
+        trainer.resume(changes)
+        for change in changes:
+            console.note(f"changed for the steps to come: {change}")
+        yield trainer
+
+
+def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter) -> "Trainer":
+    from charrnn.training.trainer import StopRequest, Trainer
+
+    evaluate = _evaluation(config, corpus)
+    return Trainer(config, corpus, model, writer, evaluate=evaluate, stop=StopRequest())
+
+
+def _source(request: Request) -> TrainedModel | None:
+    """The run whose weights a new one begins with."""
+    return None if request.init_from is None else read_model(Path(request.init_from))
+
+
+def _config_to_begin_with(request: Request, source: TrainedModel | None) -> Config:
+    if source is None:
+        return load_config(request.config_path, request.overrides)
+    from charrnn.training.transfer import check_same_network, sizes_of
+
+    config = load_config(request.config_path, request.overrides, model=sizes_of(source.card))
+    check_same_network(config.model, source)
+    return config
+
+
+def _taken_over(source: TrainedModel, model: "CharRNN", corpus: Corpus, console: Console) -> str:
+    """Take another run's weights, and tell how the characters compare; returns a note of it."""
+    from charrnn.cli.train_report import transfer_in_words
+    from charrnn.training.transfer import take_weights
+
+    words = transfer_in_words(take_weights(model, corpus.vocabulary, source))
+    console.note(words)
+    return words
+
+
+def _run_to_begin(request: Request) -> Path:
+    if request.out is not None:
+        return Path(request.out)
+    name = request.name or "default"
+    return RUNS_FOLDER / name if request.overwrite else free_run_path(name)
+
+
+def _run_to_resume(request: Request) -> Path:
+    return Path(request.out) if request.out is not None else last_begun_run(request.name)
+
+
+def _evaluation(config: Config, corpus: Corpus) -> "Evaluate":
+    """How the trainer scores the validation split: the very functions that `eval` uses."""
+    from charrnn.inference.evaluation import score_text
+    from charrnn.inference.threaded_network import ThreadedNetwork
+    from charrnn.network import Network
+
+    valid, vocabulary = corpus.valid, corpus.vocabulary
+
+    def evaluate(network: Network) -> float:
+        shared = ThreadedNetwork(network, config.train.threads or 1)
+        return score_text(shared, valid.ids, valid.starts, vocabulary).loss_nats
+
+    return evaluate
+
+
+def _run(trainer: "Trainer", console: Console, *, as_json: bool) -> int:
+    from charrnn.cli.train_report import summary, tell_end, tell_start
+    from charrnn.cli.train_view import view_for
+    from charrnn.training.events import Finished, Started
+
+    if trainer.is_over:
+        console.note(
+            f"all {trainer.config.train.steps:,} steps were done before; "
+            "--set train.steps=N trains on"
+        )
+
+    finished = None
+    with stopping_at_signals(trainer.stop, console) as signals, view_for(console) as view:
+        for event in trainer.run():
+            if isinstance(event, Started):
+                tell_start(event, trainer, console)
+            view.show(event)
+            if isinstance(event, Finished):
+                finished = event
+    assert finished is not None
+    tell_end(finished, trainer, console)
+    if as_json:
+        write_json(summary(finished, trainer.writer.path))
+    return signals[0] if finished.reason == "stopped" and signals else ExitCode.DONE
