@@ -4,7 +4,9 @@ What `tests/test_run.py` shows of the readers holds for the commands: one messag
 code 2, nothing allocated, nothing executed, nothing that could act on a terminal.
 """
 
+import hashlib
 import json
+import math
 import os
 import shutil
 import struct
@@ -16,7 +18,14 @@ from typing import Any
 import pytest
 
 from charrnn.cli.app import run as charrnn
-from charrnn.run import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
+from charrnn.run import (
+    CARD_FILE,
+    CONFIG_FILE,
+    METRICS_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+    read_card,
+)
 from tests.models import write_run
 
 STATE = "last/state.safetensors"
@@ -172,3 +181,218 @@ def test_a_file_from_another_run_is_refused(name: str, failure: Failure) -> None
     shutil.copy(other, Path("run") / name)
     for command in NEEDED[name] if name != CONFIG_FILE else (RESUME,):
         assert failure(command)["exit_code"] == 2
+
+
+CARDS: dict[str, dict[str, Any]] = {
+    "of the future": {"format_version": 99},
+    "of another kind of version": {"format_version": True},
+    "with a version that is a text": {"format_version": "\x1b[2J\n" * 10_000},
+    "of terabytes": {"layers": 64, "hidden_size": 65536},
+    "beyond all sizes": {"hidden_size": 10**30},
+    "of no size": {"hidden_size": 0},
+    "of a negative size": {"embedding_size": -1},
+    "with a truth value for a size": {"layers": True},
+    "with a loss that is none": {"valid_loss_nats": 10**400},
+    "with a path for a checksum": {"weights_sha256": "../" * 1000},
+    "with escapes for a checksum": {"corpus_sha256": "\x1b]0;mine\x07"},
+    "with escapes for a cell": {"cell": "\x1b[31m\u202e"},
+    "of other shapes": {"hidden_size": 5},
+    "of other layers": {"layers": 2},
+}
+
+
+@pytest.mark.parametrize("changes", CARDS.values(), ids=CARDS.keys())
+def test_a_card_that_lies_is_refused(changes: dict[str, Any], failure: Failure) -> None:
+    edit(CARD_FILE, **changes)
+    for command in NEEDED[CARD_FILE]:
+        assert failure(command)["exit_code"] == 2
+
+
+def _overlap(header: dict[str, Any]) -> None:
+    first, second = sorted(header.keys() - {"__metadata__"})[:2]
+    header[second]["data_offsets"] = header[first]["data_offsets"]
+
+
+def _claim_terabytes(header: dict[str, Any]) -> None:
+    name = min(header.keys() - {"__metadata__"})
+    header[name]["shape"] = [1 << 20, 1 << 20]
+    header[name]["data_offsets"] = [0, 1 << 42]
+
+
+def _rename(header: dict[str, Any]) -> None:
+    name = min(header.keys() - {"__metadata__"})
+    header["../../\x1b[2J\u202e"] = header.pop(name)
+
+
+def _grow(header: dict[str, Any]) -> None:
+    header["__metadata__"] = {"padding": "x" * (2 << 20)}
+
+
+def _retype(header: dict[str, Any]) -> None:
+    header[min(header.keys() - {"__metadata__"})]["dtype"] = "BF16"
+
+
+HEADERS = (_overlap, _claim_terabytes, _rename, _grow, _retype)
+
+
+@pytest.mark.parametrize("change", HEADERS)
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, STATE])
+def test_a_header_that_lies_is_refused(
+    name: str, change: Callable[[dict[str, Any]], None], failure: Failure
+) -> None:
+    path = Path("run") / name
+    with_header(path, change)
+    if name == WEIGHTS_FILE:
+        edit(CARD_FILE, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    for command in NEEDED[name]:
+        error = failure(command)
+        assert error["exit_code"] == 2
+        assert name in error["message"]
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, STATE])
+def test_a_sparse_file_of_terabytes_with_a_fitting_header_is_refused_unread(
+    name: str, failure: Failure
+) -> None:
+    path = Path("run") / name
+    with_header(path, _claim_terabytes)
+    terabytes(path)
+    for command in NEEDED[name]:
+        assert name in failure(command)["message"]
+
+
+def test_a_network_that_this_machine_cannot_hold_is_refused_with_its_bytes(
+    failure: Failure,
+) -> None:
+    card = json.loads((Path("run") / CARD_FILE).read_text())
+    edit(CARD_FILE, layers=64, hidden_size=65536)
+    shapes = read_card(Path("run")).shapes()
+    header, end = {}, 0
+    for shape_name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[shape_name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+    encoded = json.dumps(header).encode()
+    with (Path("run") / WEIGHTS_FILE).open("wb") as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        file.truncate(8 + len(encoded) + end)
+    error = failure(GENERATE)
+    assert f"{end:,} bytes" in error["message"]
+    assert card["layers"] == 1
+
+
+PROGRESS: dict[str, dict[str, Any]] = {
+    "a step that never was": {"step": 10**30},
+    "a negative step": {"step": -1},
+    "a truth value": {"step": True},
+    "no characters in a mean": {"step": 1, "logged_step": 0, "running_chars": 0},
+    "an epoch beyond all": {"epoch": 10**300},
+    "a batch beyond all": {"batch": 2**63},
+    "a loss that is none": {"best_loss_nats": "\x1b[2J"},
+    "changes that are none": {"changes": [1]},
+}
+
+
+@pytest.mark.parametrize("changes", PROGRESS.values(), ids=PROGRESS.keys())
+def test_a_place_in_a_training_that_cannot_be_is_refused_or_harmless(
+    changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(header: dict[str, Any]) -> None:
+        metadata = header["__metadata__"]
+        described = json.loads(metadata["description"])
+        described["progress"].update(changes)
+        metadata["description"] = json.dumps(described)
+        metadata.pop("sha256", None)
+
+    with_header(Path("run") / STATE, change)
+    code = charrnn([*RESUME, "--json"])
+    out, err = capsys.readouterr()
+    assert "fault of charrnn" not in err
+    assert "\x1b" not in err + out
+    assert code in {0, 2}
+
+
+CONFIGS = {
+    "a tag that makes objects": "data: !!python/object/apply:os.mkdir [executed]\n",
+    "a tag that makes names": "data: {source: !!python/name:os.system }\n",
+    "an alias bomb": "a: &a [x, x]\nb: &b [*a, *a]\ndata: {source: [*b, *b]}\n",
+    "nesting without end": "data: " + "[" * 10_000,
+    "megabytes": "# " + "x" * 1_100_000 + "\n",
+    "a key twice": "data: {source: text.txt}\ndata: {source: text.txt}\n",
+    "escape codes": 'data: {mode: "\\e[2J\\u202e"}\n',
+    "escape codes in a key": '"\\e[2J\\ngenerate": {}\n',
+    "an unknown codec": 'data: {encoding: "../../\\e[2J"}\n',
+    "sizes beyond all": "generate: {length: 10000000000000000000000000000000}\n",
+    "no number": "generate: {temperature: .nan}\n",
+}
+
+
+@pytest.mark.parametrize("content", CONFIGS.values(), ids=CONFIGS.keys())
+def test_a_hostile_configuration_in_a_run_is_refused(content: str, failure: Failure) -> None:
+    (Path("run") / CONFIG_FILE).write_text(content)
+    for command in (EVAL, EVAL_TEXT, RESUME):
+        error = failure(command)
+        assert error["exit_code"] == 2
+        assert CONFIG_FILE in error["message"]
+    if not content.startswith(("data: {mode", "data: {encoding", '"')):
+        assert failure(GENERATE)["exit_code"] == 2  # which reads its own section alone
+
+
+VOCABULARIES: dict[str, Any] = {
+    "of the future": {"format_version": 2},
+    "of strings": {"characters": ["<pad>", "<unk>", "\x1b[31mred\x1b[0m"]},
+    "of half characters": {"characters": ["<pad>", "<unk>", "\ud800"]},
+    "of a million numbers": {"characters": [*["<pad>", "<unk>"], *range(200_000)]},
+    "of a name without end": {"format_version": "\x1b[2J" * 100_000},
+}
+
+
+@pytest.mark.parametrize("changes", VOCABULARIES.values(), ids=VOCABULARIES.keys())
+def test_a_vocabulary_that_is_none_is_refused(changes: dict[str, Any], failure: Failure) -> None:
+    edit(VOCABULARY_FILE, **changes)
+    for command in ALL:
+        error = failure(command)
+        assert error["exit_code"] == 2
+        assert VOCABULARY_FILE in error["message"]
+
+
+def test_escape_codes_in_a_vocabulary_do_not_reach_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("escapes"), characters="\x1b\u202e\x9b\x07a")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert charrnn(["generate", "--run", "escapes", "--length", "200"]) == 0
+    shown = capsys.readouterr().out
+    assert r"\x1b" in shown
+    assert shown.replace("\n", "").isprintable()
+
+
+def test_names_of_runs_texts_and_tensors_cannot_act_on_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "\x1b[2J\u202e\x9b\x07"
+    shutil.copytree("run", name)
+    shutil.copy("text.txt", name + ".txt")
+    (Path(name) / CARD_FILE).unlink()
+    for command in (
+        ("eval", "--run", name),
+        ("eval", "--run", "run", name),
+        ("eval", "--run", "run", name + ".txt"),
+        ("generate", "--run", name),
+        ("generate", "--run", "run", "--seed-file", name),
+        ("train", "--config", name + ".yaml"),
+        ("train", "--config", "config.yaml", "--out", name, "--debug"),
+        ("prepare", name + ".txt", "--set", f"data.{name}=1"),
+        ("prepare", name + ".txt", "--out", "text.txt"),
+        (name,),
+    ):
+        charrnn(list(command))
+        out, err = capsys.readouterr()
+        assert (out + err).replace("\n", "").isprintable(), command
+
+
+def test_a_file_in_last_is_needed_by_resume_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("run/last")
+    (Path("run") / METRICS_FILE).write_bytes(b"[" * 100_000 + b"\n\xff\n")
+    assert charrnn(list(EVAL)) == 0
+    assert charrnn(list(GENERATE)) == 0
+    capsys.readouterr()
