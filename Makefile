@@ -36,6 +36,7 @@ format: $(DEV_INSTALLED) ## Put every file into the house format.
 
 fuzz: $(DEV_INSTALLED) ## Search for input that breaks a reader; MINUTES=20, READERS="card text".
 	$(PIP_INSTALL) '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.exhaustive
 	$(BIN)/python -m tests.fuzz.campaign --minutes $(MINUTES) $(READERS)
 
 bench: $(DEV_INSTALLED) ## Run every benchmark and print its ratios.

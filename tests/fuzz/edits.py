@@ -53,6 +53,7 @@ def safetensors_parts(content: bytes) -> tuple[dict[str, Any], bytes]:
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     metadata = header.get("__metadata__", {})
+    metadata.pop("sha256", None)  # of what is about to be changed
     header["__metadata__"] = {name: json.loads(text) for name, text in metadata.items()}
     return header, content[8 + length :]
 
@@ -61,7 +62,10 @@ def safetensors_of(header: Any, body: bytes) -> bytes:
     """The opposite: a file with this header, whatever it says."""
     if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
         metadata = header["__metadata__"]
-        texts = {name: json.dumps(value) for name, value in metadata.items()}
+        texts = {
+            name: value if name == "sha256" else json.dumps(value)
+            for name, value in metadata.items()
+        }
         header = header | {"__metadata__": texts}
     encoded = json.dumps(header).encode()
     return struct.pack("<Q", len(encoded)) + encoded + body
