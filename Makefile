@@ -12,10 +12,10 @@ MINUTES ?= 20
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench docs clean
+.PHONY: help demo test lint format fuzz bench campaign-kills docs clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Train the quickstart (about two minutes), evaluate it, print a sample.
 	$(BIN)/charrnn train --config configs/quickstart.yaml
@@ -43,6 +43,9 @@ bench: $(DEV_INSTALLED) ## Run every benchmark and print its ratios.
 	@for benchmark in benchmarks/[a-z]*.py; do \
 		echo "== $$benchmark" && $(BIN)/python "$$benchmark" || exit 1; \
 	done
+
+campaign-kills: $(DEV_INSTALLED) ## Kill hundreds of trainings at every moment; nothing may be lost.
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills
 
 docs: $(DEV_INSTALLED) ## Make the JSON Schema and the reference's tables anew.
 	$(BIN)/python scripts/write_reference.py

@@ -113,7 +113,7 @@ def _as_user_error(error: BaseException) -> UserError:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return UserError(f"{where}{error.strerror or error}", exit_code=ExitCode.FAILED)
-    if isinstance(error, MemoryError):
+    if _is_out_of_memory(error):
         return UserError(
             "there is not enough memory for this",
             hint="a smaller model, batch or --samples needs less",
@@ -127,6 +127,12 @@ def _as_user_error(error: BaseException) -> UserError:
         hint="this looks like a fault of charrnn itself; --debug shows where",
         exit_code=ExitCode.FAILED,
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in the words of Python or of torch's allocators."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
 def _usage_hint(error: BaseException) -> str:

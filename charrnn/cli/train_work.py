@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.train_request import Request
 from charrnn.cli.train_signals import stopping_at_signals
+from charrnn.config.memory import check_memory
 from charrnn.config.reader import dump_config, load_config
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode
 from charrnn.run import RUNS_FOLDER, TrainedModel, read_model
 from charrnn.run_writer import RunWriter, check_free, free_run_path, last_begun_run
-from charrnn.text.corpus import Corpus, prepare
+from charrnn.text.corpus import Corpus, find_prepared, prepare
+from charrnn.text.sources import STDIN
 
 if TYPE_CHECKING:
     from charrnn.training.model import CharRNN
@@ -48,8 +50,6 @@ def carry_out(request: Request, console: Console) -> int:
 @contextmanager
 def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a new run."""
-    from charrnn.config.memory import check_memory
-
     source = _source(request)
     config = _config_to_begin_with(request, source)
     if request.out is not None:
@@ -61,7 +61,7 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     from charrnn.training.trainer import new_model
 
     corpus = prepare(config.data, progress=console.progress).corpus
-    check_memory(config, vocabulary_size=len(corpus.vocabulary))
+    _check_memory(config, corpus)
     model = new_model(config, corpus)
     notes = [] if source is None else [_taken_over(source, model, corpus, console)]
     minutes = request.minutes
@@ -76,16 +76,15 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
 @contextmanager
 def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a run that was stopped, or that is to have more steps."""
-    from charrnn.config.memory import check_memory
     from charrnn.training.resuming import changed_config, check_same_corpus
     from charrnn.training.trainer import new_model
 
     path = _run_to_resume(request)
     with RunWriter.reopen(path) as writer:
         config, changes = changed_config(path, request.config_path, request.overrides)
-        corpus = prepare(config.data, progress=console.progress).corpus
+        corpus = _corpus_again(config, writer, console)
         check_same_corpus(path, corpus)
-        check_memory(config, lead=f"{path}: ", vocabulary_size=len(corpus.vocabulary))
+        _check_memory(config, corpus, lead=f"{path}: ")
         trainer = _trainer(config, corpus, new_model(config, corpus), writer)
         if request.from_step is not None:
             writer.go_back(request.from_step)
@@ -101,6 +100,28 @@ def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter
 
     evaluate = _evaluation(config, corpus)
     return Trainer(config, corpus, model, writer, evaluate=evaluate, stop=StopRequest())
+
+
+def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
+    """The text that a run is trained on; what came from stdin is taken as it was prepared."""
+    source = config.data.source
+    came_from_stdin = source == STDIN or (isinstance(source, list) and STDIN in source)
+    state = writer.load_last() if came_from_stdin else None
+    if state is not None:
+        corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
+        if corpus is not None:
+            return corpus
+    return prepare(config.data, progress=console.progress).corpus
+
+
+def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:
+    """Refuse what this machine cannot hold, now that the text is known."""
+    check_memory(
+        config,
+        lead=lead,
+        vocabulary_size=len(corpus.vocabulary),
+        longest_line=corpus.train.longest_line,
+    )
 
 
 def _source(request: Request) -> TrainedModel | None:

@@ -32,22 +32,23 @@ def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
     return embedding + recurrent + output + vocabulary_size
 
 
-def activation_count(config: Config, vocabulary_size: int) -> int:
+def activation_count(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:
     """The numbers that a step keeps from its forward pass for its backward pass.
 
-    For each of B * T characters: the gates and the states of every layer, and the logits.
-    Lines are taken to be sequence_length long.
+    For each of B * T characters: the gates and the states of every layer, and the logits. T is
+    the sequence length, or in lines mode the longest line, which all of its batch are padded to.
     """
     model = config.model
     kept_a_unit = GATES[model.cell] + STATE_PARTS[model.cell]
     a_character = model.layers * model.hidden_size * kept_a_unit + LOGIT_COPIES * vocabulary_size
-    return config.train.batch_size * config.train.sequence_length * a_character
+    time = longest_line if config.data.mode == "lines" else config.train.sequence_length
+    return config.train.batch_size * time * a_character
 
 
-def estimated_bytes(config: Config, vocabulary_size: int) -> int:
+def estimated_bytes(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:
     """The memory in bytes that training with this configuration takes at the least, in float32."""
     parameters = COPIES_IN_TRAINING * parameter_count(config.model, vocabulary_size)
-    return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size))
+    return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size, longest_line))
 
 
 def physical_bytes() -> int | None:
@@ -63,24 +64,29 @@ def physical_bytes() -> int | None:
 
 
 def check_memory(
-    config: Config, *, lead: str = "", vocabulary_size: int = SMALLEST_VOCABULARY
+    config: Config,
+    *,
+    lead: str = "",
+    vocabulary_size: int = SMALLEST_VOCABULARY,
+    longest_line: int = 1,
 ) -> None:
-    """Refuse what this machine cannot hold; without a vocabulary, the smallest is assumed.
+    """Refuse what this machine cannot hold; without a corpus, the smallest one is assumed.
 
     `lead` is what the message begins with, such as the name of the file and a colon.
+    `longest_line` counts in lines mode: its characters and its end.
 
     Raises:
         UserError: Training takes more memory than there is; with the bytes and their parts.
     """
     available = physical_bytes()
-    needed = estimated_bytes(config, vocabulary_size)
+    needed = estimated_bytes(config, vocabulary_size, longest_line)
     if available is None or needed <= available:
         return
-    activations = FLOAT_BYTES * activation_count(config, vocabulary_size)
+    activations = FLOAT_BYTES * activation_count(config, vocabulary_size, longest_line)
     raise UserError(
         f"{lead}training takes {needed:,} bytes ({byte_size(needed)}) of memory or more, "
         f"this machine has {byte_size(available)}: {byte_size(needed - activations)} for weights "
         f"and optimiser (model), {byte_size(activations)} for a batch (train)",
         hint="less is needed with a smaller model.hidden_size, model.layers, model.embedding_size, "
-        "train.batch_size or train.sequence_length",
+        "train.batch_size or train.sequence_length, or with shorter lines",
     )

@@ -1,13 +1,15 @@
-"""One-dimensional .npy files: written piece by piece through a plain file, read memory-mapped.
+"""One-dimensional .npy files: written piece by piece through a plain file, read into memory.
 
-A memory-mapped file that outgrows the disk kills the process with SIGBUS; a plain write that
-fails is an error that can be told. For the same reason a file is mapped only if its header and
-size are, byte for byte, those of the array that is expected; nothing in it is parsed.
+A memory-mapped file that outgrows the disk, or that somebody cuts short, kills the process with
+SIGBUS; a plain write or read that fails is an error that can be told. So a file is read, unless
+that would take a large part of the memory; only then it is mapped. Either happens only if its
+header and size are, byte for byte, those of the array that is expected; nothing in it is parsed.
 """
 
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,11 +18,17 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
+from charrnn.config.memory import physical_bytes
 from charrnn.errors import UserError
 from charrnn.files import checked_size
 from charrnn.wording import reason, shown_path
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
+ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
+"""Opens a .npy file that must hold so many values of a type."""
+
+LARGEST_SHARE_READ = 0.25
+"""The share of this machine's memory beyond which an array is mapped instead of read."""
 
 HINT = "prepare the text again"
 
@@ -93,6 +101,26 @@ def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     if found != header or size != whole:
         raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
     return np.memmap(path, kind, "r", len(header), (length,)) if length else np.empty(0, kind)
+
+
+def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
+    """Read a .npy file that must hold `length` values of `dtype`; map it if it is huge.
+
+    Raises:
+        UserError: It is missing, or anything else.
+    """
+    kind = np.dtype(dtype)
+    mapped = map_array(path, kind, length)
+    memory = physical_bytes()
+    if not length or (memory is not None and mapped.nbytes > LARGEST_SHARE_READ * memory):
+        return mapped
+    try:
+        values: Array = np.fromfile(path, kind, length, offset=len(_header(kind, length)))
+    except OSError as error:
+        raise _damaged(path, reason(error)) from error
+    if len(values) != length:
+        raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
+    return values
 
 
 def _damaged(path: Path, what: str) -> UserError:

@@ -25,7 +25,7 @@ from charrnn import __version__
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.files import read_json_object, refuse_write, sync_folder, write_json_atomically
-from charrnn.text.array_file import Array, map_array
+from charrnn.text.array_file import Array, ArrayOpener, load_array, map_array
 from charrnn.text.encoding import Encoded, Encoder
 from charrnn.text.manifest import (
     FORMAT_VERSION,
@@ -50,11 +50,16 @@ PREPARED_FOLDER = Path("data/prepared")
 
 @dataclass(frozen=True)
 class Split:
-    """One split, memory-mapped."""
+    """One split, in memory."""
 
     ids: IdArray
     starts: Array | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
+
+    @property
+    def longest_line(self) -> int:
+        """The characters of the longest line, its end counted; 1 in stream mode."""
+        return 1 if self.starts is None else int(np.diff(self.starts).max(initial=0)) + 1
 
 
 @dataclass(frozen=True)
@@ -76,28 +81,28 @@ class Corpus:
         return self._split("valid")
 
     def _split(self, name: SplitName) -> Split:
-        """Map a split, and make sure that nothing in it leads outside.
+        """Read a split, and make sure that nothing in it leads outside.
 
         Raises:
             UserError: A file is missing or damaged.
         """
-        ids = self._mapped_ids(name)
+        ids = self._ids(name, load_array)
         if len(ids) and int(ids.max()) >= len(self.vocabulary):
             raise _damaged(self.path / ids_file(name), "it has an id beyond the vocabulary")
-        starts = self._mapped_starts(name)
+        starts = self._starts(name, load_array)
         if starts is not None and not _divides(starts, len(ids)):
             raise _damaged(self.path / starts_file(name), "the lines do not fit the ids")
         return Split(ids, starts)
 
-    def _mapped_ids(self, name: SplitName) -> IdArray:
+    def _ids(self, name: SplitName, open_array: ArrayOpener) -> IdArray:
         record = self.manifest.splits[name]
-        return map_array(self.path / ids_file(name), self.vocabulary.id_type, record.ids)
+        return open_array(self.path / ids_file(name), self.vocabulary.id_type, record.ids)
 
-    def _mapped_starts(self, name: SplitName) -> Array | None:
+    def _starts(self, name: SplitName, open_array: ArrayOpener) -> Array | None:
         lines = self.manifest.splits[name].lines
         if lines is None:
             return None
-        return map_array(self.path / starts_file(name), START_TYPE, lines + 1)
+        return open_array(self.path / starts_file(name), START_TYPE, lines + 1)
 
     def check_files(self) -> None:
         """Check every file's type and size, without reading it.
@@ -106,8 +111,8 @@ class Corpus:
             UserError: Naming the first that is missing or damaged.
         """
         for name in "train", "valid":
-            self._mapped_ids(name)
-            self._mapped_starts(name)
+            self._ids(name, map_array)
+            self._starts(name, map_array)
 
 
 @dataclass(frozen=True)

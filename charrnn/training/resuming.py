@@ -11,7 +11,9 @@ from charrnn.run import CONFIG_FILE, read_vocabulary
 from charrnn.text.corpus import Corpus
 from charrnn.wording import shown_path
 
-CHANGEABLE = frozenset(
+MOVED = frozenset({"data.source", "data.sha256"})
+"""Where the text is now; whether it still is that text is told by its SHA-256."""
+CHANGEABLE = MOVED | frozenset(
     f"train.{name}"
     for name in (
         "steps",

@@ -1,23 +1,28 @@
 """`charrnn train` as a person and a shell meet it."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.numpy import load_file
 
-from charrnn.cli.app import SILENT_ENDS, Terminated, _raise_terminated
+from charrnn.cli.app import SILENT_ENDS, Terminated, _raise_terminated, run
 from charrnn.cli.train_signals import stopping_at_signals
 from charrnn.cli.train_view import PlainView
 from charrnn.console import Console
 from charrnn.run import read_model
 from charrnn.training.events import Evaluated, Started
 from charrnn.training.trainer import StopRequest
-from tests.cli.process import charrnn, start, succeed, succeed_json
+from tests.cli.process import COMMAND, charrnn, start, succeed, succeed_json
 from tests.corpora import prose
 
 SMALL = (
@@ -38,9 +43,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begin_for_ever(folder: Path) -> subprocess.Popen[str]:
+def begin_for_ever(folder: Path, *options: str) -> subprocess.Popen[str]:
     """Start an endless training and wait until it has taken steps."""
-    process = start("train", "--config", "sea.yaml", *SMALL, FOR_EVER, cwd=folder)
+    process = start("train", "--config", "sea.yaml", *SMALL, FOR_EVER, *options, cwd=folder)
     metrics = folder / "runs/sea/metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
         time.sleep(0.02)
@@ -136,6 +141,28 @@ def test_resuming_with_another_text_is_refused(folder: Path) -> None:
     done = charrnn("train", "--resume", "--set", "train.steps=40", cwd=folder)
     assert done.returncode == 2
     assert "corpus is not the one" in done.stderr
+
+
+def test_a_text_that_was_moved_is_the_same_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(["train", "--config=sea.yaml", *SMALL]) == 0
+    (folder / "sea.txt").rename("ocean.txt")
+    more = ["train", "--resume", "--set=train.steps=22"]
+    assert run(more) == 2
+    assert "sea.txt: there is no such file" in capsys.readouterr().err
+    assert run([*more, "--set=data.source=ocean.txt"]) == 0
+    (folder / "ocean.txt").write_text(prose(4000, seed=1))
+    assert run(["train", "--resume", "--set=train.steps=24"]) == 2
+    assert "corpus is not the one" in capsys.readouterr().err
+
+
+def test_a_text_from_stdin_is_not_waited_for_again(folder: Path) -> None:
+    train = ("train", "--out=run", *SMALL, "--set=data.source=-", "--set=train.steps=3")
+    charrnn(*train, cwd=folder, stdin=prose(4000))
+    answer = succeed_json("train", "--resume", "--out=run", "--set=train.steps=5", cwd=folder)
+    assert answer["step"] == 5
 
 
 def test_more_steps_and_another_rate_are_allowed_and_recorded(folder: Path) -> None:
@@ -249,6 +276,155 @@ def test_a_log_reader_that_has_gone_does_not_stop_the_training(folder: Path) -> 
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
     assert (folder / "runs/sea/last/state.safetensors").exists()
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_save_whole(folder: Path) -> None:
+    """Also where batches are loaded by processes of their own, which hear a terminal's Ctrl-C."""
+    often = ("--set=train.save_every_steps=1", "--set=train.log_every_steps=1")
+    process = begin_for_ever(folder, *often, "--set=train.workers=1")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    lines = (folder / "runs/sea/metrics.jsonl").read_text().splitlines()
+    answer = succeed_json(
+        "train", "--resume", f"--set=train.steps={json.loads(lines[-1])['step'] + 3}", cwd=folder
+    )
+    assert answer["reason"] == "steps done"
+
+
+def test_a_stop_in_the_middle_of_a_validation_is_heard(folder: Path) -> None:
+    """The validation split is half of a text so long that almost all time goes there."""
+    (folder / "sea.txt").write_text(prose(400_000))
+    process = begin_for_ever(
+        folder, "--set=data.valid_fraction=0.5", "--set=train.eval_every_steps=1"
+    )
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert "charrnn train --resume" in said
+
+
+def test_what_is_shown_and_how_often_it_looks_change_nothing_of_what_is_learned(
+    folder: Path,
+) -> None:
+    train = ("train", "--config", "sea.yaml", *SMALL)
+    others = ("--set=train.workers=2", "--set=train.eval_every_steps=7")
+    succeed(*train, "--out=plain", cwd=folder)
+    succeed_json(*train, *others, "--quiet", "--out=quiet", cwd=folder)
+    reader, terminal = pty.openpty()
+    live = subprocess.Popen(
+        [*COMMAND, *train, "--out=live"], cwd=folder, stdin=subprocess.DEVNULL, stderr=terminal
+    )
+    os.close(terminal)
+    shown = _read_to_end(reader)
+    assert live.wait() == 0
+    assert b"\x1b[" in shown, "a live bar"
+
+    plain, *rest = (
+        load_file(folder / run / "last/state.safetensors") for run in ("plain", "quiet", "live")
+    )
+    assert any(name.startswith("model.") for name in plain)
+    for other in rest:
+        assert plain.keys() == other.keys()
+        assert all(np.array_equal(plain[name], other[name]) for name in plain)
+
+
+def _read_to_end(descriptor: int) -> bytes:
+    """What a terminal was sent; that it is closed is an error on Linux, and an end on macOS."""
+    content = b""
+    with suppress(OSError):
+        while piece := os.read(descriptor, 4096):
+            content += piece
+    os.close(descriptor)
+    return content
+
+
+def test_a_run_from_anothers_weights_says_how_the_characters_compare(folder: Path) -> None:
+    succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
+    (folder / "land.txt").write_text("Ähren im the wind\n" * 200)
+    settings = ("--set=data.source=land.txt", "--set=train.steps=2")
+    done = charrnn("train", "--init-from=runs/sea", *settings, "--out=land", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("begun with")]
+    assert "runs/sea (step 20)" in told
+    assert '"Ä"' in told
+    assert told in (folder / "land/config.yaml").read_text().splitlines()[0]
+    assert read_model(folder / "land").card.hidden_size == 16
+
+    refused = charrnn(
+        "train", "--init-from=runs/sea", *settings, "--set=model.hidden_size=17", cwd=folder
+    )
+    assert refused.returncode == 2
+    assert "model.hidden_size is 16 there and 17 here" in refused.stderr
+
+
+def test_a_run_is_overwritten_when_that_is_asked_for_and_other_files_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    train = ["train", "--config=sea.yaml", *SMALL, "--out=run"]
+    assert run([*train, "--set=train.keep=3"]) == 0
+    (folder / "run/notes.txt").write_text("mine")
+    assert run([*train, "--set=train.steps=3"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run([*train, "--set=train.steps=3", "--overwrite"]) == 0
+    assert read_model(folder / "run").card.step == 3
+    assert (folder / "run/notes.txt").read_text() == "mine"
+    assert [path.name for path in (folder / "run/last").iterdir()] == ["state.safetensors"]
+    assert run(["train", "--config=sea.yaml", *SMALL, "--overwrite", "--out=."]) == 2
+
+
+def test_going_back_to_a_kept_save_is_recorded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    kept = ["--set=train.keep=2", "--set=train.save_every_steps=5"]
+    assert run(["train", "--config=sea.yaml", *SMALL, *kept, "--out=run"]) == 0
+    resume = ["train", "--resume", "--out=run"]
+    assert run([*resume, "--from-step=11"]) == 2
+    assert "10, 15 or 20" in capsys.readouterr().err
+    assert run([*resume, "--from-step=10", "--set=train.learning_rate=0.001"]) == 0
+    notes = (folder / "run/config.yaml").read_text().splitlines()[:2]
+    assert notes == [
+        "# step 10: train.learning_rate: 0.004 -> 0.001",
+        "# step 10: gone back to step 10",
+    ]
+    assert run([*resume, "--set=train.steps=22"]) == 0
+    assert (folder / "run/config.yaml").read_text().splitlines()[:3] == [
+        *notes, "# step 20: train.steps: 20 -> 22"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--resume", "--init-from=run"],
+        ["--resume", "--overwrite"],
+        ["--from-step=3"],
+        ["--init-from=nowhere"],
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", *options]) == 2
+    assert "hint:" in capsys.readouterr().err
+
+
+def test_what_was_killed_before_its_first_save_is_begun_again_in_the_same_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "run/last").mkdir(parents=True)
+    (folder / "run/vocabulary.json").write_text("{")
+    (folder / "run/last/.state.safetensors.x1").write_text("part")
+    assert run(["train", "--resume", "--out=run"]) == 2
+    assert "charrnn train --out run` begins it" in capsys.readouterr().err
+    assert run(["train", "--config=sea.yaml", *SMALL, "--out=run"]) == 0
+    assert [path.name for path in (folder / "run/last").iterdir()] == ["state.safetensors"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -19,8 +19,8 @@ from charrnn.run_writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.checkpoint import Progress, capture, read_progress, restore
-from charrnn.training.events import Evaluated, Event, Finished, Stepped
-from charrnn.training.trainer import StopRequest, Trainer, new_model
+from charrnn.training.events import Evaluated, Event, Finished, Saved, Stepped
+from charrnn.training.trainer import Evaluate, StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
 
 STEPS = 24
@@ -77,6 +77,17 @@ def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) ->
     return trainer
 
 
+def stopping(trainer: Trainer, stop: StopRequest) -> Evaluate:
+    """An evaluation in the middle of which a stop is asked for."""
+    evaluate = trainer.evaluate
+
+    def stopped_in_the_middle(network: Network) -> float:
+        stop.make()
+        return evaluate(network)
+
+    return stopped_in_the_middle
+
+
 def train(
     corpus: Corpus, run: Path, config: Config, *, stop_after: tuple[int, ...] = ()
 ) -> list[Event]:
@@ -118,7 +129,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("corpus")
     if request.param == "stream":
         return stream_corpus(folder, characters=1200)
-    return lines_corpus(folder, lines=60)
+    return lines_corpus(folder, lines=60, shuffle=True)
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +147,54 @@ def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
     assert everything_learned(tmp_path / "run") == uninterrupted
 
 
+def test_a_stop_at_the_end_of_an_epoch_is_resumed_in_the_next(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    batches = Batches(corpus.train, corpus.vocabulary, config_for(corpus).train)
+    ends = np.cumsum([len(list(batches.epoch(epoch))) for epoch in range(3)])
+    within = tuple(int(step) for step in ends if step < STEPS)
+    assert within, "there is an epoch's end to stop at"
+    train(corpus, tmp_path / "run", config_for(corpus), stop_after=within)
+    assert everything_learned(tmp_path / "run") == uninterrupted
+
+
+def test_how_long_patience_has_lasted_is_resumed_too(corpus: Corpus, tmp_path: Path) -> None:
+    config = config_for(corpus, patience=2, steps=200, learning_rate=0.3, eval_every_steps=2)
+    whole = train(corpus, tmp_path / "whole", config)[-1]
+    assert isinstance(whole, Finished)
+    assert whole.reason == "patience"
+    stops = (whole.step - 3, whole.step - 2, whole.step - 1)
+    train(corpus, tmp_path / "run", config, stop_after=stops)
+    assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
+
+
+def test_a_kill_after_a_stop_during_an_evaluation_writes_no_line_twice(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    """The evaluation at step 7 is stopped, then done, then lost with all that was not saved."""
+    run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
+    trainer = trainer_for(corpus, run, config, stop)
+    for event in trainer.run():
+        if isinstance(event, Stepped) and event.step == 6:
+            trainer.evaluate = stopping(trainer, stop)
+    trainer.writer.close()
+    trainer = trainer_for(corpus, run, config, StopRequest())
+    for event in trainer.run():
+        if isinstance(event, Stepped) and event.step == 8:
+            break
+    trainer.writer.close()
+    assert [line["step"] for line in metrics_of(run)] == [3, 6, 7]
+
+    train(corpus, run, config)
+    assert everything_learned(run) == uninterrupted
+
+
 def test_a_stop_during_an_evaluation_is_resumed_with_that_evaluation(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
     trainer = trainer_for(corpus, run, config, stop)
-    evaluate = trainer.evaluate
-
-    def stopped_in_the_middle(network: Network) -> float:
-        stop.make()
-        return evaluate(network)
-
-    trainer.evaluate = stopped_in_the_middle
+    trainer.evaluate = stopping(trainer, stop)
     events = list(trainer.run())
     trainer.writer.close()
     assert not any(isinstance(event, Evaluated) for event in events)
@@ -187,6 +234,30 @@ def test_how_often_it_looks_saves_and_logs_changes_nothing_of_what_is_learned(
     for name, value in uninterrupted.items():
         if name.startswith("last model."):
             assert learned[name] == value, name
+
+
+def test_saves_have_a_time_of_their_own(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    config = config_for(corpus, save_every_steps=1000, save_every_minutes=1e-9)
+    events = train(corpus, tmp_path / "run", config)
+    assert [event.step for event in events if isinstance(event, Saved)] == [*range(STEPS), STEPS]
+    assert everything_learned(tmp_path / "run") == uninterrupted
+    rarely = config_for(corpus, save_every_steps=1000, save_every_minutes=None)
+    events = train(corpus, tmp_path / "rarely", rarely)
+    assert [event.step for event in events if isinstance(event, Saved)] == [0, STEPS]
+
+
+def test_older_saves_are_kept_and_can_be_gone_back_to(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    run, config = tmp_path / "run", config_for(corpus, keep=2)
+    train(corpus, run, config)
+    with RunWriter.reopen(run) as writer:
+        writer.go_back(15)
+    assert metrics_of(run) == uninterrupted["metrics"]
+    train(corpus, run, config)
+    assert everything_learned(run) == uninterrupted
 
 
 def test_the_metrics_tell_steps_characters_and_losses(
@@ -272,13 +343,7 @@ def test_a_save_of_another_network_or_corpus_is_refused(corpus: Corpus, tmp_path
 def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: Path) -> None:
     run, config, stop = tmp_path / "run", config_for(corpus, steps=7), StopRequest()
     trainer = trainer_for(corpus, run, config, stop)
-    evaluate = trainer.evaluate
-
-    def stopped_in_the_middle(network: Network) -> float:
-        stop.make()
-        return evaluate(network)
-
-    trainer.evaluate = stopped_in_the_middle
+    trainer.evaluate = stopping(trainer, stop)
     finished = list(trainer.run())[-1]
     trainer.writer.close()
     assert isinstance(finished, Finished)

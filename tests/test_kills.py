@@ -1,0 +1,29 @@
+"""A short campaign of kills; `make campaign-kills` is the long one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FEW = ("--every=37", "--random=1", "--signals=1", "--cold=0")
+
+
+@pytest.mark.parametrize("kind", ["stream", "lines"])
+def test_a_few_kills_at_chosen_and_random_moments_lose_nothing(kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.campaigns.kills", "--kind", kind, *FEW],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["lost"] == []
+    assert figures["tried"]["before a file operation"] >= 3
+    assert figures["tried"]["at a random moment"] == 1
