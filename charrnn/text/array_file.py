@@ -120,6 +120,7 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
         raise _damaged(path, reason(error)) from error
     if len(values) != length:
         raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
+    values.flags.writeable = False
     return values
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.damage import cut_off_everywhere, with_each_bit_flipped
 from tests.fuzz.readers import READERS, Bench, examples
 
-FILES = ("card", "vocabulary", "weights", "last", "state", "manifest", "ids", "starts")
+FILES = ("card", "vocabulary", "weights", "state", "manifest", "ids", "starts")
 
 
 def main() -> int:

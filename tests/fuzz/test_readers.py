@@ -8,7 +8,7 @@ from tests.fuzz.edits import edited, safetensors_of, safetensors_parts
 from tests.fuzz.exhaustive import FILES
 from tests.fuzz.readers import READERS, Bench, examples
 
-SLOW = {"last", "last_edited"}
+SLOW = {"last", "last_edited"}  # a training goes on in them
 
 
 @pytest.fixture(scope="module")
