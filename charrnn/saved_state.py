@@ -22,7 +22,6 @@ from charrnn.errors import UserError
 from charrnn.files import (
     read_checked,
     refuse_write,
-    remove_leftovers,
     sync_folder,
     write_atomically,
 )
@@ -108,9 +107,8 @@ class SavedStates:
 
     def tidy(self) -> None:
         """Remove what kills in the middle of a save have left."""
-        remove_leftovers(self.file)
-        for step in self.kept_steps():
-            remove_leftovers(self._kept_file(step))
+        for temporary in self.folder.glob(f".{Path(STATE_FILE).stem}*"):
+            temporary.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove all saves."""

@@ -13,7 +13,8 @@ Real trainings are killed, each in a process of its own:
 After every kill `generate` and `eval` must work with weights that the undisturbed training had
 too, or say that there are none yet; `--resume` must go on, or say that nothing was saved. In the
 end weights, optimiser, best model and metrics (apart from seconds) must be those of the
-undisturbed training, bit for bit. Prints one JSON object; the exit status is 1 if anything failed.
+undisturbed training, bit for bit. Prints one JSON object, after Ctrl-C too; the exit status is 1 if
+anything was lost.
 """
 
 import argparse
@@ -316,14 +317,15 @@ def conduct(options: argparse.Namespace) -> dict[str, Any]:
     begin = time.monotonic()
     Path("stream.txt").write_text(prose(1500))
     Path("lines.txt").write_text(word_lines(80))
-    campaigns = []
-    for kind in options.kind or KINDS:
-        campaign = Campaign(kind, random.Random(options.seed))
-        campaign.at_chosen_moments(options.every)
-        campaign.at_random_moments(options.random)
-        campaign.by_signals(options.signals)
-        campaign.from_a_cold_start(options.cold)
-        campaigns.append(campaign)
+    campaigns: list[Campaign] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for kind in options.kind or KINDS:
+            campaign = Campaign(kind, random.Random(options.seed))
+            campaigns.append(campaign)
+            campaign.at_chosen_moments(options.every)
+            campaign.at_random_moments(options.random)
+            campaign.by_signals(options.signals)
+            campaign.from_a_cold_start(options.cold)
     return report(campaigns, time.monotonic() - begin)
 
 
