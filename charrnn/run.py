@@ -29,7 +29,7 @@ from charrnn.network import GATES, FloatArray
 from charrnn.tensor_file import BadTensorsError, Tensors, parse_tensors
 from charrnn.tensor_header import HeaderError, check_header
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.wording import byte_size, reason, shown, shown_path
+from charrnn.wording import byte_size, quoted, reason, shown, shown_path
 
 FORMAT_VERSION = 1
 RUNS_FOLDER = Path("runs")
@@ -136,7 +136,7 @@ def resolve_run(option: str | None) -> Path:
     if option is not None:
         path = Path(option)
         if not path.is_dir():
-            raise UserError(f"there is no run directory {path}", hint=START_HINT)
+            raise UserError(f"there is no run directory {shown_path(path)}", hint=START_HINT)
         return path
     runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
     if not runs:
@@ -178,12 +178,12 @@ def _read_model(path: Path) -> TrainedModel:
     vocabulary = read_vocabulary(path, most=card.vocabulary_size)
     if len(vocabulary) != card.vocabulary_size:
         raise UserError(
-            f"{path / VOCABULARY_FILE} has {len(vocabulary):,} entries, "
+            f"{shown_path(path / VOCABULARY_FILE)} has {len(vocabulary):,} entries, "
             f"{CARD_FILE} says {card.vocabulary_size:,}",
             hint="these files are not from the same run",
         )
     if (vocabulary.bos_id is not None) != (card.mode == "lines"):
-        raise UserError(f"{path / VOCABULARY_FILE} does not fit the mode {card.mode!r}")
+        raise UserError(f"{shown_path(path / VOCABULARY_FILE)} does not fit the mode {card.mode!r}")
     weights = _parsed(whole_weights(path, card), card)
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
@@ -221,13 +221,13 @@ def read_card(path: Path) -> ModelCard:
         UserError: It is missing, damaged or from a later version.
     """
     if not path.is_dir():
-        raise UserError(f"there is no run directory {path}", hint=START_HINT)
+        raise UserError(f"there is no run directory {shown_path(path)}", hint=START_HINT)
     file = path / CARD_FILE
     if not file.exists():
         raise UserError(
-            f"{path} holds no model yet: {CARD_FILE} is missing",
+            f"{shown_path(path)} holds no model yet: {CARD_FILE} is missing",
             hint="training writes it at its first evaluation; "
-            f"`charrnn train --resume --out {path}` goes on with a run that was stopped"
+            f"`charrnn train --resume --out {shown_path(path)}` goes on with a run that was stopped"
             if (path / CONFIG_FILE).exists()
             else "a run directory has a config.yaml; is this the folder above it?",
         )
@@ -328,9 +328,9 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
         if hashlib.sha256(content).hexdigest() == card.weights_sha256:
             return WeightsFile(candidate, content)
     if not file.exists():
-        raise UserError(f"{file} is missing", hint="copy the whole run directory")
+        raise UserError(f"{shown_path(file)} is missing", hint="copy the whole run directory")
     raise UserError(
-        f"{file} is damaged, or not the file that {CARD_FILE} describes",
+        f"{shown_path(file)} is damaged, or not the file that {CARD_FILE} describes",
         hint="copy the run directory again, or train it again",
     )
 
@@ -339,7 +339,7 @@ def _check_fits(file: Path, size: int) -> None:
     available = physical_bytes()
     if available is not None and size > available:
         raise UserError(
-            f"{file} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
+            f"{shown_path(file)} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
             f"this machine has {byte_size(available)}"
         )
 
@@ -355,7 +355,7 @@ def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
     try:
         weights = parse_tensors(file.content)
     except BadTensorsError as error:
-        raise UserError(f"{file.path} is damaged: {error}") from error
+        raise UserError(f"{shown_path(file.path)} is damaged: {reason(error)}") from error
     _check_tensors(weights, card.shapes(), file.path)
     return weights
 
@@ -363,11 +363,11 @@ def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
 def _check_tensors(weights: Tensors, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
     if weights.keys() != shapes.keys():
         odd = min(weights.keys() ^ shapes.keys())
-        raise UserError(f"{file} does not fit {CARD_FILE}: the weight {odd[:80]}")
+        raise UserError(f"{shown_path(file)} does not fit {CARD_FILE}: the weight {quoted(odd)}")
     for name, shape in shapes.items():
         weight = weights[name]
         if weight.shape != shape or weight.dtype != np.float32:
             raise UserError(
-                f"{file} does not fit {CARD_FILE}: {name} is "
+                f"{shown_path(file)} does not fit {CARD_FILE}: {name} is "
                 f"{weight.dtype} {list(weight.shape)}, not float32 {list(shape)}"
             )

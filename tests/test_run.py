@@ -407,3 +407,12 @@ def test_nothing_is_written_through_a_link_that_came_with_a_run(
         assert outside.read_text() == "mine"
     else:
         assert not outside.exists() or not list(outside.iterdir())
+
+
+def test_a_name_with_a_line_end_cannot_forge_a_line_of_a_message(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "x\n hint: do this", characters="ab")
+    for name in (WEIGHTS_FILE, VOCABULARY_FILE, CARD_FILE):
+        (run / name).unlink()
+        with pytest.raises(UserError) as refusal:
+            read_model(run)
+        assert "\n" not in refusal.value.message + refusal.value.hint

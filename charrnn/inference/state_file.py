@@ -70,7 +70,7 @@ def load_stream(path: Path, card: ModelCard) -> SavedStream:
     header, state_SL1H = _parsed(content, path, card)
     if header.get("weights_sha256") != card.weights_sha256:
         raise UserError(
-            f"{path} is the state of another model",
+            f"{shown_path(path)} is the state of another model",
             hint="name the run that it was saved with by --run; training it on makes another model",
         )
     ids = header.get("unread_ids")
@@ -95,7 +95,7 @@ def _parsed(content: bytes, path: Path, card: ModelCard) -> tuple[Mapping[str, A
     if state_SL1H.dtype != np.float32 or state_SL1H.ndim != len(shape):
         _refuse(path, "it holds no hidden state")
     if state_SL1H.shape != shape:
-        raise UserError(f"{path} is the state of a network of another size")
+        raise UserError(f"{shown_path(path)} is the state of a network of another size")
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
         _refuse(path, f"it is not of format version {FORMAT_VERSION}")
     if digest != _digest(stream, state_SL1H):

@@ -89,7 +89,7 @@ def _fetch_to(target: Path, url: str, sha256: str | None, progress: Progress) ->
             os.fsync(file.fileno())
         if not _has_sha256(partial, sha256):
             raise UserError(
-                f"{url} does not hold what was expected: its SHA-256 is "
+                f"{on_one_line(url)} does not hold what was expected: its SHA-256 is "
                 f"{_sha256_of(partial)}, not {sha256}; the download was removed",
                 hint="if the new content is meant, change data.sha256",
             )
@@ -99,10 +99,11 @@ def _fetch_to(target: Path, url: str, sha256: str | None, progress: Progress) ->
 
 def _body(url: str, folder: Path, progress: Progress) -> Iterator[bytes]:
     """Yield what the server sends, and make sure that it was everything it had announced."""
-    with _network_faults_named(url), _opened(url) as answer:
+    name = on_one_line(url)
+    with _network_faults_named(name), _opened(url) as answer:
         length, received, pace = _announced_length(answer), 0, Pace()
-        _check_space(url, length, folder)
-        with progress(f"fetching {url}", length, unit="bytes") as advance:
+        _check_space(name, length, folder)
+        with progress(f"fetching {name}", length, unit="bytes") as advance:
             while block := answer.read1(BLOCK_BYTES):
                 received += len(block)
                 pace.check(received)
@@ -111,7 +112,7 @@ def _body(url: str, folder: Path, progress: Progress) -> Iterator[bytes]:
         if length is not None and received < length:
             raise http.client.IncompleteRead(b"", length - received)
         if not received:
-            raise RunFailedError(f"{url}: the server sent nothing", hint=NETWORK_HINT)
+            raise RunFailedError(f"{name}: the server sent nothing", hint=NETWORK_HINT)
 
 
 class _SlowError(TimeoutError):
@@ -148,11 +149,11 @@ def _announced_length(answer: http.client.HTTPResponse) -> int | None:
     return answer.length
 
 
-def _check_space(url: str, length: int | None, folder: Path) -> None:
+def _check_space(name: str, length: int | None, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if length is not None and length > free:
         raise RunFailedError(
-            f"{url} has {length:,} bytes, and {folder} has room for {free:,}",
+            f"{name} has {length:,} bytes, and {folder} has room for {free:,}",
             hint="CHARRNN_CACHE names another folder",
         )
 
@@ -262,7 +263,7 @@ def _hanging_up_after(seconds: float, connection: socket.socket) -> Iterator[Non
 
 
 @contextmanager
-def _network_faults_named(url: str) -> Iterator[None]:
+def _network_faults_named(name: str) -> Iterator[None]:
     """Turn what goes wrong with a server into a message about its address."""
     try:
         yield
@@ -271,18 +272,18 @@ def _network_faults_named(url: str) -> Iterator[None]:
         answer = " ".join(f"{error.code} {error.reason}".split())
         kind = UserError if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR else RunFailedError
         raise kind(
-            f"{url}: the server answers {on_one_line(answer[:LONGEST_ANSWER])}",
+            f"{name}: the server answers {on_one_line(answer[:LONGEST_ANSWER])}",
             hint="check the address",
         ) from error
     except (http.client.InvalidURL, ValueError, OverflowError) as error:
-        raise UserError(f"{url} is not an address: {reason(error)}") from error
+        raise UserError(f"{name} is not an address: {reason(error)}") from error
     except http.client.IncompleteRead as error:
         missing = f": {error.expected:,} bytes are missing" if error.expected else ""
         raise RunFailedError(
-            f"{url}: the server sent too little{missing}", hint=NETWORK_HINT
+            f"{name}: the server sent too little{missing}", hint=NETWORK_HINT
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise RunFailedError(f"{url}: {_in_words(error)}", hint=NETWORK_HINT) from error
+        raise RunFailedError(f"{name}: {_in_words(error)}", hint=NETWORK_HINT) from error
 
 
 def _in_words(error: OSError | http.client.HTTPException) -> str:
