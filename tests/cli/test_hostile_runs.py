@@ -390,6 +390,17 @@ def test_names_of_runs_texts_and_tensors_cannot_act_on_a_terminal(
         assert (out + err).replace("\n", "").isprintable(), command
 
 
+def test_a_pipe_that_a_run_names_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path("run") / CONFIG_FILE
+    config.write_text(config.read_text().replace("text.txt", "pipe"))
+    os.mkfifo("pipe")
+    assert charrnn(list(RESUME)) == 0  # the text is prepared; it is not read again
+    assert charrnn(list(EVAL)) == 0
+    shutil.rmtree("data")
+    assert charrnn(list(EVAL)) == 2
+    assert "the pipe pipe" in capsys.readouterr().err
+
+
 def test_a_file_in_last_is_needed_by_resume_alone(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("run/last")
     (Path("run") / METRICS_FILE).write_bytes(b"[" * 100_000 + b"\n\xff\n")
