@@ -55,7 +55,7 @@ LONGEST_VERSION = 100
 
 SAFETENSORS_HEADER_LIMIT = 1024 * 1024
 CARD_LIMIT_BYTES = 1024 * 1024
-CHARACTER_LIMIT_BYTES = 64
+CHARACTER_LIMIT_BYTES = 24
 """What a character takes in `vocabulary.json` at the most, however it is written and indented."""
 FLOAT32_BYTES = 4
 
