@@ -8,9 +8,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 PYTEST_ARGS ?=
+MINUTES ?= 20
+READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench campaign-kills docs clean
+.PHONY: help demo test lint format fuzz bench campaign-kills docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +34,11 @@ format: $(DEV_INSTALLED) ## Put every file into the house format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+fuzz: $(DEV_INSTALLED) ## Search for input that breaks a reader; MINUTES=20, READERS="card text".
+	$(PIP_INSTALL) '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.exhaustive
+	$(BIN)/python -m tests.fuzz.campaign --minutes $(MINUTES) $(READERS)
+
 bench: $(DEV_INSTALLED) ## Run every benchmark and print its ratios.
 	@for benchmark in benchmarks/[a-z]*.py; do \
 		echo "== $$benchmark" && $(BIN)/python "$$benchmark" || exit 1; \
@@ -44,7 +51,7 @@ docs: $(DEV_INSTALLED) ## Make the JSON Schema and the reference's tables anew.
 	$(BIN)/python scripts/write_reference.py
 
 clean: ## Remove what tools leave behind; runs, corpora and .venv stay.
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python

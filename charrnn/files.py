@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from charrnn.errors import RunFailedError, UserError
+from charrnn.wording import shown_path
 
 JSON_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -71,7 +72,7 @@ def refuse_write(path: Path, error: OSError) -> NoReturn:
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     way_out = "free some space, or choose another folder" if is_full else "choose another folder"
     raise RunFailedError(
-        f"cannot write {path}: {error.strerror or error}",
+        f"cannot write {shown_path(path)}: {error.strerror or error}",
         hint=f"{way_out}; what was there before is unchanged",
     ) from error
 
@@ -87,15 +88,18 @@ def checked_size(path: Path, folder: Path, *, limit: int) -> int:
         status = path.stat()
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {path}: {reason}") from error
+        raise UserError(f"cannot read {shown_path(path)}: {reason}") from error
     if not inside:
         raise UserError(
-            f"{path} is a link that leaves its folder", hint="copy the file in its place"
+            f"{shown_path(path)} is a link that leaves its folder",
+            hint="copy the file in its place",
         )
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path} is not a plain file")
+        raise UserError(f"{shown_path(path)} is not a plain file")
     if status.st_size > limit:
-        raise UserError(f"{path} has {status.st_size:,} bytes; at most {limit:,} are expected")
+        raise UserError(
+            f"{shown_path(path)} has {status.st_size:,} bytes; at most {limit:,} are expected"
+        )
     return status.st_size
 
 
@@ -110,7 +114,7 @@ def read_checked(path: Path, folder: Path, *, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
 
 
 def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
@@ -123,9 +127,9 @@ def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES)
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {_reason(error)}") from error
+        raise UserError(f"{shown_path(path)} is damaged: {_reason(error)}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged: it holds no JSON object")
+        raise UserError(f"{shown_path(path)} is damaged: it holds no JSON object")
     return value
 
 

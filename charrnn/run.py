@@ -13,6 +13,8 @@ allocated, nothing is executed, and what is wrong is named. `run_writer` writes 
 """
 
 import hashlib
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,8 +27,9 @@ from charrnn.errors import UserError
 from charrnn.files import checked_size, read_checked, read_json_object
 from charrnn.network import GATES, FloatArray
 from charrnn.tensor_file import BadTensorsError, Tensors, parse_tensors
+from charrnn.tensor_header import HeaderError, check_header
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.wording import byte_size
+from charrnn.wording import byte_size, quoted, reason, shown, shown_path
 
 FORMAT_VERSION = 1
 RUNS_FOLDER = Path("runs")
@@ -47,8 +50,13 @@ LARGEST = {
 }
 """Sizes beyond which no card is believed."""
 
+SHA256 = re.compile("[0-9a-f]{64}")
+LONGEST_VERSION = 100
+
 SAFETENSORS_HEADER_LIMIT = 1024 * 1024
 CARD_LIMIT_BYTES = 1024 * 1024
+CHARACTER_LIMIT_BYTES = 24
+"""What a character takes in `vocabulary.json` at the most, however it is written and indented."""
 FLOAT32_BYTES = 4
 
 START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
@@ -99,6 +107,11 @@ class ModelCard:
         shapes["output.bias"] = (self.vocabulary_size,)
         return shapes
 
+    @property
+    def weights_bytes(self) -> int:
+        """What all weights together take."""
+        return sum(FLOAT32_BYTES * _count(shape) for shape in self.shapes().values())
+
     def to_json(self) -> dict[str, Any]:
         """The card as `model.json` holds it."""
         return asdict(self)
@@ -123,7 +136,7 @@ def resolve_run(option: str | None) -> Path:
     if option is not None:
         path = Path(option)
         if not path.is_dir():
-            raise UserError(f"there is no run directory {path}", hint=START_HINT)
+            raise UserError(f"there is no run directory {shown_path(path)}", hint=START_HINT)
         return path
     runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
     if not runs:
@@ -137,35 +150,68 @@ def read_model(path: Path) -> TrainedModel:
     Raises:
         UserError: Something is missing, damaged, contradictory or from a later version.
     """
+    before = _stamps(path)
     try:
         return _read_model(path)
     except UserError:
-        return _read_model(path)  # a training may have been putting better weights in place
+        if _stamps(path) == before:
+            raise
+        return _read_model(path)  # a training has put better weights in place meanwhile
+
+
+def _stamps(path: Path) -> list[tuple[int, ...] | None]:
+    """What changes when a training saves."""
+    return [_stamp(path / name) for name in (CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE)]
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read_model(path: Path) -> TrainedModel:
     card = read_card(path)
-    vocabulary = read_vocabulary(path)
+    _check_weights_header(path, card)
+    vocabulary = read_vocabulary(path, most=card.vocabulary_size)
     if len(vocabulary) != card.vocabulary_size:
         raise UserError(
-            f"{path / VOCABULARY_FILE} has {len(vocabulary):,} entries, "
+            f"{shown_path(path / VOCABULARY_FILE)} has {len(vocabulary):,} entries, "
             f"{CARD_FILE} says {card.vocabulary_size:,}",
             hint="these files are not from the same run",
         )
     if (vocabulary.bos_id is not None) != (card.mode == "lines"):
-        raise UserError(f"{path / VOCABULARY_FILE} does not fit the mode {card.mode!r}")
+        raise UserError(f"{shown_path(path / VOCABULARY_FILE)} does not fit the mode {card.mode!r}")
     weights = _parsed(whole_weights(path, card), card)
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a run's vocabulary.
+def check_entries(path: Path) -> None:
+    """Refuse to go on in a run directory that holds anything but plain files and folders inside.
+
+    What training writes could go through a link to a file of yours elsewhere, and a pipe would
+    keep it waiting for ever.
+
+    Raises:
+        UserError: Naming the first such thing.
+    """
+    for entry in [*path.iterdir(), *path.glob(f"{LAST_FOLDER}/*")]:
+        if not entry.is_dir() or entry.is_symlink():
+            checked_size(entry, path, limit=sys.maxsize)
+
+
+def read_vocabulary(path: Path, *, most: int = LARGEST["vocabulary_size"]) -> Vocabulary:
+    """Read a run's vocabulary, which has at most so many entries.
 
     Raises:
         UserError: It is missing, damaged or from a later version.
     """
     file = path / VOCABULARY_FILE
-    return Vocabulary.from_json(read_json_object(file, path), source=str(file))
+    limit = CARD_LIMIT_BYTES + CHARACTER_LIMIT_BYTES * most
+    data = read_json_object(file, path, limit=limit)
+    return Vocabulary.from_json(data, source=shown_path(file))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -175,13 +221,13 @@ def read_card(path: Path) -> ModelCard:
         UserError: It is missing, damaged or from a later version.
     """
     if not path.is_dir():
-        raise UserError(f"there is no run directory {path}", hint=START_HINT)
+        raise UserError(f"there is no run directory {shown_path(path)}", hint=START_HINT)
     file = path / CARD_FILE
     if not file.exists():
         raise UserError(
-            f"{path} holds no model yet: {CARD_FILE} is missing",
+            f"{shown_path(path)} holds no model yet: {CARD_FILE} is missing",
             hint="training writes it at its first evaluation; "
-            f"`charrnn train --resume --out {path}` goes on with a run that was stopped"
+            f"`charrnn train --resume --out {shown_path(path)}` goes on with a run that was stopped"
             if (path / CONFIG_FILE).exists()
             else "a run directory has a config.yaml; is this the folder above it?",
         )
@@ -189,7 +235,8 @@ def read_card(path: Path) -> ModelCard:
     version = data.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{file} has format version {version!r}; this charrnn reads {FORMAT_VERSION}",
+            f"{shown_path(file)} has format version {shown(version)}; "
+            f"this charrnn reads {FORMAT_VERSION}",
             hint="a newer charrnn may have written it",
         )
     return _checked_card(data, file)
@@ -198,17 +245,52 @@ def read_card(path: Path) -> ModelCard:
 def _checked_card(data: dict[str, Any], file: Path) -> ModelCard:
     expected = {field.name: field.type for field in fields(ModelCard)}
     if missing := expected.keys() - data.keys():
-        raise UserError(f"{file} is damaged: {min(missing)} is missing")
+        raise _damaged(file, f"{min(missing)} is missing")
     for name, kind in expected.items():
         if not _is_of_kind(data[name], kind):
-            raise UserError(f"{file} is damaged: {name} is {str(data[name])[:40]!r}")
+            raise _damaged(file, f"{name} is {shown(data[name])}")
     card = ModelCard(**{name: data[name] for name in expected})
+    if odd := _odd_field(card):
+        raise _damaged(file, f"{odd} is {shown(getattr(card, odd))}")
     for name, most in LARGEST.items():
         if not 1 <= getattr(card, name) <= most:
-            raise UserError(f"{file} is damaged: {name} is {getattr(card, name)}, not 1 to {most}")
+            raise _damaged(file, f"{name} is {shown(getattr(card, name))}, not 1 to {most:,}")
     if card.tie_weights and (card.input != "embedding" or card.embedding_size != card.hidden_size):
-        raise UserError(f"{file} is damaged: tie_weights does not fit the sizes")
+        raise _damaged(file, "tie_weights does not fit the sizes")
     return card
+
+
+def _odd_field(card: ModelCard) -> str | None:
+    """The name of a field whose value is of the right kind, and cannot be all the same."""
+    is_right = {
+        "charrnn_version": len(card.charrnn_version) <= LONGEST_VERSION,
+        "corpus_sha256": SHA256.fullmatch(card.corpus_sha256),
+        "step": 0 <= card.step < 2**63,
+        "valid_loss_nats": 0 <= card.valid_loss_nats < 2**63,
+        "weights_sha256": SHA256.fullmatch(card.weights_sha256),
+    }
+    return next((name for name, right in is_right.items() if not right), None)
+
+
+def _damaged(file: Path, what: str) -> UserError:
+    return UserError(
+        f"{shown_path(file)} is damaged: {what}", hint="copy the whole run directory again"
+    )
+
+
+def _check_weights_header(path: Path, card: ModelCard) -> None:
+    """Refuse weights that are not what the card says before reading more than their header."""
+    file = path / WEIGHTS_FILE
+    if not file.exists():
+        return  # and who looks for the weights will say so, or find the next ones
+    checked_size(file, path, limit=card.weights_bytes + SAFETENSORS_HEADER_LIMIT)
+    try:
+        check_header(file, card.shapes())
+    except (HeaderError, OSError) as error:
+        raise UserError(
+            f"{shown_path(file)} is damaged, or not what {CARD_FILE} describes: {reason(error)}",
+            hint="copy the whole run directory again",
+        ) from error
 
 
 def _is_of_kind(value: object, kind: Any) -> bool:
@@ -233,7 +315,7 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
     Raises:
         UserError: There is no such file, or this machine could not hold it.
     """
-    expected = sum(FLOAT32_BYTES * _count(shape) for shape in card.shapes().values())
+    expected = card.weights_bytes
     file = path / WEIGHTS_FILE
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
         if not candidate.exists():
@@ -246,9 +328,9 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
         if hashlib.sha256(content).hexdigest() == card.weights_sha256:
             return WeightsFile(candidate, content)
     if not file.exists():
-        raise UserError(f"{file} is missing", hint="copy the whole run directory")
+        raise UserError(f"{shown_path(file)} is missing", hint="copy the whole run directory")
     raise UserError(
-        f"{file} is damaged, or not the file that {CARD_FILE} describes",
+        f"{shown_path(file)} is damaged, or not the file that {CARD_FILE} describes",
         hint="copy the run directory again, or train it again",
     )
 
@@ -257,7 +339,7 @@ def _check_fits(file: Path, size: int) -> None:
     available = physical_bytes()
     if available is not None and size > available:
         raise UserError(
-            f"{file} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
+            f"{shown_path(file)} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
             f"this machine has {byte_size(available)}"
         )
 
@@ -273,7 +355,7 @@ def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
     try:
         weights = parse_tensors(file.content)
     except BadTensorsError as error:
-        raise UserError(f"{file.path} is damaged: {error}") from error
+        raise UserError(f"{shown_path(file.path)} is damaged: {reason(error)}") from error
     _check_tensors(weights, card.shapes(), file.path)
     return weights
 
@@ -281,11 +363,11 @@ def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
 def _check_tensors(weights: Tensors, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
     if weights.keys() != shapes.keys():
         odd = min(weights.keys() ^ shapes.keys())
-        raise UserError(f"{file} does not fit {CARD_FILE}: the weight {odd[:80]}")
+        raise UserError(f"{shown_path(file)} does not fit {CARD_FILE}: the weight {quoted(odd)}")
     for name, shape in shapes.items():
         weight = weights[name]
         if weight.shape != shape or weight.dtype != np.float32:
             raise UserError(
-                f"{file} does not fit {CARD_FILE}: {name} is "
+                f"{shown_path(file)} does not fit {CARD_FILE}: {name} is "
                 f"{weight.dtype} {list(weight.shape)}, not float32 {list(shape)}"
             )

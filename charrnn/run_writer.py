@@ -39,6 +39,7 @@ from charrnn.run import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
     ModelCard,
+    check_entries,
     read_card,
     whole_weights,
 )
@@ -175,8 +176,13 @@ class RunWriter:
                 else "a run directory has one; is this the folder above it?",
             )
         writer = cls(path)
-        writer.notes = _notes_in(path / CONFIG_FILE)
-        writer._tidy()
+        try:
+            check_entries(path)
+            writer.notes = _notes_in(path / CONFIG_FILE)
+            writer._tidy()
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     def _clear(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from charrnn.config.memory import physical_bytes
 from charrnn.errors import UserError
 from charrnn.files import (
     read_checked,
@@ -25,7 +26,7 @@ from charrnn.files import (
     write_atomically,
 )
 from charrnn.tensor_file import Tensors, dump_tensors, parse_metadata, parse_tensors
-from charrnn.wording import listed
+from charrnn.wording import listed, reason
 
 STATE_FILE = "state.safetensors"
 KEPT_FILE = re.compile(r"state-([1-9][0-9]{0,9}|0)\.safetensors")
@@ -71,11 +72,13 @@ class SavedStates:
         """
         if not self.file.exists():
             return None
-        content = read_checked(self.file, self.folder.parent, limit=STATE_LIMIT_BYTES)
+        content = read_checked(self.file, self.folder.parent, limit=_most_bytes())
         try:
             return _unpacked(content)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{self.file} is damaged: {error}", hint=self._way_out()) from error
+            raise UserError(
+                f"{self.file} is damaged: {reason(error)}", hint=self._way_out()
+            ) from error
 
     def go_back(self, step: int) -> None:
         """Make the save that was kept of this step the last one.
@@ -92,7 +95,7 @@ class SavedStates:
                 else "train.keep says how many older saves are kept",
             )
         kept = self._kept_file(step)
-        content = read_checked(kept, self.folder.parent, limit=STATE_LIMIT_BYTES)
+        content = read_checked(kept, self.folder.parent, limit=_most_bytes())
         write_atomically(self.file, content)
 
     def kept_steps(self) -> list[int]:
@@ -143,6 +146,11 @@ class SavedStates:
         if not others:
             return DAMAGED_HINT
         return f"--resume --from-step {others[-1]} goes back to a save that was kept"
+
+
+def _most_bytes() -> int:
+    """What a save can have at the most: it has to fit into this machine's memory."""
+    return min(STATE_LIMIT_BYTES, physical_bytes() or STATE_LIMIT_BYTES)
 
 
 def _packed(state: SavedState) -> bytes:

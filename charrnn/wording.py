@@ -12,6 +12,7 @@ from pathlib import Path
 from charrnn.console import harmless
 
 LONGEST_SHOWN = 60
+LONGEST_REASON = 200
 LONGEST_COMPARED = 100
 MOST_BITS_SHOWN = 256
 MOST_ITEMS_SHOWN = 3
@@ -27,7 +28,7 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, int) and value.bit_length() > MOST_BITS_SHOWN:
         return f"a whole number of {value.bit_length():,} bits"
-    return _on_one_line(_shortened(json.dumps(value, default=str)))
+    return on_one_line(_shortened(json.dumps(value, default=str)))
 
 
 def _items(values: Sequence[object]) -> Iterator[str]:
@@ -39,7 +40,7 @@ def _items(values: Sequence[object]) -> Iterator[str]:
 
 def quoted(text: str) -> str:
     """Text in quotation marks, shortened, its control characters visible."""
-    return _on_one_line(json.dumps(_shortened(text), ensure_ascii=False))
+    return on_one_line(json.dumps(_shortened(text), ensure_ascii=False))
 
 
 def shown_name(name: str) -> str:
@@ -51,7 +52,13 @@ def shown_name(name: str) -> str:
 
 def shown_path(path: Path) -> str:
     """A path in full, its control characters visible."""
-    return _on_one_line(str(path))
+    return on_one_line(str(path))
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, which may quote from a file: short, on one line, harmless."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return on_one_line(_shortened(" ".join(text.split()), LONGEST_REASON))
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:
@@ -77,9 +84,10 @@ def byte_size(count: int) -> str:
     return f"{size:,.1f} PB"
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
+    """Text in full, with everything visible that could act on a terminal or begin a new line."""
     return harmless(text, keep=frozenset())
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+def _shortened(text: str, most: int = LONGEST_SHOWN) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

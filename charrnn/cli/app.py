@@ -97,7 +97,7 @@ def _end(error: BaseException, arguments: list[str]) -> int:
     """Tell what went wrong, if there is anything to tell; returns the exit code."""
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--debug" in flags:
-        traceback.print_exception(error)
+        Console().note("".join(traceback.format_exception(error)).rstrip())
     if type(error) in SILENT_ENDS:
         return SILENT_ENDS[type(error)]
     return _report(_as_user_error(error), as_json="--json" in flags)

@@ -42,10 +42,13 @@ def read_seeds(path: str) -> Iterator[str]:
         UserError: It cannot be read, or a line is not text or far too long.
     """
     descriptor, name, encoding = _open(path)
-    lines = _split(descriptor, name)
-    for number, line in enumerate(lines, start=1):
-        seed = _decoded(line, encoding, f"{name}, line {number:,}").removesuffix("\r")
-        yield seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
+    try:
+        for number, line in enumerate(_split(descriptor, name), start=1):
+            seed = _decoded(line, encoding, f"{name}, line {number:,}").removesuffix("\r")
+            yield seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
+    finally:
+        if path != STDIN:
+            os.close(descriptor)
 
 
 def unescaped(text: str) -> str:

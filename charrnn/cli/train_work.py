@@ -15,7 +15,7 @@ from charrnn.errors import ExitCode
 from charrnn.run import RUNS_FOLDER, TrainedModel, read_model
 from charrnn.run_writer import RunWriter, check_free, free_run_path, last_begun_run
 from charrnn.text.corpus import Corpus, find_prepared, prepare
-from charrnn.text.sources import STDIN
+from charrnn.text.sources import can_be_read_again
 
 if TYPE_CHECKING:
     from charrnn.training.model import CharRNN
@@ -105,10 +105,10 @@ def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter
 
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
-    """The text that a run is trained on; what came from stdin is taken as it was prepared."""
+    """The text that a run is trained on; what came through a pipe is taken as it was prepared."""
     source = config.data.source
-    came_from_stdin = source == STDIN or (isinstance(source, list) and STDIN in source)
-    state = writer.load_last() if came_from_stdin else None
+    names = [source] if isinstance(source, str) else source
+    state = None if all(map(can_be_read_again, names)) else writer.load_last()
     if state is not None:
         corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
         if corpus is not None:

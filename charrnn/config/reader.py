@@ -28,6 +28,7 @@ from charrnn.config.fields import accepts, kinds_of
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config, GenerateConfig
 from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
+from charrnn.console import harmless
 from charrnn.errors import UserError
 from charrnn.files import checked_size
 from charrnn.wording import shown_name
@@ -123,8 +124,12 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The configuration as YAML, every default written out; it reads back as the same one."""
-    return yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    """The configuration as YAML, every default written out; it reads back as the same one.
+
+    What could act on a terminal stands in quotation marks, where YAML's escapes are ours.
+    """
+    text = yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return harmless(text)
 
 
 def check_bounds(settings: object, *, naming: Callable[[str], str] = str) -> None:

@@ -20,8 +20,8 @@ from charrnn.text.corpus import Corpus, find_prepared, prepare
 from charrnn.text.manifest import SplitName
 from charrnn.text.progress import Progress, silent
 from charrnn.text.reading import read_text
-from charrnn.text.sources import STDIN
-from charrnn.wording import shown_name
+from charrnn.text.sources import STDIN, can_be_read_again
+from charrnn.wording import shown_name, shown_path
 
 ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
@@ -94,9 +94,11 @@ def other_text(
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
-    if STDIN in _names(data):
+    if gone := [name for name in _names(data) if not can_be_read_again(name)]:
+        source = "stdin" if gone[0] == STDIN else f"the pipe {shown_name(gone[0])}"
         raise UserError(
-            f"{model.path} was trained on a text from stdin, which is not prepared here",
+            f"{shown_path(model.path)} was trained on a text from {source}, "
+            "which is not prepared here",
             hint=f"`charrnn prepare` it again with the run's {CONFIG_FILE}; {ANY_TEXT_HINT}",
         )
     expected = replace(data, sha256=model.card.corpus_sha256)

@@ -7,6 +7,7 @@ safetensors, with a JSON object of its own among the metadata; nothing in it is 
 Shapes: S parts of the state, L layers, H hidden.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from charrnn.inference.jobs import Opening
 from charrnn.network import STATE_PARTS, FloatArray
 from charrnn.run import ModelCard
 from charrnn.tensor_file import dump_tensors, parse_metadata, parse_tensors
+from charrnn.wording import reason, shown, shown_path
 
 FORMAT_VERSION = 1
 HEADER_LIMIT_BYTES = 64 * 1024
@@ -52,8 +54,9 @@ def save_stream(path: Path, saved: SavedStream, card: ModelCard) -> None:
         "rng_seed": saved.rng_seed,
         "position": saved.position,
     }
-    tensors = {"state": saved.opening.state_SL1H}
-    write_atomically(path, dump_tensors(tensors, {"charrnn_stream": json.dumps(header)}))
+    state_SL1H, stream = saved.opening.state_SL1H, json.dumps(header)
+    metadata = {"charrnn_stream": stream, "sha256": _digest(stream, state_SL1H)}
+    write_atomically(path, dump_tensors({"state": state_SL1H}, metadata))
 
 
 def load_stream(path: Path, card: ModelCard) -> SavedStream:
@@ -67,7 +70,7 @@ def load_stream(path: Path, card: ModelCard) -> SavedStream:
     header, state_SL1H = _parsed(content, path, card)
     if header.get("weights_sha256") != card.weights_sha256:
         raise UserError(
-            f"{path} is the state of another model",
+            f"{shown_path(path)} is the state of another model",
             hint="name the run that it was saved with by --run; training it on makes another model",
         )
     ids = header.get("unread_ids")
@@ -84,15 +87,19 @@ def _parsed(content: bytes, path: Path, card: ModelCard) -> tuple[Mapping[str, A
     shape = (STATE_PARTS[card.cell], card.layers, 1, card.hidden_size)
     try:
         state_SL1H = parse_tensors(content)["state"]
-        header = json.loads(parse_metadata(content)["charrnn_stream"])
-    except (ValueError, KeyError, RecursionError) as error:
-        _refuse(path, str(error))
+        metadata = parse_metadata(content)
+        stream, digest = metadata["charrnn_stream"], metadata["sha256"]
+        header = json.loads(stream)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        _refuse(path, reason(error))
     if state_SL1H.dtype != np.float32 or state_SL1H.ndim != len(shape):
         _refuse(path, "it holds no hidden state")
     if state_SL1H.shape != shape:
-        raise UserError(f"{path} is the state of a network of another size")
+        raise UserError(f"{shown_path(path)} is the state of a network of another size")
     if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
         _refuse(path, f"it is not of format version {FORMAT_VERSION}")
+    if digest != _digest(stream, state_SL1H):
+        _refuse(path, "its content is not what its digest says")
     if not np.isfinite(state_SL1H).all():
         _refuse(path, "its numbers are not finite")
     return header, state_SL1H
@@ -100,12 +107,19 @@ def _parsed(content: bytes, path: Path, card: ModelCard) -> tuple[Mapping[str, A
 
 def _whole(value: object, limit: int, path: Path) -> int:
     if type(value) is not int or not 0 <= value < limit:
-        _refuse(path, f"it has {str(value)[:40]!r} where a whole number below {limit:,} belongs")
+        _refuse(path, f"it has {shown(value)} where a whole number below {limit:,} belongs")
     return value
+
+
+def _digest(stream: str, state_SL1H: FloatArray) -> str:
+    """What tells damage from a state: of all that the file says."""
+    digest = hashlib.sha256(stream.encode())
+    digest.update(np.ascontiguousarray(state_SL1H).data)
+    return digest.hexdigest()
 
 
 def _refuse(path: Path, what: str) -> NoReturn:
     raise UserError(
-        f"{path} is not a state that this charrnn can go on from: {what}",
+        f"{shown_path(path)} is not a state that this charrnn can go on from: {what}",
         hint="--save-state writes one",
     )

@@ -8,6 +8,7 @@ header and size are, byte for byte, those of the array that is expected; nothing
 
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ from numpy.lib import format as npy
 
 from charrnn.config.memory import physical_bytes
 from charrnn.errors import UserError
+from charrnn.files import checked_size
+from charrnn.wording import reason, shown_path
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
 ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
@@ -26,6 +29,8 @@ ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
 
 LARGEST_SHARE_READ = 0.25
 """The share of this machine's memory beyond which an array is mapped instead of read."""
+
+HINT = "prepare the text again"
 
 
 class ArrayFile:
@@ -80,16 +85,20 @@ def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     """Map a .npy file that must hold `length` values of `dtype`, without reading it.
 
     Raises:
-        UserError: It is missing, or anything else.
+        UserError: It is missing, a link out of its folder, or anything else.
     """
     kind = np.dtype(dtype)
     header = _header(kind, length)
+    whole = len(header) + length * kind.itemsize
     try:
+        size = checked_size(path, path.parent, limit=sys.maxsize)
         with path.open("rb") as file:
-            found, size = file.read(len(header)), os.fstat(file.fileno()).st_size
+            found = file.read(len(header))
+    except UserError as error:
+        raise UserError(error.message, hint=HINT) from error
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
-    if found != header or size != len(header) + length * kind.itemsize:
+        raise _damaged(path, reason(error)) from error
+    if found != header or size != whole:
         raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
     return np.memmap(path, kind, "r", len(header), (length,)) if length else np.empty(0, kind)
 
@@ -110,12 +119,12 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     try:
         values: Array = np.fromfile(path, kind, length, offset=len(_header(kind, length)))
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
+        raise _damaged(path, reason(error)) from error
     if len(values) != length:
         raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
     values.flags.writeable = False
     return values
 
 
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"cannot read {path}: {reason}", hint="prepare the text again")
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"cannot read {shown_path(path)}: {what}", hint=HINT)

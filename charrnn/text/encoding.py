@@ -18,16 +18,13 @@ from charrnn.text.background import Background
 from charrnn.text.census import Census
 from charrnn.text.code_points import is_surrogate
 from charrnn.text.manifest import SPLITS, SplitName, SplitRecord, TextOptions
-from charrnn.text.pieces import Piece
+from charrnn.text.pieces import FEWEST_UNITS, Piece
 from charrnn.text.progress import Progress
 from charrnn.text.shuffling import LineNumbers, LineStore, line_lengths, random_order
 from charrnn.text.sources import Request
 from charrnn.text.split_file import SplitFile
 from charrnn.text.survey import Survey, read_pieces
 from charrnn.text.vocabulary import Vocabulary
-
-FEWEST_UNITS = {"stream": 2, "lines": 1}
-"""What each split needs. A stream's first character is only context, so one more must follow."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.files import read_json_object
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
-from charrnn.text.pieces import Mode
+from charrnn.text.pieces import FEWEST_UNITS, Mode
 from charrnn.text.records import record_from_json
+from charrnn.wording import shown, shown_path
 
 FORMAT_VERSION = 1
+LIMIT_BYTES = 16 * 1024 * 1024
+MOST_CHARACTERS = 2**60
 MANIFEST_FILE = "manifest.json"
 VOCABULARY_FILE = "vocabulary.json"
 
@@ -85,6 +88,16 @@ class SplitRecord:
     unknown: int
     """Characters in it that the vocabulary does not have."""
 
+    def fits(self, mode: Mode) -> bool:
+        """Tell whether a split of a corpus can have this size."""
+        units = self.ids if mode == "stream" else self.lines
+        return (
+            units is not None
+            and (self.lines is None) == (mode == "stream")
+            and FEWEST_UNITS[mode] <= units <= self.ids
+            and 0 <= self.unknown <= self.ids < MOST_CHARACTERS
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -141,17 +154,37 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} is not a prepared corpus: it has no {MANIFEST_FILE}",
             hint="`charrnn prepare FILE` makes one and prints its path",
         )
-    value = read_json_object(file, folder)
-    if value.get("format_version") != FORMAT_VERSION:
+    value = read_json_object(file, folder, limit=LIMIT_BYTES)
+    version = value.get("format_version")
+    if version != FORMAT_VERSION:
         raise UserError(
-            f"{file} has format version {value.get('format_version')!r:.20}; "
+            f"{shown_path(file)} has format version {shown(version)}; "
             f"this charrnn reads {FORMAT_VERSION}",
             hint="prepare the text again with this charrnn",
         )
     try:
         manifest: Manifest = record_from_json(Manifest, value)
+        _check_meaning(manifest)
     except ValueError as error:
-        raise UserError(f"{file} is damaged: {error}", hint="prepare the text again") from error
-    if set(manifest.splits) != set(SPLITS):
-        raise UserError(f"{file} is damaged: splits are not train and valid")
+        raise UserError(
+            f"{shown_path(file)} is damaged: {error}", hint="prepare the text again"
+        ) from error
     return manifest
+
+
+def _check_meaning(manifest: Manifest) -> None:
+    """Refuse numbers that no text could have.
+
+    Raises:
+        ValueError: Naming the first that is wrong.
+    """
+    if not manifest.sources:
+        raise ValueError("it has no sources")
+    if set(manifest.splits) != set(SPLITS):
+        raise ValueError("splits are not train and valid")
+    for name, split in manifest.splits.items():
+        if not split.fits(manifest.options.mode):
+            raise ValueError(f"splits.{name} is none of mode {manifest.options.mode}")
+    counts = (manifest.characters, manifest.empty_lines, *(each.bytes for each in manifest.sources))
+    if min(counts) < 0:
+        raise ValueError(f"it counts {shown(min(counts))}")

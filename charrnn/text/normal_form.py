@@ -2,13 +2,20 @@
 
 A part can be normalised by itself only up to a character that never merges with what stands
 before it; from the last such character on, the text is held back until the next part.
+
+Python sorts the marks on a character by insertion, in a time that grows with the square of their
+number: a megabyte of them would take hours. Long runs of marks are sorted here beforehand.
 """
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+LONGEST_LEFT_TO_PYTHON = 32
+END_OF_MARKS = 0x20000
+"""The planes of Unicode beyond the first two have no marks."""
 HANGUL_VOWELS = frozenset(map(chr, range(0x1161, 0x1176)))
 HANGUL_FINALS = frozenset(map(chr, range(0x11A8, 0x11C3)))
 
@@ -22,10 +29,22 @@ def composed(texts: Iterable[str]) -> Iterator[str]:
             held += text
             continue
         if ready := held + text[:cut]:
-            yield unicodedata.normalize("NFC", ready)
+            yield _nfc(ready)
         held = text[cut:]
     if held:
-        yield unicodedata.normalize("NFC", held)
+        yield _nfc(held)
+
+
+def _nfc(text: str) -> str:
+    if not text.isascii():
+        text = _long_runs_of_marks().sub(_in_canonical_order, text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _in_canonical_order(run: re.Match[str]) -> str:
+    """Marks decomposed and stably sorted by their class, as any normalisation has them."""
+    marks = "".join(unicodedata.normalize("NFD", mark) for mark in run[0])
+    return "".join(sorted(marks, key=unicodedata.combining))
 
 
 def _last_fresh_start(text: str) -> int | None:
@@ -57,3 +76,19 @@ def _second_in_a_pair() -> frozenset[str]:
         if len(pair) == 2 and not pair[0].startswith("<"):
             seconds.add(chr(int(pair[1], 16)))
     return frozenset(seconds)
+
+
+@cache
+def _long_runs_of_marks() -> re.Pattern[str]:
+    """Characters in a row that canonical ordering may move past each other."""
+    chars = map(chr, range(0x80, END_OF_MARKS))
+    marks = "".join(char for char in chars if _is_mark(char))
+    return re.compile(f"[{marks}]{{{LONGEST_LEFT_TO_PYTHON},}}")
+
+
+def _is_mark(char: str) -> bool:
+    """Tell whether the decomposition of `char` begins with a mark, or is one."""
+    if unicodedata.combining(char):
+        return True
+    parts = unicodedata.decomposition(char).split()  # "<...>" marks a compatibility one
+    return bool(parts) and parts[0][0] != "<" and _is_mark(chr(int(parts[0], 16)))

@@ -17,6 +17,9 @@ from charrnn.text.code_points import CodePoints, code_points_of
 Mode = Literal["stream", "lines"]
 Places = npt.NDArray[np.int64]
 
+FEWEST_UNITS: dict[Mode, int] = {"stream": 2, "lines": 1}
+"""What a split needs. A stream's first character is only context, so one more must follow."""
+
 NEWLINE = ord("\n")
 RETURN = ord("\r")
 

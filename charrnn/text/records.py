@@ -4,7 +4,7 @@ import types
 from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from charrnn.wording import shown
+from charrnn.wording import shown, shown_name
 
 
 def record_from_json(kind: Any, value: object, where: str = "it") -> Any:
@@ -26,7 +26,7 @@ def record_from_json(kind: Any, value: object, where: str = "it") -> Any:
         )
     if origin is dict and isinstance(value, dict):
         return {
-            key: record_from_json(arguments[1], item, f"{where}.{key}")
+            key: record_from_json(arguments[1], item, f"{where}.{shown_name(key)}")
             for key, item in value.items()
         }
     if origin is types.UnionType:

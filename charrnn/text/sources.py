@@ -20,7 +20,7 @@ from typing import IO, Protocol
 
 from charrnn.errors import RunFailedError, UserError
 from charrnn.text.progress import Progress, silent
-from charrnn.wording import listed, quoted, shown_name
+from charrnn.wording import listed, on_one_line, quoted, reason, shown_name
 
 CHUNK_BYTES = 256 * 1024
 """Small enough that a chunk stays in a core's second cache through all that is done to it."""
@@ -156,6 +156,17 @@ def is_url(name: str) -> bool:
     return URL.match(name) is not None
 
 
+def can_be_read_again(name: str) -> bool:
+    """Tell whether `name` is still there when it has been read: not so with stdin and pipes."""
+    if name == STDIN or is_url(name) or name.startswith(BUILTIN_PREFIX):
+        return name != STDIN
+    try:
+        mode = Path(name).stat().st_mode
+    except (OSError, ValueError):
+        return True  # whoever opens it will say what is wrong
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
 def slug_of(name: str) -> str:
     """Return lower-case letters, digits and dashes that remind of `name`."""
     if name == STDIN:
@@ -218,7 +229,14 @@ def _file(path: Path) -> Source:
             with path.open("rb"):  # whether we may read it is better known before the work begins
                 return FileSource(name, path, status)
         with path.open("rb") as stream:
+            _refuse_endless(status, stream, name)
             return spooled(stream, name)
+
+
+def _refuse_endless(status: os.stat_result, stream: IO[bytes], name: str) -> None:
+    """Refuse a device such as /dev/zero; what somebody types at a terminal has an end."""
+    if not stat.S_ISFIFO(status.st_mode) and not stream.isatty():
+        raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
 
 
 def _stdin() -> Source:
@@ -280,22 +298,23 @@ def _download(url: str, sha256: str | None, progress: Progress) -> Source:
 
 def _printable(path: Path) -> str:
     """A path as valid Unicode, whatever bytes the file system has in it."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return on_one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     """Turn what the system says about an unreadable file into a message about it."""
+    shown = on_one_line(name)
     try:
         yield
     except FileNotFoundError as error:
         raise UserError(
-            f"{name}: there is no such file or folder",
+            f"{shown}: there is no such file or folder",
             hint=f"a path, an http(s) address, {listed(['-', PYTHON_DOCS])} is expected",
         ) from error
     except PermissionError as error:
-        raise UserError(f"{name}: no permission to read it") from error
+        raise UserError(f"{shown}: no permission to read it") from error
     except OSError as error:
-        raise UserError(f"{name}: {error.strerror or error}") from error
+        raise UserError(f"{shown}: {reason(error)}") from error
     except ValueError as error:
-        raise UserError(f"{quoted(name)} is no path: {error}") from error
+        raise UserError(f"{quoted(name)} is no path: {reason(error)}") from error

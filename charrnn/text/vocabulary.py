@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from charrnn.errors import UserError
 from charrnn.text.code_points import CODE_POINTS, CodePoints, code_points_of, is_surrogate, text_of
+from charrnn.wording import shown
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
 STREAM_SPECIALS = (PAD, UNK)
@@ -138,9 +139,10 @@ class Vocabulary:
         """
         if not isinstance(data, dict):
             raise _damaged(source, "it is not a JSON object")
-        if data.get("format_version") != FORMAT_VERSION:
+        version = data.get("format_version")
+        if type(version) is not int or version != FORMAT_VERSION:
             raise UserError(
-                f"{source}: format version {data.get('format_version')!r} is not known",
+                f"{source}: format version {shown(version)} is not known",
                 hint=f"this charrnn reads version {FORMAT_VERSION}; a newer one may read this",
             )
         vocabulary = cls(_checked_characters(data.get("characters"), source))
@@ -191,7 +193,7 @@ def _checked_characters(value: object, source: str) -> tuple[str, ...]:
     chars = value[len(specials) :]
     for id_, char in enumerate(chars, start=len(specials)):
         if not _is_character(char):
-            raise _damaged(source, f"`characters` has {char!r:.40} at id {id_}, not one character")
+            raise _damaged(source, f"`characters` has {shown(char)} at id {id_}, not one character")
     if len(set(chars)) != len(chars):
         raise _damaged(source, "`characters` names a character twice")
     return tuple(value)

@@ -19,7 +19,7 @@ from charrnn.errors import UserError
 from charrnn.saved_state import DAMAGED_HINT
 from charrnn.tensor_file import Tensors
 from charrnn.training.learner import Learner
-from charrnn.wording import shown
+from charrnn.wording import reason, shown
 
 MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
 
@@ -79,9 +79,24 @@ def read_progress(description: dict[str, Any], corpus_sha256: str) -> Progress:
 def _is_whole(stored: dict[str, Any]) -> bool:
     """Whether every field is there, of its kind, finite and not negative."""
     blank = asdict(Progress())
-    return stored.keys() == blank.keys() and all(
-        _fits(value, blank[name]) for name, value in stored.items()
+    return (
+        stored.keys() == blank.keys()
+        and all(_fits(value, blank[name]) for name, value in stored.items())
+        and _agrees(Progress(**stored))
     )
+
+
+def _agrees(progress: Progress) -> bool:
+    """Whether nothing happened after the step at hand, and every step had characters."""
+    earlier = (
+        progress.evaluated_step,
+        progress.saved_step,
+        progress.logged_step,
+        progress.best_step,
+        progress.clipped_steps,
+    )
+    has_begun = progress.step > 0
+    return max(earlier) <= progress.step and (progress.running_chars > 0) == has_begun
 
 
 def _fits(value: object, blank: object) -> bool:
@@ -116,7 +131,7 @@ def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
         return _restored_state(learner, tensors.get(HIDDEN))
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"the saved state does not fit the configuration: {error}", hint=DAMAGED_HINT
+            f"the saved state does not fit the configuration: {reason(error)}", hint=DAMAGED_HINT
         ) from error
 
 

@@ -9,6 +9,7 @@ from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.run import CONFIG_FILE, read_vocabulary
 from charrnn.text.corpus import Corpus
+from charrnn.wording import shown_path
 
 MOVED = frozenset({"data.source", "data.sha256"})
 """Where the text is now; whether it still is that text is told by its SHA-256."""
@@ -41,7 +42,7 @@ def changed_config(
     Raises:
         UserError: Something differs that would make it another training.
     """
-    before = read_run_config(run / CONFIG_FILE)
+    before = _config_of(run)
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
@@ -55,6 +56,18 @@ def changed_config(
             "for anything else begin a new run",
         )
     return after, list(changes.values())
+
+
+def _config_of(run: Path) -> Config:
+    """The configuration that a training wrote, with all that it had measured."""
+    config = read_run_config(run / CONFIG_FILE)
+    if config.train.precision == "auto":
+        raise UserError(
+            f"{shown_path(run / CONFIG_FILE)} is not as a training writes it: "
+            "train.precision is auto, and not what that came to",
+            hint="copy the whole run directory again",
+        )
+    return config
 
 
 def differences(before: Config, after: Config) -> dict[str, str]:

@@ -430,3 +430,15 @@ def test_settings_out_of_their_bounds_are_named_as_the_user_wrote_them() -> None
 def test_a_wrong_type_or_a_number_that_is_none_is_out_of_bounds(options: Options) -> None:
     with pytest.raises(UserError):
         check_bounds(options)
+
+
+@given(
+    st.text(
+        st.sampled_from("\x1b\u202e\u2066\ufeff\x9b\u2028\ue000\U000e0001a: #'\"\\"), min_size=1
+    )
+)
+def test_a_configuration_that_is_printed_cannot_act_on_a_terminal(name: str) -> None:
+    config = Config(data=DataConfig(source=name))
+    printed = dump_config(config)
+    assert harmless(printed) == printed
+    assert config_of(printed) == config

@@ -4,7 +4,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 TEXT = b"The sea, the sea.\n" * 20_000
@@ -52,14 +52,59 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._send(b"something else", {"Content-Length": "14"})
 
     def answer_moved(self) -> None:
-        self.send_response(302)
-        self.send_header("Location", "/text")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self._move("/text")
 
     def answer_stalled(self) -> None:
         self._send(TEXT[:1000], {"Content-Length": str(len(TEXT))})
         time.sleep(1)
+
+    def answer_dripping(self) -> None:
+        """Send a little now and then, which is no silence and no end either."""
+        self._drip(b"HTTP/1.0 200 OK\r\n\r\n", TEXT)
+
+    def answer_dripping_headers(self) -> None:
+        self._drip(b"", b"HTTP/1.0 200 OK\r\n" + b"X-Header: 1\r\n" * 1000)
+
+    def answer_half_headers(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Ty")
+
+    def answer_empty(self) -> None:
+        self._send(b"", {"Content-Length": "0"})
+
+    def answer_longer(self) -> None:
+        """Send more than is announced."""
+        self._send(TEXT + b"and more", {"Content-Length": str(len(TEXT))})
+
+    def answer_huge(self) -> None:
+        self._send(TEXT, {"Content-Length": str(10**17)})
+
+    def answer_absurd(self) -> None:
+        self._send(TEXT[:100], {"Content-Length": "9" * 5000})
+
+    def answer_to_file(self) -> None:
+        self._move("file:///etc/passwd")
+
+    def answer_to_ftp(self) -> None:
+        self._move("ftp://127.0.0.1/x\x1b[2J")
+
+    def answer_loop(self) -> None:
+        self._move("/loop")
+
+    def answer_escapes(self) -> None:
+        self.send_error(404, "\x1b[2J" + "x" * 1000)
+
+    def _move(self, place: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", place)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _drip(self, first: bytes, rest: bytes) -> None:
+        self.wfile.write(first)
+        with suppress(OSError):
+            for byte in rest:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.02)
 
     def answer_silent(self) -> None:
         time.sleep(1)

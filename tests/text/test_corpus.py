@@ -25,6 +25,7 @@ from charrnn.errors import RunFailedError, UserError
 from charrnn.text import array_file, corpus, shuffling, sources
 from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus, prepare
 from charrnn.text.manifest import TextOptions
+from charrnn.text.pieces import Mode
 from charrnn.text.shuffling import random_order
 from tests.text.reference import Reference, reference
 
@@ -541,8 +542,11 @@ def test_a_damaged_file_is_named(name: str, damage: str) -> None:
     ("change", "told"),
     [
         ({"format_version": 2}, "format version 2"),
-        ({"format_version": None}, "format version None"),
+        ({"format_version": None}, "format version null"),
         ({"sources": {}}, "sources is a mapping"),
+        ({"sources": []}, "no sources"),
+        ({"sources": [{"name": "x", "sha256": "", "bytes": -1}]}, "counts -1"),
+        ({"empty_lines": -1}, "counts -1"),
         ({"sources": [{"name": 1, "sha256": "", "bytes": 1}]}, r"sources\[0\].name is 1"),
         ({"options": {}}, "options.mode is missing"),
         ({"characters": 1.5}, "characters is 1.5"),
@@ -566,8 +570,43 @@ def test_a_manifest_that_promises_another_size_is_refused_at_once(ids: int) -> N
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["splits"]["train"]["ids"] = ids
     (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"train_ids\.npy"):
+    with pytest.raises(UserError, match=r"splits\.train|train_ids\.npy") as refusal:
         open_corpus(path)
+    assert len(refusal.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("mode", "split"),
+    [
+        ("stream", {"ids": 1, "lines": None, "unknown": 0}),
+        ("stream", {"ids": 9, "lines": 2, "unknown": 0}),
+        ("stream", {"ids": 9, "lines": None, "unknown": 10}),
+        ("lines", {"ids": 9, "lines": None, "unknown": 0}),
+        ("lines", {"ids": 9, "lines": 0, "unknown": 0}),
+        ("lines", {"ids": 9, "lines": -1, "unknown": 0}),
+        ("lines", {"ids": 1, "lines": 2, "unknown": 0}),
+    ],
+)
+def test_a_split_that_no_text_has_is_refused(mode: Mode, split: dict[str, Any]) -> None:
+    path = prepared(mode=mode).path
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["splits"]["valid"] = split
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"splits\.valid"):
+        open_corpus(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_link_that_leaves_the_corpus_or_a_fifo_is_refused(name: str) -> None:
+    file = prepared(mode="lines").path / name
+    file.rename("outside")
+    file.symlink_to(Path("outside").resolve())
+    with pytest.raises(UserError, match="link"):
+        open_corpus(file.parent)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match="plain file"):
+        open_corpus(file.parent)
 
 
 def overwrite(path: Path, offset: int, content: bytes) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from charrnn.errors import RunFailedError, UserError
 from charrnn.text import download
 from charrnn.text.download import cache_folder, fetch
 from charrnn.text.progress import Advance
+from charrnn.wording import on_one_line
+from tests.cli.process import start
 from tests.text.server import TEXT, Server, running
 
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -82,7 +85,17 @@ def test_a_download_with_another_hash_is_named_and_removed(server: Server, cache
         ("short", "the server sent too little: 359,000 bytes are missing", 1),
         ("chunked", "the server sent too little", 1),
         ("stalled", "nothing came from the server for 0.2 seconds", 1),
-        ("silent", "nothing came from the server for 0.2 seconds", 1),
+        ("dripping", "fewer than 1,024 bytes came from the server in 0.2 seconds", 1),
+        ("dripping_headers", "answer came from the server in 0.2 seconds", 1),
+        ("half_headers", "the server sent nothing", 1),
+        ("empty", "the server sent nothing", 1),
+        ("huge", "100,000,000,000,000,000 bytes", 1),
+        ("absurd", "a length that is no number", 1),
+        ("to_file", "Redirection to url 'file:///etc/passwd' is not allowed", 2),
+        ("to_ftp", 'the server sends us to "ftp://127.0.0.1/x', 2),
+        ("loop", "the server answers 302", 2),
+        ("escapes", "the server answers 404", 2),
+        ("silent", "no answer came from the server in 0.2 seconds", 1),
         ("rubbish", "not HTTP", 1),
         ("broken", "the server answers 503", 1),
         ("missing", "the server answers 404", 2),
@@ -96,11 +109,17 @@ def test_a_network_fault_is_named_and_leaves_nothing(
     assert told in error.message
     assert error.exit_code == exit_code
     assert error.hint
+    assert error.message.isprintable()
+    assert len(error.message) < 300
     assert list(cache.iterdir()) == []
 
 
 def test_an_unannounced_length_is_no_fault(server: Server) -> None:
     assert fetch(server.url("unannounced")).read_bytes() == TEXT
+
+
+def test_what_comes_after_the_announced_end_is_left_alone(server: Server) -> None:
+    assert fetch(server.url("longer")).read_bytes() == TEXT
 
 
 def test_a_redirection_is_followed(server: Server) -> None:
@@ -114,9 +133,19 @@ def test_nobody_listening_is_told() -> None:
     assert "Connection refused" in error.message
 
 
-@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://a b/", "http://host:port/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://",
+        "http://[::1",
+        "http://a b/",
+        "http://h:port/x",
+        "http://h:99999/",
+        "http://h\udcff/",
+    ],
+)
 def test_an_address_that_is_none_is_told(url: str) -> None:
-    assert error_of(url).message.startswith(url)
+    assert error_of(url).message.startswith(on_one_line(url))
 
 
 def test_a_name_outside_ascii_is_asked_for_as_the_web_writes_it(server: Server) -> None:
@@ -166,3 +195,19 @@ def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert cache_folder() == Path("/home/me/.cache/charrnn")
+
+
+def test_a_download_that_was_killed_leaves_nothing_that_could_be_taken_for_whole(
+    server: Server, cache: Path
+) -> None:
+    process = start("prepare", server.url("stalled"))
+    try:
+        while not list(cache.glob(".*.partial/*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    assert all(left.name.startswith(".") for left in cache.iterdir())
+    path = fetch(server.url("text"))
+    assert list(cache.iterdir()) == [path]

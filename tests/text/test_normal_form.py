@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charrnn.text.normal_form import composed, starts_afresh
+from charrnn.text.normal_form import END_OF_MARKS, composed, starts_afresh
 
 # Where composition is likely: letters, marks, Hangul, kana, singletons, odd combining classes.
 TROUBLE = (
@@ -49,3 +49,26 @@ def test_nearly_every_character_starts_afresh_so_that_little_is_held_back() -> N
 def test_ascii_is_passed_on_at_once_but_for_its_last_character() -> None:
     parts = composed(iter(["abc", "def"]))
     assert next(parts) == "ab"
+
+
+@given(
+    before=st.sampled_from("a\u00e9\uac00\u0301"),
+    marks=st.lists(st.sampled_from("\u0301\u0323\u0327\u0344\u0f71\u0f73\u0f81\u3099\u0345")),
+    times=st.integers(1, 40),
+    after=st.sampled_from("a\u0301\u1161"),
+)
+def test_long_runs_of_marks_are_sorted_as_python_does_it(
+    before: str, marks: list[str], times: int, after: str
+) -> None:
+    text = before + "".join(marks) * times + after
+    assert "".join(composed([text])) == unicodedata.normalize("NFC", text)
+
+
+def test_a_character_with_half_a_million_marks_is_read_in_no_time() -> None:
+    """Sorted by insertion they would take hours."""
+    marks = "\u0301\u0316" * 250_000
+    assert "".join(composed(["a" + marks])) == "\u00e1" + "\u0316" * 250_000 + "\u0301" * 249_999
+
+
+def test_no_mark_stands_where_none_is_looked_for() -> None:
+    assert not any(map(unicodedata.combining, map(chr, range(END_OF_MARKS, sys.maxunicode + 1))))

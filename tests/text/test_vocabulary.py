@@ -122,8 +122,10 @@ def changed(**changes: Any) -> dict[str, Any]:
     [
         (None, "not a JSON object"),
         ([], "not a JSON object"),
-        ({}, "format version None"),
+        ({}, "format version null"),
         (changed(format_version=2), "format version 2"),
+        (changed(format_version=True), "format version true"),
+        (changed(format_version="\x1b[2J" * 1000), "format version the text"),
         (changed(characters=None), "not a list"),
         (changed(characters=[]), "does not begin with <pad>"),
         (changed(characters=["<unk>", "<pad>"]), "does not begin with <pad>"),

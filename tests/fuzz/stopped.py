@@ -1,0 +1,57 @@
+"""A training that was stopped after its first step, to be gone on with again and again."""
+
+from pathlib import Path
+
+from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
+from charrnn.network import Network
+from charrnn.run import LAST_FOLDER
+from charrnn.run_writer import RunWriter
+from charrnn.saved_state import STATE_FILE
+from charrnn.text.corpus import Corpus
+from charrnn.training.trainer import StopRequest, Trainer, new_model
+
+CONFIG = Config(
+    data=DataConfig(mode="lines"),
+    model=ModelConfig(hidden_size=2, embedding_size=2),
+    train=TrainConfig(batch_size=2, steps=3, save_every_steps=1, precision="float32", threads=1),
+)
+
+
+class StoppedTraining:
+    """The run directory of such a training, put back after each time."""
+
+    def __init__(self, run: Path, corpus: Corpus) -> None:
+        """Train one step of a tiny network on this corpus."""
+        self.run = run
+        self.corpus = corpus
+        self.state = run / LAST_FOLDER / STATE_FILE
+        with RunWriter.create(run, CONFIG, corpus.vocabulary) as writer:
+            trainer, stop = self._trainer(writer)
+            for _event in trainer.run():
+                if trainer.progress.step == 1:
+                    stop.make()
+        self.whole = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def go_on(self) -> None:
+        """Resume, take no step, evaluate and save as a training does that is stopped at once."""
+        with RunWriter.reopen(self.run) as writer:
+            trainer, stop = self._trainer(writer)
+            trainer.resume()
+            stop.make()
+            list(trainer.run())
+
+    def put_back(self) -> None:
+        """Make the directory what it was."""
+        for path in self.run.rglob("*"):
+            if path.is_file() and path not in self.whole:
+                path.unlink()
+        for path, content in self.whole.items():
+            path.write_bytes(content)
+
+    def _trainer(self, writer: RunWriter) -> tuple[Trainer, StopRequest]:
+        def evaluate(_network: Network) -> float:
+            return 1.0
+
+        stop, model = StopRequest(), new_model(CONFIG, self.corpus)
+        trainer = Trainer(CONFIG, self.corpus, model, writer, evaluate=evaluate, stop=stop)
+        return trainer, stop
