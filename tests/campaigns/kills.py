@@ -184,9 +184,9 @@ class Campaign:
         """The command that begins the run."""
         return ("train", f"--out={RUN}", *SETTINGS, *KINDS[self.kind])
 
-    def at_chosen_moments(self, every: int) -> None:
-        """Kill before each file operation, and at the next trial before one of the resumed run."""
-        for number in range(1, self.operations + 1, every):
+    def at_chosen_moments(self, first: int, every: int) -> None:
+        """Kill before each file operation from one on, and then before one of the resumed run."""
+        for number in range(first, self.operations + 1, every):
             with self._trial("before a file operation", f"operation {number}"):
                 expect(run_to_end(*self.training, kill_at=number) == KILLED, "it was not killed")
                 self._can_be_used()
@@ -323,7 +323,7 @@ def conduct(options: argparse.Namespace) -> dict[str, Any]:
         for kind in options.kind or KINDS:
             campaign = Campaign(kind, random.Random(options.seed))
             campaigns.append(campaign)
-            campaign.at_chosen_moments(options.every)
+            campaign.at_chosen_moments(options.first, options.every)
             campaign.at_random_moments(options.random)
             campaign.by_signals(options.signals)
             campaign.from_a_cold_start(options.cold)
@@ -335,6 +335,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="all, if left out")
     parser.add_argument("--every", type=int, default=1, help="before every N-th operation")
+    parser.add_argument("--first", type=int, default=1, help="the first operation to kill before")
     parser.add_argument("--random", type=int, default=100, help="kills by the clock, of each kind")
     parser.add_argument("--signals", type=int, default=40, help="Ctrl-Cs and SIGTERMs, each kind")
     parser.add_argument("--cold", type=int, default=10, help="kills from a cold start, each kind")
