@@ -106,6 +106,8 @@ def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
 def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     """Read a .npy file that must hold `length` values of `dtype`; map it if it is huge.
 
+    Either way the array cannot be written to.
+
     Raises:
         UserError: It is missing, or anything else.
     """

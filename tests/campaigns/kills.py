@@ -166,9 +166,10 @@ class Campaign:
     def __post_init__(self) -> None:
         """Train undisturbed, once for all to compare with."""
         shutil.rmtree(RUN, ignore_errors=True)
-        begin = time.monotonic()
-        if run_to_end(*self.training) != 0:
-            raise Failure(output())
+        for command in (("prepare", *KINDS[self.kind]), self.training):
+            begin = time.monotonic()
+            if run_to_end(*command) != 0:
+                raise Failure(output())
         self.seconds = time.monotonic() - begin
         self.operations = int(Path("operations.txt").read_text())
         self.expected = everything_learned(RUN)

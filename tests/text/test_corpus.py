@@ -198,8 +198,9 @@ def test_rare_characters_become_unknown_in_training_too() -> None:
     assert (made.manifest.train.unknown, made.manifest.valid.unknown) == (2, 10)
 
 
-def test_ids_cannot_be_written() -> None:
+def test_ids_are_in_memory_and_cannot_be_written() -> None:
     split = prepared().train
+    assert not isinstance(split.ids, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         split.ids[0] = 1
 
