@@ -1,5 +1,7 @@
 """One training in a run directory, and a lock that no crash leaves behind."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,4 +46,4 @@ def test_a_killed_training_leaves_no_lock_although_its_loaders_live_on(tmp_path:
     try:
         RunLock(tmp_path).release()
     finally:
-        subprocess.run(["kill", "-9", f"-{process.pid}"], check=True)
+        os.killpg(process.pid, signal.SIGKILL)
