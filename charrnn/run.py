@@ -134,6 +134,11 @@ def resolve_run(option: str | None) -> Path:
         UserError: There is no such run.
     """
     if option is not None:
+        if not option:
+            raise UserError(
+                "the name of the run directory is empty",
+                hint="give --run (or CHARRNN_RUN) a folder, or leave it out for the newest run",
+            )
         path = Path(option)
         if not path.is_dir():
             raise UserError(f"there is no run directory {shown_path(path)}", hint=START_HINT)

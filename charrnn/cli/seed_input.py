@@ -14,6 +14,8 @@ from charrnn.errors import RunFailedError, UserError
 
 READ_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
+LONGEST_SEED_BYTES = 1 << 26
+"""Hours of reading for a network; whoever gives more has named an endless device or stream."""
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 STDIN = "-"
 
@@ -28,10 +30,17 @@ def read_seed(path: str) -> str:
     """The whole of a file as a seed, or of stdin for `-`.
 
     Raises:
-        UserError: It cannot be read or is not text.
+        UserError: It cannot be read, is not text, or far too long.
     """
     descriptor, name, encoding = _open(path)
-    data = b"".join(_pieces(descriptor, name))
+    data = bytearray()
+    for piece in _pieces(descriptor, name):
+        data += piece
+        if len(data) > LONGEST_SEED_BYTES:
+            raise UserError(
+                f"{name} has more than {LONGEST_SEED_BYTES:,} bytes, too many for a seed",
+                hint="a network remembers some hundred characters; give it the end of the text",
+            )
     return _decoded(data, encoding, name).removeprefix(BYTE_ORDER_MARK)
 
 
@@ -113,7 +122,7 @@ def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
         raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 
 
-def _decoded(data: bytes, encoding: str, name: str) -> str:
+def _decoded(data: bytes | bytearray, encoding: str, name: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
