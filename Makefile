@@ -12,7 +12,7 @@ MINUTES ?= 20
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench campaign-kills docs clean
+.PHONY: help demo test lint format fuzz bench bench-losses campaign-kills docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,14 @@ fuzz: $(DEV_INSTALLED) ## Search for input that breaks a reader; MINUTES=20, REA
 	$(BIN)/python -m tests.fuzz.exhaustive
 	$(BIN)/python -m tests.fuzz.campaign --minutes $(MINUTES) $(READERS)
 
-bench: $(DEV_INSTALLED) ## Run every benchmark and print its ratios.
-	@for benchmark in benchmarks/[a-z]*.py; do \
-		echo "== $$benchmark" && $(BIN)/python "$$benchmark" || exit 1; \
+bench: $(DEV_INSTALLED) ## Run every benchmark of speed and print its ratios.
+	@for benchmark in start prepare generate evaluate train; do \
+		echo "== $$benchmark" && $(BIN)/python "benchmarks/$$benchmark.py" || exit 1; \
 	done
+
+bench-losses: $(DEV_INSTALLED) ## Train the recipes, three seeds each (about an hour), and draw their losses.
+	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/recipes.py --svg docs/recipes.svg
 
 campaign-kills: $(DEV_INSTALLED) ## Kill hundreds of trainings at every moment; nothing may be lost.
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills

@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 WINDOW = 256
 CONFIGS = Path(__file__).parent.parent / "configs"
 RECIPES = (
-    f"{CONFIGS / 'shakespeare-1min.yaml'}:1",
-    f"{CONFIGS / 'shakespeare.yaml'}:1.83",
+    f"{CONFIGS / 'shakespeare-1min.yaml'}:1.1",
     f"{CONFIGS / 'shakespeare.yaml'}:3",
     f"{CONFIGS / 'shakespeare-15min.yaml'}:15",
 )
