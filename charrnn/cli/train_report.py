@@ -24,7 +24,7 @@ def tell_start(event: "Started", trainer: "Trainer", console: Console) -> None:
         f"{event.parameters:,} parameters, {len(corpus.vocabulary)} ids, "
         f"{len(corpus.train.ids):,} characters to learn from; "
         f"{event.steps:,} steps on {event.device} in {event.precision}"
-        f"{_threads_in_words(trainer)}"
+        f"{_kernel_in_words(trainer)}{_threads_in_words(trainer)}"
         + (f", going on after step {event.first_step:,}" if event.first_step else "")
     )
 
@@ -51,6 +51,10 @@ def tell_end(finished: "Finished", trainer: "Trainer", console: Console) -> None
             ("next", f"charrnn generate --run {writer.path}{_example_options(trainer)}"),
         ],
     )
+
+
+def _kernel_in_words(trainer: "Trainer") -> str:
+    return " by native kernels" if trainer.learner.kernels else ""
 
 
 def _threads_in_words(trainer: "Trainer") -> str:
