@@ -156,3 +156,12 @@ def test_gates_far_out_of_range_saturate(cell: str, size: float) -> None:
     batch, state = batch_of(2, 4), model.initial_state(2)
     result, expected = (each.step(0, batch, state, rate=0.0) for each in (ours, theirs))
     torch.testing.assert_close(result.state_SLBH, expected.state_SLBH, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "true"])
+def test_a_compiler_that_makes_nothing_is_none(
+    compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`true` says that it compiled, and there is nothing to load."""
+    monkeypatch.setenv("CC", compiler)
+    assert compiled_kernels.__wrapped__() is None

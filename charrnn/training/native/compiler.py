@@ -54,15 +54,21 @@ class Kernels:
 
 @cache
 def compiled_kernels() -> Kernels | None:
-    """The kernels for this processor; None where there is no compiler that can make them."""
+    """The kernels for this processor; None where they cannot be made, or not be loaded."""
     compiler = _compiler()
     if compiler is None:
         return None
-    for tuning in (_tuning(), ()):
+    try:
         with tempfile.TemporaryDirectory(prefix="charrnn-") as folder:
-            library = Path(folder) / "cells.so"
-            if _compiles([*compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(library), "-lm"]):
-                return Kernels(ctypes.CDLL(str(library)))
+            return _made_by(compiler, Path(folder) / "cells.so")
+    except OSError:  # no room, or a folder from which nothing may be loaded
+        return None
+
+
+def _made_by(compiler: list[str], library: Path) -> Kernels | None:
+    for tuning in (_tuning(), ()):
+        if _compiles([*compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(library), "-lm"]):
+            return Kernels(ctypes.CDLL(str(library)))
     return None
 
 
