@@ -65,10 +65,12 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     _check_memory(config, corpus)
     seconds = None if request.minutes is None else SECONDS_A_MINUTE * request.minutes
     if seconds is not None and "model.hidden_size" not in named:
-        config, seconds = with_recipe(config, named, corpus, seconds), None
-    model = new_model(config, corpus)
+        config = with_recipe(config, named, corpus, seconds)
+        model = new_model(config, corpus)
+    else:
+        model = new_model(config, corpus)
+        config = resolve(config, model, corpus, seconds)
     notes = [] if source is None else [_taken_over(source, model, corpus, console)]
-    config = resolve(config, model, corpus, seconds)
     path = _run_to_begin(request)
     with RunWriter.claim(path, corpus.vocabulary, overwrite=request.overwrite) as writer:
         writer.notes += notes
