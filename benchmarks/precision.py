@@ -9,12 +9,11 @@ character. What differs between the rows should be less than what differs betwee
 
 import argparse
 import itertools
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
+
+from _trainings import charrnn, set_options
 
 ARITHMETIC = (
     ("torch", "float32"),
@@ -26,12 +25,8 @@ ARITHMETIC = (
 
 def validation_loss(settings: dict[str, object], run: Path) -> float:
     """The best validation loss of a training with these settings."""
-    options = [f"--set={name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "charrnn", "train", *options, "--out", str(run)]
-    done = subprocess.run(
-        [*command, "--json", "--quiet"], stdout=subprocess.PIPE, check=True, text=True
-    )
-    return float(json.loads(done.stdout)["valid_loss_nats"])
+    answer = charrnn("train", *set_options(settings), "--out", run)
+    return float(answer["valid_loss_nats"])
 
 
 def main() -> None:

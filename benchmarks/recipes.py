@@ -15,13 +15,12 @@ Nothing else should run on the machine meanwhile: the time is part of the result
 import argparse
 import json
 import math
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from _trainings import charrnn, set_options, with_spread
 
 WINDOW = 256
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -47,20 +46,13 @@ class Trained(NamedTuple):
     """Seconds and validation loss of each evaluation."""
 
 
-def charrnn(*arguments: object) -> dict[str, Any]:
-    """The answer of a command to `--json`."""
-    command = [sys.executable, "-m", "charrnn", *map(str, arguments), "--json", "--quiet"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
 def train(config: str, minutes: str, seed: int, source: str | None, run: Path) -> Trained:
     """Train one recipe with one seed."""
-    settings = [f"--set=train.seed={seed}"]
+    settings: dict[str, object] = {"train.seed": seed}
     if source:
-        settings.append(f"--set=data.source={source}")
-    answer = charrnn("train", "--config", config, "--minutes", minutes, *settings, "--out", run)
+        settings["data.source"] = source
+    options = set_options(settings)
+    answer = charrnn("train", "--config", config, "--minutes", minutes, *options, "--out", run)
     stateful = charrnn("eval", "--run", run)
     windowed = charrnn("eval", "--run", run, "--window", WINDOW)
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
@@ -75,13 +67,6 @@ def train(config: str, minutes: str, seed: int, source: str | None, run: Path) -
         windowed["loss_nats"],
         curve,
     )
-
-
-def with_spread(values: Sequence[float]) -> str:
-    """A mean, and the lowest and the highest."""
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
 def drawn(curves: dict[str, list[tuple[float, float]]]) -> str:
