@@ -42,6 +42,7 @@ SIZES = (
     "lstm 1x384 b16",
     "lstm 1x384 b32",
     "lstm 1x512 b32",
+    "lstm 1x640 b32",
     "gru 1x384 b32",
     "gru 1x512 b32",
     "rnn 1x384 b32",
