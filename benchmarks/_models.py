@@ -10,8 +10,8 @@ import numpy as np
 from charrnn import __version__
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.network import FloatArray
-from charrnn.run import FORMAT_VERSION, ModelCard
-from charrnn.run_writer import RunWriter
+from charrnn.run.card import FORMAT_VERSION, ModelCard
+from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_characters("\n !$&',-.3:;?" + string.ascii_letters, lines=False)

@@ -35,7 +35,9 @@ from charrnn.inference.threaded_network import (  # noqa: E402
     usable_threads,
 )
 from charrnn.network import FloatArray, IdArray, Network  # noqa: E402
-from charrnn.run import CONFIG_FILE, FORMAT_VERSION, ModelCard, TrainedModel, read_model  # noqa: E402
+from charrnn.run.card import FORMAT_VERSION, ModelCard  # noqa: E402
+from charrnn.run.layout import CONFIG_FILE  # noqa: E402
+from charrnn.run.reader import TrainedModel, read_model  # noqa: E402
 from charrnn.text.sources import python_docs  # noqa: E402
 from charrnn.text.vocabulary import Vocabulary  # noqa: E402
 

@@ -54,7 +54,7 @@ from charrnn.inference.partner import Partner, is_possible, partner_for
 from charrnn.inference.rules import Rules
 from charrnn.inference.uniforms import UniformStream
 from charrnn.network import FloatArray
-from charrnn.run import ModelCard
+from charrnn.run.card import ModelCard
 
 Clock = Callable[[], float]
 Rates = dict[str, float]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
 from charrnn.network import FloatArray
-from charrnn.run import FORMAT_VERSION, ModelCard
-from charrnn.run_writer import RunWriter
+from charrnn.run.card import FORMAT_VERSION, ModelCard
+from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 
 DEFAULT_CARD = ModelCard(

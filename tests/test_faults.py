@@ -18,7 +18,8 @@ from charrnn.cli.app import _as_user_error, run
 from charrnn.config.memory import estimated_bytes
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import ExitCode, UserError
-from charrnn.run import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_model
+from charrnn.run.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from charrnn.run.reader import read_model
 from charrnn.text.array_file import load_array
 from charrnn.text.corpus import open_corpus
 from tests.corpora import lines_corpus, prose, stream_corpus
@@ -243,7 +244,7 @@ def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = write_run(tmp_path / "run")
-    monkeypatch.setattr("charrnn.run.physical_bytes", lambda: 1000)
+    monkeypatch.setattr("charrnn.run.reader.physical_bytes", lambda: 1000)
     with pytest.raises(UserError, match=r"takes [\d,]+ bytes .* this machine has"):
         read_model(target)
 

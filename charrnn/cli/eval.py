@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charrnn.inference.evaluation import Progress, Score
     from charrnn.inference.material import Material
     from charrnn.network import Network
-    from charrnn.run import TrainedModel
+    from charrnn.run.reader import TrainedModel
     from charrnn.text.manifest import SplitName
 
 EXAMPLES = """
@@ -142,7 +142,7 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
     if question.engine != "torch":
         use_one_thread()
     from charrnn.cli.eval_view import Report, tell_unknown
-    from charrnn.run import read_model, resolve_run
+    from charrnn.run.reader import read_model, resolve_run
 
     model = read_model(resolve_run(run))
     question.check_fits(model)
@@ -172,7 +172,7 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
 def _material(question: _Question, model: "TrainedModel", console: Console) -> "Material":
     from charrnn.config.reader import read_run_config
     from charrnn.inference.material import other_text, own_split
-    from charrnn.run import CONFIG_FILE
+    from charrnn.run.layout import CONFIG_FILE
 
     data = read_run_config(model.path / CONFIG_FILE).data
     if question.text is not None:

@@ -11,7 +11,7 @@ from charrnn.errors import UserError
 if TYPE_CHECKING:
     from charrnn.inference.jobs import GeneratedText
     from charrnn.inference.novelty import Novelty
-    from charrnn.run import TrainedModel
+    from charrnn.run.reader import TrainedModel
 
 SEPARATOR = "--\n"
 """The line between two texts that may have many lines, as grep separates what it found."""
@@ -83,7 +83,7 @@ def novelty_measure(model: "TrainedModel", span: int) -> MeasureNovelty:
     """
     from charrnn.config.reader import read_run_config
     from charrnn.inference.novelty import measure_novelty
-    from charrnn.run import CONFIG_FILE
+    from charrnn.run.layout import CONFIG_FILE
     from charrnn.text.corpus import find_prepared
 
     config_file = model.path / CONFIG_FILE

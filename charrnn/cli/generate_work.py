@@ -29,7 +29,7 @@ from charrnn.inference.rules import Rules
 from charrnn.inference.state_file import SavedStream, load_stream, save_stream
 from charrnn.inference.uniforms import UniformStream
 from charrnn.network import Network
-from charrnn.run import TrainedModel, read_model, resolve_run
+from charrnn.run.reader import TrainedModel, read_model, resolve_run
 
 
 def carry_out(request: Request, console: Console) -> int:

@@ -12,8 +12,9 @@ from charrnn.config.reader import Wanted, dump_config, load_wanted
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode
-from charrnn.run import RUNS_FOLDER, TrainedModel, read_model
-from charrnn.run_writer import RunWriter, check_free, free_run_path, last_begun_run
+from charrnn.run.layout import RUNS_FOLDER
+from charrnn.run.reader import TrainedModel, read_model
+from charrnn.run.writer import RunWriter, check_free, free_run_path, last_begun_run
 from charrnn.text.corpus import Corpus, find_prepared, prepare
 from charrnn.text.sources import can_be_read_again
 

@@ -30,7 +30,8 @@ from charrnn.inference.rules import Rules
 from charrnn.inference.seeds import opening_ids, seed_ids
 from charrnn.inference.uniforms import UniformStream
 from charrnn.network import Network
-from charrnn.run import CONFIG_FILE, TrainedModel, read_model
+from charrnn.run.layout import CONFIG_FILE
+from charrnn.run.reader import TrainedModel, read_model
 from charrnn.text.vocabulary import Vocabulary
 
 RNG_SEED_LIMIT = 2**63

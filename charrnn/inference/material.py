@@ -14,7 +14,8 @@ from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.inference.scoring import Starts
 from charrnn.network import IdArray
-from charrnn.run import CONFIG_FILE, VOCABULARY_FILE, TrainedModel
+from charrnn.run.layout import CONFIG_FILE, VOCABULARY_FILE
+from charrnn.run.reader import TrainedModel
 from charrnn.text.code_points import CodePoints
 from charrnn.text.corpus import Corpus, find_prepared, prepare
 from charrnn.text.manifest import SplitName

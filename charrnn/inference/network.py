@@ -30,7 +30,8 @@ from charrnn.inference.layers import (
     transposed,
 )
 from charrnn.network import STATE_PARTS, FloatArray, IdArray, Network
-from charrnn.run import ModelCard, TrainedModel
+from charrnn.run.card import ModelCard
+from charrnn.run.reader import TrainedModel
 
 TABLE_LIMIT_BYTES = 64 << 20
 """Largest table of first-layer rows; a larger vocabulary's rows are computed as they are read."""

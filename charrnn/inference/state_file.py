@@ -20,8 +20,8 @@ from charrnn.errors import UserError
 from charrnn.files import read_checked, write_atomically
 from charrnn.inference.jobs import Opening
 from charrnn.network import STATE_PARTS, FloatArray
-from charrnn.run import ModelCard
-from charrnn.tensor_file import dump_tensors, parse_metadata, parse_tensors
+from charrnn.run.card import ModelCard
+from charrnn.run.tensor_file import dump_tensors, parse_metadata, parse_tensors
 from charrnn.wording import reason, shown, shown_path
 
 FORMAT_VERSION = 1

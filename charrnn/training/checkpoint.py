@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from charrnn.errors import UserError
-from charrnn.saved_state import DAMAGED_HINT
-from charrnn.tensor_file import Tensors
+from charrnn.run.saved_state import DAMAGED_HINT
+from charrnn.run.tensor_file import Tensors
 from charrnn.training.learner import Learner
 from charrnn.wording import reason, shown
 

@@ -9,7 +9,7 @@ import torch
 from charrnn.config.schema import ModelConfig
 from charrnn.errors import UserError
 from charrnn.network import FloatArray, IdArray
-from charrnn.run import TrainedModel
+from charrnn.run.reader import TrainedModel
 from charrnn.training.model import CharRNN
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from charrnn.config.reader import apply_overrides, load_config, read_run_config
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.run import CONFIG_FILE, read_vocabulary
+from charrnn.run.layout import CONFIG_FILE
+from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
 from charrnn.wording import shown_path
 

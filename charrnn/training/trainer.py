@@ -20,9 +20,9 @@ from charrnn import __version__
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.network import FloatArray, IdArray, Network
-from charrnn.run import FORMAT_VERSION, ModelCard
-from charrnn.run_writer import RunWriter
-from charrnn.saved_state import SavedState
+from charrnn.run.card import FORMAT_VERSION, ModelCard
+from charrnn.run.saved_state import SavedState
+from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training import checkpoint
 from charrnn.training.batches import Batch, Batches

@@ -16,7 +16,7 @@ import pytest
 from charrnn.cli.app import run
 from charrnn.config.schema import Config, DataConfig, ModelConfig
 from charrnn.network import IdArray
-from charrnn.run_writer import RunWriter
+from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus, prepare
 from tests.corpora import prose, word_lines
 from tests.models import DEFAULT_CARD, random_weights

@@ -1,7 +1,7 @@
 """A run directory from a stranger, through the door: refused by name by every command, as JSON too.
 
-What `tests/test_run.py` shows of the readers holds for the commands: one message, one hint, exit
-code 2, nothing allocated, nothing executed, nothing that could act on a terminal.
+What `tests/run/test_run.py` shows of the readers holds for the commands: one message, one hint,
+exit code 2, nothing allocated, nothing executed, nothing that could act on a terminal.
 """
 
 import hashlib
@@ -18,14 +18,8 @@ from typing import Any
 import pytest
 
 from charrnn.cli.app import run as charrnn
-from charrnn.run import (
-    CARD_FILE,
-    CONFIG_FILE,
-    METRICS_FILE,
-    VOCABULARY_FILE,
-    WEIGHTS_FILE,
-    read_card,
-)
+from charrnn.run.card import read_card
+from charrnn.run.layout import CARD_FILE, CONFIG_FILE, METRICS_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from tests.models import write_run
 
 STATE = "last/state.safetensors"

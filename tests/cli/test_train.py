@@ -19,7 +19,7 @@ from charrnn.cli.app import SILENT_ENDS, Terminated, _raise_terminated, run
 from charrnn.cli.train_signals import stopping_at_signals
 from charrnn.cli.train_view import PlainView
 from charrnn.console import Console
-from charrnn.run import read_model
+from charrnn.run.reader import read_model
 from charrnn.training.events import Evaluated, Started
 from charrnn.training.trainer import StopRequest
 from tests.cli.process import COMMAND, charrnn, start, succeed, succeed_json

@@ -20,7 +20,7 @@ from charrnn.config.memory import (
 from charrnn.config.reader import apply_overrides, load_config, read_run_config
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
-from charrnn.run import ModelCard
+from charrnn.run.card import ModelCard
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ from charrnn.errors import UserError
 from charrnn.inference.jobs import Opening
 from charrnn.inference.network import NumpyNetwork
 from charrnn.inference.state_file import SavedStream, load_stream, save_stream
-from charrnn.run import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE, read_card, read_model
+from charrnn.run.card import read_card
+from charrnn.run.layout import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
+from charrnn.run.reader import read_model
 from charrnn.text.corpus import open_corpus, prepare
 from charrnn.text.manifest import MANIFEST_FILE, ids_file, starts_file
 from charrnn.text.reading import read_text

@@ -19,7 +19,7 @@ from charrnn.inference.evaluation import Score, score_lines, score_stream, score
 from charrnn.inference.network import NumpyNetwork
 from charrnn.inference.threaded_network import ThreadedNetwork
 from charrnn.network import FloatArray, IdArray
-from charrnn.run import ModelCard
+from charrnn.run.card import ModelCard
 from tests.models import DEFAULT_CARD, random_ids, random_weights
 
 UNKNOWN = 1

@@ -21,7 +21,7 @@ from charrnn.inference.library import LanguageModel
 from charrnn.inference.state_file import SavedStream, load_stream, save_stream
 from charrnn.inference.tiles import TILE_ROWS, place_of
 from charrnn.inference.uniforms import UniformStream
-from charrnn.run import read_model
+from charrnn.run.reader import read_model
 from tests.damage import cut_off_everywhere, with_each_byte_damaged
 from tests.models import LETTERS, write_run
 

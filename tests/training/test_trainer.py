@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import RunFailedError, UserError
 from charrnn.network import Network
-from charrnn.run import read_model
-from charrnn.run_writer import RunWriter
+from charrnn.run.reader import read_model
+from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.checkpoint import Progress, capture, read_progress, restore

@@ -11,7 +11,7 @@ import torch
 from charrnn.config.schema import ModelConfig
 from charrnn.errors import UserError
 from charrnn.network import FloatArray
-from charrnn.run import TrainedModel, read_model
+from charrnn.run.reader import TrainedModel, read_model
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.model import CharRNN, initialize
 from charrnn.training.transfer import check_same_network, take_weights

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import UserError
-from charrnn.run_lock import RunLock
+from charrnn.run.lock import RunLock
 
 KILLED_WITH_A_CHILD = """
 import os, signal, sys
 from pathlib import Path
-from charrnn.run_lock import RunLock
+from charrnn.run.lock import RunLock
 
 lock = RunLock(Path(sys.argv[1]))
 if os.fork() == 0:

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-import charrnn.run
+import charrnn.run.reader
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.run import (
+from charrnn.run.layout import (
     CARD_FILE,
     CONFIG_FILE,
     LAST_FOLDER,
@@ -27,12 +27,11 @@ from charrnn.run import (
     NEXT_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
-    read_model,
-    resolve_run,
 )
-from charrnn.run_lock import LOCK_FILE
-from charrnn.run_writer import RunWriter, free_run_path, last_begun_run
-from charrnn.saved_state import SavedState
+from charrnn.run.lock import LOCK_FILE
+from charrnn.run.reader import read_model, resolve_run
+from charrnn.run.saved_state import SavedState
+from charrnn.run.writer import RunWriter, free_run_path, last_begun_run
 from charrnn.text.vocabulary import Vocabulary
 from tests.damage import cut_off_everywhere, with_each_byte_damaged
 from tests.models import random_weights, write_run
@@ -314,7 +313,7 @@ def test_two_saves_cut_off_one_after_the_other_lose_nothing(
         raise KeyboardInterrupt
 
     with RunWriter.reopen(run) as writer:
-        monkeypatch.setattr("charrnn.run_writer.write_json_atomically", killed)
+        monkeypatch.setattr("charrnn.run.writer.write_json_atomically", killed)
         with pytest.raises(KeyboardInterrupt):
             writer.save_best(dict(model.weights), replace(model.card, step=3))
 
@@ -328,7 +327,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
 ) -> None:
     model = read_model(run)
     better = {name: weight + 1 for name, weight in model.weights.items()}
-    read_vocabulary = charrnn.run.read_vocabulary
+    read_vocabulary = charrnn.run.reader.read_vocabulary
 
     def replaced_meanwhile(path: Path, *, most: int) -> Vocabulary:
         monkeypatch.undo()
@@ -336,7 +335,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
             writer.save_best(better, replace(model.card, step=2))
         return read_vocabulary(path, most=most)
 
-    monkeypatch.setattr("charrnn.run.read_vocabulary", replaced_meanwhile)
+    monkeypatch.setattr("charrnn.run.reader.read_vocabulary", replaced_meanwhile)
     found = read_model(run)
     assert found.card.step == 2
     np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])

@@ -3,7 +3,7 @@
 The order of the writes is what makes a kill harmless at any point. A run's `config.yaml` comes
 after its first save, so that what has one can be resumed. The best weights are put beside the old
 ones, then the card that names their checksum is replaced, then the new weights take their place:
-`run.read_model` finds a card and the weights it describes in between, too. What `--resume` needs
+`reader.read_model` finds a card and the weights it describes in between, too. What `--resume` needs
 is a single file, replaced in one rename (see `saved_state`).
 """
 
@@ -29,7 +29,8 @@ from charrnn.files import (
     write_json_atomically,
 )
 from charrnn.network import FloatArray
-from charrnn.run import (
+from charrnn.run.card import ModelCard, read_card
+from charrnn.run.layout import (
     CARD_FILE,
     CONFIG_FILE,
     LAST_FOLDER,
@@ -38,14 +39,11 @@ from charrnn.run import (
     RUNS_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
-    ModelCard,
-    check_entries,
-    read_card,
-    whole_weights,
 )
-from charrnn.run_lock import LOCK_FILE, RunLock
-from charrnn.saved_state import SavedState, SavedStates
-from charrnn.tensor_file import dump_tensors
+from charrnn.run.lock import LOCK_FILE, RunLock
+from charrnn.run.reader import check_entries, whole_weights
+from charrnn.run.saved_state import SavedState, SavedStates
+from charrnn.run.tensor_file import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
 WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)

@@ -25,7 +25,7 @@ from charrnn.files import (
     sync_folder,
     write_atomically,
 )
-from charrnn.tensor_file import Tensors, dump_tensors, parse_metadata, parse_tensors
+from charrnn.run.tensor_file import Tensors, dump_tensors, parse_metadata, parse_tensors
 from charrnn.wording import listed, reason
 
 STATE_FILE = "state.safetensors"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import UserError
-from charrnn.saved_state import SavedState, SavedStates
+from charrnn.run.saved_state import SavedState, SavedStates
 
 
 def state_of(step: int) -> SavedState:
