@@ -98,7 +98,7 @@ class TrainConfig:
     """The share of learning_rate that the cosine decay ends at."""
     warmup_steps: CountOrZero = 50
     """Steps in which the learning rate rises linearly from zero."""
-    weight_decay: Annotated[float, Ge(0), Le(10)] = 0.01
+    weight_decay: Annotated[float, Ge(0), Le(10)] = 0.1
     """AdamW's decoupled weight decay, on matrices; biases are left alone."""
     clip_norm: Annotated[float, Gt(0), Le(1_000_000)] = 1.0
     """The largest gradient norm; a larger gradient is scaled down to it."""

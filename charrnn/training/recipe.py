@@ -4,7 +4,7 @@ A larger network learns more from every character it reads, and reads fewer of t
 small text is soon read so often that a network knows it by heart. So the size follows from how
 often this machine can read this text in this time with a network of each size, and so do the
 shares of what is dropped. The numbers were found by search on parts of training texts; see
-`docs/recipes.md` for what they reach.
+`docs/training.md` for what they reach.
 """
 
 import itertools
@@ -42,8 +42,8 @@ BY_EPOCHS = (
     (5.0, Regularization(0.05, 0.1)),
     (9.0, Regularization(0.1, 0.2)),
     (18.0, Regularization(0.15, 0.3)),
-    (36.0, Regularization(0.25, 0.4)),
-    (math.inf, Regularization(0.3, 0.5)),
+    (36.0, Regularization(0.15, 0.4)),
+    (math.inf, Regularization(0.2, 0.5)),
 )
 """For a text that is read at most so often."""
 
