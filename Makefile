@@ -44,8 +44,9 @@ bench: $(DEV_INSTALLED) ## Run every benchmark of speed and print its ratios.
 		echo "== $$benchmark" && $(BIN)/python "benchmarks/$$benchmark.py" || exit 1; \
 	done
 
-bench-losses: $(DEV_INSTALLED) ## Train the recipes, three seeds each (about an hour), and draw their losses.
+bench-losses: $(DEV_INSTALLED) ## Train recipes and sizes, three seeds each (two hours), and draw their losses.
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/sizes.py
 	$(BIN)/python benchmarks/recipes.py --svg docs/recipes.svg
 
 campaign-kills: $(DEV_INSTALLED) ## Kill hundreds of trainings at every moment; nothing may be lost.

@@ -35,24 +35,9 @@ class Pick(NamedTuple):
 
 
 PICKS = {
-    "python-docs": (
-        Pick(256, 0.15, 0.3),
-        Pick(384, 0.15, 0.3),
-        Pick(512, 0.15, 0.3),
-        Pick(512, 0.3, 0.5),
-    ),
-    "shakespeare": (
-        Pick(256, 0.05, 0.1),
-        Pick(384, 0.05, 0.1),
-        Pick(384, 0.15, 0.3),
-        Pick(512, 0.1, 0.2),
-    ),
-    "names": (
-        Pick(64, 0.3, 0.3),
-        Pick(128, 0.3, 0.3),
-        Pick(128, 0.4, 0.5),
-        Pick(256, 0.3, 0.3),
-    ),
+    "python-docs": (Pick(384, 0.15, 0.3), Pick(512, 0.1, 0.2), Pick(512, 0.15, 0.4)),
+    "shakespeare": (Pick(384, 0.05, 0.1), Pick(384, 0.1, 0.2), Pick(512, 0.1, 0.2)),
+    "names": (Pick(64, 0.3, 0.3), Pick(128, 0.3, 0.3), Pick(128, 0.4, 0.5), Pick(256, 0.3, 0.3)),
 }
 
 
@@ -75,7 +60,7 @@ def valid_loss(
     """The lowest validation loss of a training, and what was trained."""
     if pick:
         settings = settings | {f"model.{name}": value for name, value in pick._asdict().items()}
-        settings |= {"train.batch_size": 32, "train.eval_every_steps": 250}
+        settings |= {"train.batch_size": 32, "train.eval_every_steps": 250, "train.patience": 8}
     options = set_options(settings | {"train.seed": seed})
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"

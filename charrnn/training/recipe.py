@@ -39,11 +39,10 @@ class Regularization(NamedTuple):
 
 
 BY_EPOCHS = (
-    (5.0, Regularization(0.05, 0.1)),
-    (9.0, Regularization(0.1, 0.2)),
-    (18.0, Regularization(0.15, 0.3)),
-    (36.0, Regularization(0.15, 0.4)),
-    (math.inf, Regularization(0.2, 0.5)),
+    (9.0, Regularization(0.05, 0.1)),
+    (18.0, Regularization(0.1, 0.2)),
+    (36.0, Regularization(0.15, 0.3)),
+    (math.inf, Regularization(0.15, 0.4)),
 )
 """For a text that is read at most so often."""
 
