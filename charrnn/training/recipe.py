@@ -25,6 +25,8 @@ ENOUGH_EPOCHS = 3.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 MOST_EPOCHS = 60.0
 """How often it may be read, at most: from there on nothing is gained but confidence."""
+LEAST_STEPS = 500
+"""Steps that a network needs however short the text; the best weights on the way are kept."""
 LARGEST_FACTOR, LARGEST_POWER = 10.0, 0.3
 """The largest network for a text of N characters has about 10 N^0.3 units."""
 EVALUATIONS = 8
@@ -67,9 +69,8 @@ def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
     config = _suggested(config, named, "model", hidden_size=_size(config, corpus, seconds))
     model = new_model(config, corpus)
     an_epoch = _steps_an_epoch(config, corpus)
-    steps = min(
-        steps_within(end - time.monotonic(), config, model, corpus), round(MOST_EPOCHS * an_epoch)
-    )
+    enough = max(LEAST_STEPS, round(MOST_EPOCHS * an_epoch))
+    steps = min(steps_within(end - time.monotonic(), config, model, corpus), enough)
     kept = next(each for most, each in BY_EPOCHS if steps / an_epoch <= most)
     config = _suggested(config, named, "model", **kept._asdict())
     config = _suggested(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))

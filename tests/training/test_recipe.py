@@ -10,7 +10,7 @@ from charrnn.config.schema import Config, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training import recipe
 from charrnn.training.model import CharRNN
-from charrnn.training.recipe import MOST_EPOCHS, SIZES, with_recipe
+from charrnn.training.recipe import LEAST_STEPS, MOST_EPOCHS, SIZES, with_recipe
 from tests.corpora import lines_corpus, stream_corpus
 
 SETTLED = {"train.threads", "train.precision", "train.kernel"}
@@ -51,7 +51,7 @@ def test_more_time_never_means_a_smaller_network(tmp_path: Path) -> None:
 
 
 def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Path) -> None:
-    small = stream_corpus(tmp_path / "small", characters=3_000)
+    small = stream_corpus(tmp_path / "small", characters=30_000)
     large = stream_corpus(tmp_path / "large", characters=300_000)
     for_small, for_large = (
         with_recipe(settled(), frozenset(SETTLED), corpus, 1e4) for corpus in (small, large)
@@ -60,6 +60,11 @@ def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Pat
     assert for_small.model.hidden_size < for_large.model.hidden_size
     read = for_small.train.steps * for_small.train.batch_size * for_small.train.sequence_length
     assert read == pytest.approx(MOST_EPOCHS * len(small.train.ids), rel=0.05)
+
+
+def test_a_few_characters_are_learned_in_more_than_a_few_steps(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=40)
+    assert with_recipe(settled(), frozenset(SETTLED), corpus, 1e4).train.steps == LEAST_STEPS
 
 
 def test_what_is_read_more_often_is_dropped_more(tmp_path: Path) -> None:
