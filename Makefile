@@ -44,7 +44,7 @@ bench: $(DEV_INSTALLED) ## Run every benchmark of speed and print its ratios.
 		echo "== $$benchmark" && $(BIN)/python "benchmarks/$$benchmark.py" || exit 1; \
 	done
 
-bench-losses: $(DEV_INSTALLED) ## Train recipes and sizes, three seeds each (two hours), and draw their losses.
+bench-losses: $(DEV_INSTALLED) ## Train recipes and sizes, three seeds each (over two hours), and draw their losses.
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/sizes.py
 	$(BIN)/python benchmarks/recipes.py --svg docs/recipes.svg

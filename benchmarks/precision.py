@@ -1,6 +1,6 @@
 """What faster arithmetic costs: the same training in each kernel and precision, several seeds.
 
-    python benchmarks/precision.py [--source FILE] [--cells lstm gru] [--steps 600] [--seeds 1 2 3]
+    python benchmarks/precision.py [--source FILE] [--cells lstm gru] [--steps 250] [--seeds 1 2 3]
 
 Each training is `charrnn train` with a fixed number of steps, so what the machine does besides
 changes the seconds and nothing else. Prints the validation loss, mean and spread, in nats per
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--source", default="builtin:python-docs", help="the text")
     parser.add_argument("--cells", nargs="+", default=["lstm", "gru"])
     parser.add_argument("--hidden", type=int, default=384)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     options = parser.parse_args()
     print(f"{'cell':6}{'kernel':8}{'precision':11}{'mean':>8}{'lowest':>9}{'highest':>9}")

@@ -13,7 +13,9 @@ Examples:
 
     charrnn train --config configs/quickstart.yaml
 
-    charrnn train --config configs/shakespeare.yaml --minutes 3 --set model.hidden_size=512
+    charrnn train --set data.source=poems.txt --minutes 2
+
+    charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
 
     charrnn train --resume --out runs/shakespeare --set train.steps=6000
 
@@ -27,7 +29,7 @@ def train(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="The YAML configuration; - is stdin. Left out, every setting has its default.",
+            help="The YAML configuration; - is stdin. What it leaves out has its default.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +75,8 @@ def train(
         typer.Option(
             "--minutes",
             metavar="M",
-            help="Train about so long: measures this machine, then fixes train.steps.",
+            help="Train about so long: measures this machine, then fixes train.steps; "
+            "without a model.hidden_size, the size and the dropout too.",
             show_default=False,
         ),
     ] = None,
@@ -97,13 +100,14 @@ def train(
         from_step=from_step,
         init_from=init_from,
         minutes=minutes,
+        print_config=print_config,
         json=json,
     )
     request.check()
     console = Console(quiet=quiet)
     from charrnn.cli import train_work
 
-    if print_config:
+    if request.print_config:
         train_work.show_config(request)
     else:
         raise typer.Exit(train_work.carry_out(request, console))

@@ -19,6 +19,7 @@ class Request:
     from_step: int | None
     init_from: str | None
     minutes: float | None
+    print_config: bool
     json: bool
 
     @property
@@ -60,7 +61,13 @@ class Request:
                 "--minutes fixes the steps of a new run and cannot be combined with --resume",
                 hint="to train longer: --resume --set train.steps=N",
             )
-        if any(each.startswith("train.steps=") for each in self.overrides):
+        if self.print_config:
+            raise UserError(
+                "--print-config prints what is settled before anything is measured, "
+                "--minutes settles the rest by measuring",
+                hint="leave one out; a run's config.yaml has what it was trained with",
+            )
+        if any(each.partition("=")[0].strip() == "train.steps" for each in self.overrides):
             raise UserError(
                 "--minutes and --set train.steps both say how long to train", hint="leave one out"
             )

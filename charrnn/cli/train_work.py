@@ -58,19 +58,15 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
 
-    from charrnn.training.plan import resolve
-    from charrnn.training.recipe import with_recipe
+    from charrnn.training.recipe import settled
     from charrnn.training.trainer import new_model
 
     corpus = prepare(config.data, progress=console.progress).corpus
     _check_memory(config, corpus)
     seconds = None if request.minutes is None else SECONDS_A_MINUTE * request.minutes
-    if seconds is not None and "model.hidden_size" not in named:
-        config = with_recipe(config, named, corpus, seconds)
-        model = new_model(config, corpus)
-    else:
-        model = new_model(config, corpus)
-        config = resolve(config, model, corpus, seconds)
+    config = settled(config, named, corpus, seconds)
+    _check_memory(config, corpus)
+    model = new_model(config, corpus)
     notes = [] if source is None else [_taken_over(source, model, corpus, console)]
     path = _run_to_begin(request)
     with RunWriter.claim(path, corpus.vocabulary, overwrite=request.overwrite) as writer:
@@ -168,15 +164,17 @@ def _run_to_resume(request: Request) -> Path:
 
 def _evaluation(config: Config, corpus: Corpus) -> "Evaluate":
     """How the trainer scores the validation split: the very functions that `eval` uses."""
-    from charrnn.inference.evaluation import score_text
-    from charrnn.inference.threaded_network import ThreadedNetwork
+    from charrnn.inference.evaluation import ROWS_AT_ONCE, score_text
+    from charrnn.inference.threaded_network import ROWS_PER_THREAD, ThreadedNetwork
     from charrnn.network import Network
 
     valid, vocabulary = corpus.valid, corpus.vocabulary
+    threads = config.train.threads or 1
+    rows = max(ROWS_AT_ONCE, ROWS_PER_THREAD * threads)
 
     def evaluate(network: Network) -> float:
-        shared = ThreadedNetwork(network, config.train.threads or 1)
-        return score_text(shared, valid.ids, valid.starts, vocabulary).loss_nats
+        shared = ThreadedNetwork(network, threads)
+        return score_text(shared, valid.ids, valid.starts, vocabulary, rows=rows).loss_nats
 
     return evaluate
 

@@ -11,5 +11,6 @@ NEXT_WEIGHTS_FILE = "model.safetensors.next"
 CARD_FILE = "model.json"
 METRICS_FILE = "metrics.jsonl"
 LAST_FOLDER = "last"
+LOCK_FILE = ".lock"
 
 START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"

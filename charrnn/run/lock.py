@@ -11,8 +11,7 @@ from pathlib import Path
 
 from charrnn.errors import UserError
 from charrnn.files import refuse_write
-
-LOCK_FILE = ".lock"
+from charrnn.run.layout import LOCK_FILE
 
 _held: set[int] = set()
 

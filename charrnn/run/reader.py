@@ -28,11 +28,10 @@ from charrnn.run.layout import (
     WEIGHTS_FILE,
 )
 from charrnn.run.tensor_file import BadTensorsError, Tensors, parse_tensors
-from charrnn.run.tensor_header import HeaderError, check_header
+from charrnn.run.tensor_header import HEADER_LIMIT_BYTES, HeaderError, check_header
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.wording import byte_size, quoted, reason, shown_path
 
-SAFETENSORS_HEADER_LIMIT = 1024 * 1024
 CHARACTER_LIMIT_BYTES = 24
 """What a character takes in `vocabulary.json` at the most, however it is written and indented."""
 
@@ -144,7 +143,7 @@ def _check_weights_header(path: Path, card: ModelCard) -> None:
     file = path / WEIGHTS_FILE
     if not file.exists():
         return  # and who looks for the weights will say so, or find the next ones
-    checked_size(file, path, limit=card.weights_bytes + SAFETENSORS_HEADER_LIMIT)
+    checked_size(file, path, limit=card.weights_bytes + HEADER_LIMIT_BYTES)
     try:
         check_header(file, card.shapes())
     except (HeaderError, OSError) as error:
@@ -175,7 +174,7 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
         if not candidate.exists():
             continue
-        limit = expected + SAFETENSORS_HEADER_LIMIT
+        limit = expected + HEADER_LIMIT_BYTES
         if checked_size(candidate, path, limit=limit) <= expected:
             continue
         _check_fits(candidate, expected)

@@ -6,14 +6,16 @@ takes no longer to refuse than an empty one.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LENGTH_BYTES = 8
+from charrnn.run.card import FLOAT32_BYTES
+from charrnn.run.tensor_file import HEADER_LENGTH_BYTES
+
 HEADER_LIMIT_BYTES = 1024 * 1024
-FLOAT32_BYTES = 4
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -44,10 +46,11 @@ def check_header(file: Path, shapes: Shapes) -> None:
 def _read_header(file: Path) -> tuple[dict[str, Any], int]:
     """The header, and where in the file it ends."""
     with file.open("rb") as stream:
-        end = LENGTH_BYTES + int.from_bytes(stream.read(LENGTH_BYTES), "little")
-        if end > min(os.fstat(stream.fileno()).st_size, LENGTH_BYTES + HEADER_LIMIT_BYTES):
+        length = int.from_bytes(stream.read(HEADER_LENGTH_BYTES), "little")
+        end = HEADER_LENGTH_BYTES + length
+        if length > HEADER_LIMIT_BYTES or end > os.fstat(stream.fileno()).st_size:
             raise HeaderError("its header is cut off, or far too long")
-        text = stream.read(end - LENGTH_BYTES)
+        text = stream.read(length)
     try:
         header = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -71,7 +74,7 @@ def _checked_end(name: str, entry: Mapping[str, Any], shape: tuple[int, ...], be
         raise HeaderError(
             f"{name} is {entry.get('dtype')} {entry.get('shape')}, not F32 {list(shape)}"
         )
-    end = begin + FLOAT32_BYTES * _count(shape)
+    end = begin + FLOAT32_BYTES * math.prod(shape)
     if _place(entry) != (begin, end):
         raise HeaderError(f"{name} stands at another place than bytes {begin:,} to {end:,}")
     return end
@@ -79,10 +82,3 @@ def _checked_end(name: str, entry: Mapping[str, Any], shape: tuple[int, ...], be
 
 def _missing_or_not(name: str, shapes: Shapes) -> str:
     return "missing, and" if name in shapes else "there, and not"
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -34,13 +34,14 @@ from charrnn.run.layout import (
     CARD_FILE,
     CONFIG_FILE,
     LAST_FOLDER,
+    LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
     RUNS_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.lock import LOCK_FILE, RunLock
+from charrnn.run.lock import RunLock
 from charrnn.run.reader import check_entries, whole_weights
 from charrnn.run.saved_state import SavedState, SavedStates
 from charrnn.run.tensor_file import dump_tensors

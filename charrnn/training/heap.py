@@ -7,6 +7,8 @@ from functools import cache
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Parameters of mallopt(3), by the numbers that glibc's malloc.h gives them."""
 MOST_BYTES = 1 << 30
+OLD_MOST_BYTES = 32 << 20
+"""What older glibc takes as a threshold at the most."""
 
 
 @cache
@@ -19,6 +21,7 @@ def keep_freed_memory() -> None:
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # musl has none
-        for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            mallopt(parameter, MOST_BYTES)
+    if mallopt is None:  # musl has none
+        return
+    if mallopt(MMAP_THRESHOLD, MOST_BYTES) or mallopt(MMAP_THRESHOLD, OLD_MOST_BYTES):
+        mallopt(TRIM_THRESHOLD, MOST_BYTES)

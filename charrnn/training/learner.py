@@ -55,6 +55,8 @@ class _Part(NamedTuple):
 class Learner:
     """A model, its optimiser and the arithmetic they compute with.
 
+    Our own kernels are for a CPU; on a GPU torch's layers it is, whatever the run began with.
+
     Raises:
         UserError: The kernel is to be native, and there is no C compiler.
     """
@@ -64,7 +66,8 @@ class Learner:
         self.model = model
         self.config = config
         self.precision = getattr(torch, config.precision)
-        self.kernels = _native_kernels() if config.kernel == "native" else None
+        wants_native = config.kernel == "native" and model.device.type != "cuda"
+        self.kernels = required_kernels() if wants_native else None
         self.parameters = list(model.parameters())
         self.optimizer = _adamw(self.parameters, config)
         self.parts = 1 if model.device.type == "cuda" else config.threads or 1
@@ -134,7 +137,12 @@ class Learner:
         return _Part(loss.detach(), gradients, state_SLBH.detach().float())
 
 
-def _native_kernels() -> Kernels:
+def required_kernels() -> Kernels:
+    """Our own kernels, which somebody asked for.
+
+    Raises:
+        UserError: There is no C compiler that works.
+    """
     kernels = compiled_kernels()
     if kernels is None:
         raise UserError(

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from charrnn.errors import UserError
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.engine import TorchNetwork
-from charrnn.training.learner import Learner
+from charrnn.training.learner import Learner, required_kernels
 from charrnn.training.model import CharRNN
 from charrnn.training.native import compiled_kernels
 from charrnn.training.threads import threads_of_torch
+from charrnn.training.trainer import new_model
 
 Name = TypeVar("Name", int, tuple[str, str])
 
@@ -42,21 +43,50 @@ SAFETY = 0.97
 """Share of a time budget that is planned for; saves and the unforeseen take the rest."""
 MOST_STEPS = 1_000_000_000
 """What `train.steps` may be at most, so that the run's own configuration can be read again."""
-EVALUATION_ROWS, EVALUATION_COLUMNS = 32, 64
+EVALUATION_ROWS, EVALUATION_ROWS_A_THREAD, EVALUATION_COLUMNS = 32, 16, 64
 
 
-def resolve(config: Config, model: CharRNN, corpus: Corpus, seconds: float | None) -> Config:
+class Pace(NamedTuple):
+    """How long what a training does takes, in seconds."""
+
+    step: float
+    evaluation: float
+
+    def steps_in(
+        self, seconds: float, *, evaluations: int, eval_every_steps: float = math.inf
+    ) -> int:
+        """Steps that fit in a time with so many evaluations, and one more every so many steps.
+
+        Raises:
+            UserError: Not one.
+        """
+        free = seconds * SAFETY - evaluations * self.evaluation
+        steps = int(free / (self.step + self.evaluation / eval_every_steps))
+        if steps < 1:
+            raise UserError(
+                f"the time is too short: a step takes {self.step:.2g} s, "
+                f"an evaluation {self.evaluation:.2g} s",
+                hint="give more --minutes, or choose a smaller network or data.valid_fraction",
+            )
+        return min(steps, MOST_STEPS)
+
+
+def resolve(config: Config, corpus: Corpus, seconds: float | None) -> Config:
     """The configuration with what it leaves open decided, and `steps` too if a time is given.
 
     Raises:
         UserError: What is asked for does not work here, or not one step fits in the time.
     """
     begin = time.monotonic()
+    model = new_model(config, corpus)
     config = with_arithmetic(config, model, corpus, is_long=_is_long(config, model, seconds))
     if seconds is None:
         return config
+    pace = pace_of(config, model, corpus, seconds)
     spent = time.monotonic() - begin
-    return _with(config, steps=steps_within(seconds - spent, config, model, corpus))
+    every = config.train.eval_every_steps
+    steps = pace.steps_in(seconds - spent, evaluations=1, eval_every_steps=every)
+    return _with(config, steps=steps)
 
 
 def _with(config: Config, **changes: object) -> Config:
@@ -118,6 +148,8 @@ def _fast_enough(
         for kernel, precision in choices
     }
     working = {choice: probe for choice, probe in probes.items() if _works(probe)}
+    if not working and config.train.precision != "bfloat16":
+        next(times_of_steps(_with(config, precision="float32").train, model, corpus))  # says why
     if not working:
         raise UserError(
             "train.precision is bfloat16, which does not work here with this network",
@@ -135,22 +167,19 @@ def _fast_enough(
 def _kernels_to_try(config: Config, model: CharRNN, is_long: bool) -> tuple[str, ...]:
     if model.device.type == "cuda":
         return ("torch",)
-    kernels = _allowed(config.train.kernel, ("torch", "native"))
-    if config.train.kernel == "auto" and not (is_long and compiled_kernels()):
+    if config.train.kernel == "native":
+        required_kernels()
+    elif config.train.kernel == "auto" and not (is_long and compiled_kernels()):
         return ("torch",)
-    return kernels
+    return _allowed(config.train.kernel, ("torch", "native"))
 
 
 def _allowed(wanted: str, all_there_are: tuple[str, ...]) -> tuple[str, ...]:
     return all_there_are if wanted == "auto" else (wanted,)
 
 
-def steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus) -> int:
-    """How many steps fit in a time, evaluations included.
-
-    Raises:
-        UserError: Not one.
-    """
+def pace_of(config: Config, model: CharRNN, corpus: Corpus, seconds: float) -> Pace:
+    """How fast this machine trains this network now; takes a tenth of the seconds at most."""
     probe = times_of_steps(config.train, model, corpus)
     next(probe)
     end = time.perf_counter() + min(STEPS_PROBE_SECONDS, seconds / 10)
@@ -158,19 +187,12 @@ def steps_within(seconds: float, config: Config, model: CharRNN, corpus: Corpus)
     while time.perf_counter() < end:
         times.append(next(probe))
     evaluation = _evaluation_seconds(model, corpus, config.train)
-    per_step = sum(times) / len(times) + evaluation / config.train.eval_every_steps
-    steps = int(((seconds - sum(times)) * SAFETY - evaluation) / per_step)
-    if steps < 1:
-        raise UserError(
-            f"the time is too short: a step takes {median(times):.2g} s, "
-            f"an evaluation {evaluation:.2g} s",
-            hint="give more --minutes, or choose a smaller network",
-        )
-    return min(steps, MOST_STEPS)
+    return Pace(sum(times) / len(times), evaluation)
 
 
 def times_of_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
     """The seconds of steps that a copy of the model takes; the model itself learns nothing."""
+    config = replace(config, workers=0)
     twin = copy.deepcopy(model)
     learner = Learner(twin, config)
     batches = Batches(corpus.train, corpus.vocabulary, config)
@@ -201,7 +223,8 @@ def _evaluation_seconds(model: CharRNN, corpus: Corpus, config: TrainConfig) -> 
     """An estimate from one block of the shape that evaluation reads."""
     network = TorchNetwork(model)
     threads = config.threads or 1
-    ids_BT = np.zeros((EVALUATION_ROWS // threads or 1, EVALUATION_COLUMNS), dtype=np.int64)
+    rows = max(EVALUATION_ROWS // threads, EVALUATION_ROWS_A_THREAD)
+    ids_BT = np.zeros((rows, EVALUATION_COLUMNS), dtype=np.int64)
     state = network.initial_state(len(ids_BT))
     with threads_of_torch(1):
         network.advance(ids_BT, state)

@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 
 from charrnn.config.schema import Config
 from charrnn.text.corpus import Corpus
-from charrnn.training.plan import LONG_SECONDS, steps_within, times_of_steps, with_arithmetic
+from charrnn.training.plan import (
+    LONG_SECONDS,
+    Pace,
+    pace_of,
+    resolve,
+    times_of_steps,
+    with_arithmetic,
+)
 from charrnn.training.trainer import new_model
 
 SIZES = (64, 96, 128, 192, 256, 384, 512, 640)
@@ -30,6 +37,8 @@ LEAST_STEPS = 500
 LARGEST_FACTOR, LARGEST_POWER = 10.0, 0.3
 """The largest network for a text of N characters has about 10 N^0.3 units."""
 EVALUATIONS = 8
+EVALUATED_SHARE = 0.1
+"""Of the time, for evaluations, at most; but for the last one."""
 PROBE_STEPS = 3
 
 
@@ -49,6 +58,20 @@ BY_EPOCHS = (
 """For a text that is read at most so often."""
 
 
+def settled(config: Config, named: frozenset[str], corpus: Corpus, seconds: float | None) -> Config:
+    """The configuration that is trained with: all that was left open is decided.
+
+    With a time and no size it is the recipe's; tied weights have the size that the embedding has.
+
+    Raises:
+        UserError: What is named does not work here, or not one step fits in the time.
+    """
+    has_size = "model.hidden_size" in named or config.model.tie_weights
+    if seconds is None or has_size:
+        return resolve(config, corpus, seconds)
+    return with_recipe(config, named, corpus, seconds)
+
+
 def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: float) -> Config:
     """The configuration with a size, and the steps, for this text, this machine and this time.
 
@@ -63,18 +86,43 @@ def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
     """
     end = time.monotonic() + seconds
     config = _suggested(config, named, "train", batch_size=32)
-    config = with_arithmetic(
-        config, new_model(config, corpus), corpus, is_long=seconds >= LONG_SECONDS
-    )
-    config = _suggested(config, named, "model", hidden_size=_size(config, corpus, seconds))
+    config = _sized(config, corpus, seconds)
+    pace = pace_of(config, new_model(config, corpus), corpus, seconds)
+    config = _timed(config, named, pace, end - time.monotonic(), corpus)
+    epochs = config.train.steps / _steps_an_epoch(config, corpus)
+    kept = next(each for most, each in BY_EPOCHS if epochs <= most)
+    return _suggested(config, named, "model", **kept._asdict())
+
+
+def _sized(config: Config, corpus: Corpus, seconds: float) -> Config:
+    """With the size, and the arithmetic that is the fastest for it."""
+    fast = _with_arithmetic(config, corpus, seconds)
+    size = _size(fast, corpus, seconds)
+    if size == config.model.hidden_size:
+        return fast
+    sized = replace(config, model=replace(config.model, hidden_size=size))
+    return _with_arithmetic(sized, corpus, seconds)
+
+
+def _timed(
+    config: Config, named: frozenset[str], pace: Pace, seconds: float, corpus: Corpus
+) -> Config:
+    """With the steps, and how often to evaluate between them."""
+    enough = max(LEAST_STEPS, round(MOST_EPOCHS * _steps_an_epoch(config, corpus)))
+    if "train.eval_every_steps" in named:
+        every = config.train.eval_every_steps
+        steps = pace.steps_in(seconds, evaluations=1, eval_every_steps=every)
+        return replace(config, train=replace(config.train, steps=min(steps, enough)))
+    affordable = int(EVALUATED_SHARE * seconds / pace.evaluation)
+    evaluations = max(1, min(EVALUATIONS, affordable))
+    steps = min(pace.steps_in(seconds, evaluations=evaluations), enough)
+    train = replace(config.train, steps=steps, eval_every_steps=-(-steps // evaluations))
+    return replace(config, train=train)
+
+
+def _with_arithmetic(config: Config, corpus: Corpus, seconds: float) -> Config:
     model = new_model(config, corpus)
-    an_epoch = _steps_an_epoch(config, corpus)
-    enough = max(LEAST_STEPS, round(MOST_EPOCHS * an_epoch))
-    steps = min(steps_within(end - time.monotonic(), config, model, corpus), enough)
-    kept = next(each for most, each in BY_EPOCHS if steps / an_epoch <= most)
-    config = _suggested(config, named, "model", **kept._asdict())
-    config = _suggested(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))
-    return replace(config, train=replace(config.train, steps=steps))
+    return with_arithmetic(config, model, corpus, is_long=seconds >= LONG_SECONDS)
 
 
 def _suggested(config: Config, named: frozenset[str], section: str, **settings: Any) -> Config:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from charrnn.config.reader import apply_overrides, load_config, read_run_config
+from charrnn.config.reader import Wanted, apply_overrides, load_wanted, read_run_config
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.run.layout import CONFIG_FILE
@@ -47,7 +47,9 @@ def changed_config(
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
-        after = _with_what_was_measured(load_config(config_file, overrides), before)
+        after = _with_what_was_measured(
+            _with_what_is_named(before, load_wanted(config_file, overrides)), before
+        )
     changes = differences(before, after)
     refused = [change for key, change in changes.items() if not _may_change(key)]
     if refused:
@@ -100,6 +102,21 @@ def check_same_corpus(run: Path, corpus: Corpus) -> None:
 
 def _may_change(key: str) -> bool:
     return key in CHANGEABLE or key.startswith("generate.")
+
+
+def _with_what_is_named(before: Config, wanted: Wanted) -> Config:
+    """What a file says goes first; what it leaves out stays as the run has it, not the default.
+
+    A run may have settings that neither was given nor is the default: `--minutes` chooses some.
+    """
+    sections = {}
+    for section, settings in asdict(before).items():
+        new = getattr(wanted.config, section)
+        named = {
+            name: getattr(new, name) for name in settings if f"{section}.{name}" in wanted.named
+        }
+        sections[section] = replace(getattr(before, section), **named)
+    return replace(before, **sections)
 
 
 def _with_what_was_measured(wanted: Config, before: Config) -> Config:

@@ -77,8 +77,9 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, source: TrainedModel) -
 
 def _take(ours: Tensor, theirs: Tensor, axis: int | None, to: Tensor, of: Tensor) -> None:
     """Copy a weight, or along the axis of the characters what the two have in common."""
-    taken = theirs if axis is None else ours.index_copy(axis, to, theirs.index_select(axis, of))
-    ours.copy_(taken)
+    if axis is not None:
+        theirs = ours.cpu().index_copy(axis, to, theirs.index_select(axis, of))
+    ours.copy_(theirs)
 
 
 def _vocabulary_axes(card: ModelCard) -> Mapping[str, int]:

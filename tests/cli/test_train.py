@@ -405,6 +405,8 @@ def test_going_back_to_a_kept_save_is_recorded(
         ["--resume", "--overwrite"],
         ["--from-step=3"],
         ["--init-from=nowhere"],
+        ["--minutes=1", "--print-config"],
+        ["--minutes=1", "--set=train.steps = 5"],
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

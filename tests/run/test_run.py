@@ -23,12 +23,12 @@ from charrnn.run.layout import (
     CARD_FILE,
     CONFIG_FILE,
     LAST_FOLDER,
+    LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.lock import LOCK_FILE
 from charrnn.run.reader import read_model, resolve_run
 from charrnn.run.saved_state import SavedState
 from charrnn.run.writer import RunWriter, free_run_path, last_begun_run

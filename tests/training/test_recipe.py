@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,16 +12,18 @@ from charrnn.config.schema import Config, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
 from charrnn.training import recipe
 from charrnn.training.model import CharRNN
+from charrnn.training.plan import Pace
 from charrnn.training.recipe import LEAST_STEPS, MOST_EPOCHS, SIZES, with_recipe
 from tests.corpora import lines_corpus, stream_corpus
 
 SETTLED = {"train.threads", "train.precision", "train.kernel"}
 NANOSECONDS_A_WEIGHT = 20
+EVALUATION_SECONDS = 0.001
 
 
 @pytest.fixture(autouse=True)
 def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps take as long as the arithmetic says, whatever this machine is doing."""
+    """Steps take as long as the arithmetic says, measuring none, whatever this machine is doing."""
 
     def seconds(config: TrainConfig, model: CharRNN) -> float:
         weights = sum(parameter.numel() for parameter in model.parameters())
@@ -29,11 +33,12 @@ def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     def times_of_steps(config: TrainConfig, model: CharRNN, _corpus: Corpus) -> Iterator[float]:
         return itertools.repeat(seconds(config, model))
 
-    def steps_within(time: float, config: Config, model: CharRNN, _corpus: Corpus) -> int:
-        return int(time / seconds(config.train, model))
+    def pace_of(config: Config, model: CharRNN, _corpus: Corpus, _seconds: float) -> Pace:
+        return Pace(step=seconds(config.train, model), evaluation=EVALUATION_SECONDS)
 
     monkeypatch.setattr(recipe, "times_of_steps", times_of_steps)
-    monkeypatch.setattr(recipe, "steps_within", steps_within)
+    monkeypatch.setattr(recipe, "pace_of", pace_of)
+    monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def settled(**model: object) -> Config:
@@ -92,3 +97,43 @@ def test_there_are_a_few_evaluations_and_the_last_one_is_at_the_end(tmp_path: Pa
     train = with_recipe(settled(), frozenset(SETTLED), corpus, 3.0).train
 
     assert train.steps / train.eval_every_steps == pytest.approx(recipe.EVALUATIONS, rel=0.1)
+
+
+def test_evaluations_that_take_long_are_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.training.test_recipe.EVALUATION_SECONDS", 0.2)
+    corpus = stream_corpus(tmp_path, characters=100_000)
+
+    train = with_recipe(settled(), frozenset(SETTLED), corpus, 4.0).train
+
+    assert train.eval_every_steps == -(-train.steps // 2)
+
+
+def test_evaluations_at_intervals_that_are_named_leave_time_for_fewer_steps(
+    tmp_path: Path,
+) -> None:
+    corpus = stream_corpus(tmp_path, characters=1_000_000)
+    often, seldom = (
+        with_recipe(
+            replace(settled(), train=replace(settled().train, eval_every_steps=every)),
+            frozenset({*SETTLED, "train.eval_every_steps"}),
+            corpus,
+            1.0,
+        ).train
+        for every in (1, 1000)
+    )
+
+    assert often.eval_every_steps == 1
+    assert often.steps < seldom.steps
+
+
+def test_tied_weights_have_the_size_of_the_embedding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.training.plan.STEPS_PROBE_SECONDS", 0.01)
+    corpus = stream_corpus(tmp_path)
+    wanted = settled(tie_weights=True, embedding_size=32, hidden_size=32)
+    named = frozenset({*SETTLED, "model.tie_weights", "model.embedding_size"})
+
+    assert recipe.settled(wanted, named, corpus, 1e6).model.hidden_size == 32

@@ -105,15 +105,23 @@ def test_bfloat16_differs_from_float32_by_its_rounding_alone(cell: str) -> None:
 
 @cells
 def test_dropped_weights_have_no_gradient_and_all_others_are_scaled_up(cell: str) -> None:
-    model = model_of(cell=cell, hidden_size=24, embedding_size=4, weight_dropout=0.5)
-    batch = batch_of(4, 6)
+    sizes: dict[str, object] = {"cell": cell, "hidden_size": 24, "embedding_size": 4}
+    model, plain = model_of(**sizes, weight_dropout=0.5), model_of(**sizes)
+    batch, state = batch_of(4, 6), torch.randn_like(model.initial_state(4))
     learner = learner_of(model, kernel="native", threads=2)
-    learner.step(3, batch, torch.randn_like(model.initial_state(4)), rate=0.0)
+    learner.step(3, batch, state, rate=0.0)
     gradient = recurrent_gradient(learner)
 
     share = float((gradient == 0).float().mean())
     n = gradient.numel()
     assert abs(share - 0.5) < 5 * (0.25 / n) ** 0.5  # five standard deviations
+
+    kept = 2.0 * (gradient != 0)
+    with torch.no_grad():
+        plain.rnn.weight_hh_l0.mul_(kept)
+    reference = learner_of(plain, kernel="torch")
+    reference.step(3, batch, state, rate=0.0)
+    torch.testing.assert_close(gradient, kept * recurrent_gradient(reference), rtol=1e-4, atol=1e-5)
 
 
 def recurrent_gradient(learner: Learner) -> torch.Tensor:
