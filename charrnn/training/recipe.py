@@ -28,14 +28,14 @@ from charrnn.training.trainer import new_model
 
 SIZES = (64, 96, 128, 192, 256, 384, 512, 640)
 """Hidden units to choose from."""
-ENOUGH_EPOCHS = 3.0
+ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 MOST_EPOCHS = 60.0
 """How often it may be read, at most: from there on nothing is gained but confidence."""
 LEAST_STEPS = 500
 """Steps that a network needs however short the text; the best weights on the way are kept."""
-LARGEST_FACTOR, LARGEST_POWER = 10.0, 0.3
-"""The largest network for a text of N characters has about 10 N^0.3 units."""
+LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
+"""The largest network for a text of N characters has about 10.5 N^0.3 units."""
 EVALUATIONS = 8
 EVALUATED_SHARE = 0.1
 """Of the time, for evaluations, at most; but for the last one."""
