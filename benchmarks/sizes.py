@@ -36,7 +36,7 @@ class Pick(NamedTuple):
 
 PICKS = {
     "python-docs": (Pick(384, 0.15, 0.3), Pick(512, 0.1, 0.2), Pick(512, 0.15, 0.4)),
-    "shakespeare": (Pick(384, 0.05, 0.1), Pick(384, 0.1, 0.2), Pick(512, 0.1, 0.2)),
+    "shakespeare": (Pick(384, 0.1, 0.2), Pick(512, 0.05, 0.1)),
     "names": (Pick(64, 0.3, 0.3), Pick(128, 0.3, 0.3), Pick(128, 0.4, 0.5), Pick(256, 0.3, 0.3)),
 }
 
