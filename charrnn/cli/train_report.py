@@ -9,6 +9,7 @@ from charrnn.console import Console
 from charrnn.wording import quoted
 
 if TYPE_CHECKING:
+    from charrnn.config.schema import Config
     from charrnn.training.events import Finished, Started
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import Transfer
@@ -26,6 +27,16 @@ def tell_start(event: "Started", trainer: "Trainer", console: Console) -> None:
         f"{event.steps:,} steps on {event.device} in {event.precision}"
         f"{_kernel_in_words(trainer)}{_threads_in_words(trainer)}"
         + (f", going on after step {event.first_step:,}" if event.first_step else "")
+    )
+
+
+def choice_in_words(config: "Config") -> str:
+    """What was chosen for a text and a time, as settings that can be given again."""
+    model, train = config.model, config.train
+    return (
+        f"chosen: model.hidden_size={model.hidden_size} model.dropout={model.dropout} "
+        f"model.weight_dropout={model.weight_dropout} train.batch_size={train.batch_size} "
+        f"train.steps={train.steps}"
     )
 
 

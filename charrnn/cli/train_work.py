@@ -58,14 +58,18 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
 
-    from charrnn.training.recipe import settled
+    from charrnn.cli.train_report import choice_in_words
+    from charrnn.training.recipe import leaves_size_open, settled
     from charrnn.training.trainer import new_model
 
     corpus = prepare(config.data, progress=console.progress).corpus
     _check_memory(config, corpus)
     seconds = None if request.minutes is None else SECONDS_A_MINUTE * request.minutes
+    is_chosen = seconds is not None and leaves_size_open(config, named)
     config = settled(config, named, corpus, seconds)
     _check_memory(config, corpus)
+    if is_chosen:
+        console.note(choice_in_words(config))
     model = new_model(config, corpus)
     notes = [] if source is None else [_taken_over(source, model, corpus, console)]
     path = _run_to_begin(request)

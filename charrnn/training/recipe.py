@@ -61,15 +61,19 @@ BY_EPOCHS = (
 def settled(config: Config, named: frozenset[str], corpus: Corpus, seconds: float | None) -> Config:
     """The configuration that is trained with: all that was left open is decided.
 
-    With a time and no size it is the recipe's; tied weights have the size that the embedding has.
+    With a time and no size it is the recipe's. Tied weights have the size of the embedding.
 
     Raises:
         UserError: What is named does not work here, or not one step fits in the time.
     """
-    has_size = "model.hidden_size" in named or config.model.tie_weights
-    if seconds is None or has_size:
-        return resolve(config, corpus, seconds)
-    return with_recipe(config, named, corpus, seconds)
+    if seconds is not None and leaves_size_open(config, named):
+        return with_recipe(config, named, corpus, seconds)
+    return resolve(config, corpus, seconds)
+
+
+def leaves_size_open(config: Config, named: frozenset[str]) -> bool:
+    """Whether nobody said how large the network is to be."""
+    return "model.hidden_size" not in named and not config.model.tie_weights
 
 
 def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: float) -> Config:

@@ -491,13 +491,19 @@ def test_a_time_without_a_size_chooses_one_and_a_named_size_stays(folder: Path) 
     settled = ("--set=train.threads=1", "--set=train.precision=float32")
     open_size = ("--minutes=0.3",)  # so small a text is done long before
     named_size = ("--minutes=0.1", "--set=model.hidden_size=24")
+    said = {}
     for out, asked in (("left-open", open_size), ("named", named_size)):
-        succeed("train", "--config", "sea.yaml", *settled, *asked, "--out", out, cwd=folder)
+        done = charrnn("train", "--config", "sea.yaml", *settled, *asked, "--out", out, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        said[out] = done.stderr
 
     chosen, named = (
         yaml.safe_load((folder / out / "config.yaml").read_text()) for out in ("left-open", "named")
     )
     assert chosen["model"]["hidden_size"] == read_model(folder / "left-open").card.hidden_size
+    for section, name in (("model", "hidden_size"), ("model", "dropout"), ("train", "steps")):
+        assert f"{section}.{name}={chosen[section][name]}" in said["left-open"]
+    assert "chosen:" not in said["named"]
     assert chosen["model"]["weight_dropout"] > 0
     assert named["model"]["hidden_size"] == 24
     assert named["model"]["weight_dropout"] == 0
