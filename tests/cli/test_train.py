@@ -194,7 +194,7 @@ def test_minutes_fixes_the_number_of_steps_and_writes_it_down(folder: Path) -> N
     answer = succeed_json("train", "--config", "sea.yaml", *SMALL, "--minutes", "0.08", cwd=folder)
     config = yaml.safe_load((folder / "runs/sea/config.yaml").read_text())
     assert answer["reason"] == "steps done"
-    assert config["train"]["steps"] == answer["step"] > 0
+    assert config["train"]["steps"] == answer["step"] > 20
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
