@@ -26,12 +26,12 @@ use_one_thread()
 import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy is imported
 
 from charrnn.config.reader import read_run_config  # noqa: E402
-from charrnn.inference.evaluation import ROWS_AT_ONCE, Score, score_stream  # noqa: E402
+from charrnn.inference.evaluation import Score, score_stream  # noqa: E402
 from charrnn.inference.material import own_split  # noqa: E402
 from charrnn.inference.network import NumpyNetwork  # noqa: E402
 from charrnn.inference.threaded_network import (  # noqa: E402
-    ROWS_PER_THREAD,
     ThreadedNetwork,
+    rows_for,
     usable_threads,
 )
 from charrnn.network import FloatArray, IdArray, Network  # noqa: E402
@@ -193,7 +193,7 @@ def in_parallel(model: TrainedModel) -> Reader:
     """As `charrnn eval` does it."""
     threads = usable_threads()
     network = CountingNetwork(ThreadedNetwork(NumpyNetwork.of(model), threads))
-    streams = max(ROWS_AT_ONCE, ROWS_PER_THREAD * threads)
+    streams = rows_for(threads)
     return Reader(f"NumPy, {streams} streams", network, streams, [], [])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from charrnn.errors import RunFailedError, UserError
-from charrnn.wording import shown_path
+from charrnn.wording import shown, shown_path
 
 JSON_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -131,6 +131,20 @@ def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES)
     if not isinstance(value, dict):
         raise UserError(f"{shown_path(path)} is damaged: it holds no JSON object")
     return value
+
+
+def check_format_version(value: dict[str, Any], path: Path, *, reads: int, hint: str) -> None:
+    """Refuse what was written in another format.
+
+    Raises:
+        UserError: With this hint.
+    """
+    version = value.get("format_version")
+    if version != reads:
+        raise UserError(
+            f"{shown_path(path)} has format version {shown(version)}; this charrnn reads {reads}",
+            hint=hint,
+        )
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -202,8 +202,8 @@ def _score(
     material: "Material",
     progress: "Progress",
 ) -> "Score":
-    from charrnn.inference.evaluation import ROWS_AT_ONCE, score_text
-    from charrnn.inference.threaded_network import ROWS_PER_THREAD, usable_threads
+    from charrnn.inference.evaluation import score_text
+    from charrnn.inference.threaded_network import rows_for, usable_threads
 
     return score_text(
         network,
@@ -211,6 +211,6 @@ def _score(
         material.starts,
         model.vocabulary,
         window=question.window,
-        rows=question.batch_size or max(ROWS_AT_ONCE, ROWS_PER_THREAD * usable_threads()),
+        rows=question.batch_size or rows_for(usable_threads()),
         progress=progress,
     )

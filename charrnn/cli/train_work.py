@@ -168,13 +168,13 @@ def _run_to_resume(request: Request) -> Path:
 
 def _evaluation(config: Config, corpus: Corpus) -> "Evaluate":
     """How the trainer scores the validation split: the very functions that `eval` uses."""
-    from charrnn.inference.evaluation import ROWS_AT_ONCE, score_text
-    from charrnn.inference.threaded_network import ROWS_PER_THREAD, ThreadedNetwork
+    from charrnn.inference.evaluation import score_text
+    from charrnn.inference.threaded_network import ThreadedNetwork, rows_for
     from charrnn.network import Network
 
     valid, vocabulary = corpus.valid, corpus.vocabulary
     threads = config.train.threads or 1
-    rows = max(ROWS_AT_ONCE, ROWS_PER_THREAD * threads)
+    rows = rows_for(threads)
 
     def evaluate(network: Network) -> float:
         shared = ThreadedNetwork(network, threads)

@@ -12,10 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from charrnn.inference.crew import processor_count
+from charrnn.inference.evaluation import ROWS_AT_ONCE
 from charrnn.network import FloatArray, IdArray, Network
 
 ROWS_PER_THREAD = 16
 """Fewer rows than these would cost a thread more than another one saves."""
+
+
+def rows_for(threads: int) -> int:
+    """How many rows to read side by side, so that every thread has its share."""
+    return max(ROWS_AT_ONCE, ROWS_PER_THREAD * threads)
 
 
 def usable_threads() -> int:

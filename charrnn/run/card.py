@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from charrnn.errors import UserError
-from charrnn.files import read_json_object
+from charrnn.files import check_format_version, read_json_object
 from charrnn.network import GATES
 from charrnn.run.layout import CARD_FILE, CONFIG_FILE, START_HINT
 from charrnn.wording import shown, shown_path
@@ -105,13 +105,9 @@ def read_card(path: Path) -> ModelCard:
             else "a run directory has a config.yaml; is this the folder above it?",
         )
     data = read_json_object(file, path, limit=CARD_LIMIT_BYTES)
-    version = data.get("format_version")
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{shown_path(file)} has format version {shown(version)}; "
-            f"this charrnn reads {FORMAT_VERSION}",
-            hint="a newer charrnn may have written it",
-        )
+    check_format_version(
+        data, file, reads=FORMAT_VERSION, hint="a newer charrnn may have written it"
+    )
     return _checked_card(data, file)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
-from charrnn.files import read_json_object
+from charrnn.files import check_format_version, read_json_object
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
 from charrnn.text.pieces import FEWEST_UNITS, Mode
 from charrnn.text.records import record_from_json
@@ -155,13 +155,9 @@ def read_manifest(folder: Path) -> Manifest:
             hint="`charrnn prepare FILE` makes one and prints its path",
         )
     value = read_json_object(file, folder, limit=LIMIT_BYTES)
-    version = value.get("format_version")
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{shown_path(file)} has format version {shown(version)}; "
-            f"this charrnn reads {FORMAT_VERSION}",
-            hint="prepare the text again with this charrnn",
-        )
+    check_format_version(
+        value, file, reads=FORMAT_VERSION, hint="prepare the text again with this charrnn"
+    )
     try:
         manifest: Manifest = record_from_json(Manifest, value)
         _check_meaning(manifest)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -79,18 +79,19 @@ def resolve(config: Config, corpus: Corpus, seconds: float | None) -> Config:
     """
     begin = time.monotonic()
     model = new_model(config, corpus)
-    config = with_arithmetic(config, model, corpus, is_long=_is_long(config, model, seconds))
+    config = with_arithmetic(config, model, corpus, seconds)
     if seconds is None:
         return config
     pace = pace_of(config, model, corpus, seconds)
     spent = time.monotonic() - begin
     every = config.train.eval_every_steps
     steps = pace.steps_in(seconds - spent, evaluations=1, eval_every_steps=every)
-    return _with(config, steps=steps)
+    return with_train(config, steps=steps)
 
 
-def _with(config: Config, **changes: object) -> Config:
-    return replace(config, train=replace(config.train, **changes))  # type: ignore[arg-type]
+def with_train(config: Config, **changes: Any) -> Config:
+    """The configuration with these settings of section `train`."""
+    return replace(config, train=replace(config.train, **changes))
 
 
 def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
@@ -121,20 +122,23 @@ def _is_long(config: Config, model: CharRNN, seconds: float | None) -> bool:
     return characters * weights * OPERATIONS_PER_WEIGHT >= LONG_OPERATIONS
 
 
-def with_arithmetic(config: Config, model: CharRNN, corpus: Corpus, *, is_long: bool) -> Config:
+def with_arithmetic(
+    config: Config, model: CharRNN, corpus: Corpus, seconds: float | None
+) -> Config:
     """The configuration with the fastest threads, kernel and precision of those that it allows.
 
     Raises:
         UserError: What is asked for does not work here.
     """
-    config = _with(config, threads=config.train.threads or _fastest_threads(config, model, corpus))
-    kernels = _kernels_to_try(config, model, is_long)
+    threads = config.train.threads or _fastest_threads(config, model, corpus)
+    config = with_train(config, threads=threads)
+    kernels = _kernels_to_try(config, model, is_long=_is_long(config, model, seconds))
     precisions = _allowed(config.train.precision, ("float32", "bfloat16"))
     choices = list(itertools.product(kernels, precisions))
     if len(choices) > 1 or config.train.precision == "bfloat16":
         choices = _fast_enough(choices, config, model, corpus)
     kernel, precision = choices[0]
-    return _with(config, kernel=kernel, precision=precision)
+    return with_train(config, kernel=kernel, precision=precision)
 
 
 def _fast_enough(
@@ -143,14 +147,16 @@ def _fast_enough(
     """Those kernels and precisions that work and are about as fast as the fastest, in order."""
     probes = {
         (kernel, precision): times_of_steps(
-            _with(config, kernel=kernel, precision=precision).train, model, corpus
+            with_train(config, kernel=kernel, precision=precision).train, model, corpus
         )
         for kernel, precision in choices
     }
-    working = {choice: probe for choice, probe in probes.items() if _works(probe)}
-    if not working and config.train.precision != "bfloat16":
-        next(times_of_steps(_with(config, precision="float32").train, model, corpus))  # says why
+    failures = {choice: _failure(probe) for choice, probe in probes.items()}
+    working = {choice: probes[choice] for choice, failure in failures.items() if failure is None}
     if not working:
+        failure = failures[choices[0]]
+        if failure and config.train.precision != "bfloat16":
+            raise failure
         raise UserError(
             "train.precision is bfloat16, which does not work here with this network",
             hint="precision: auto takes what works",
@@ -164,7 +170,7 @@ def _fast_enough(
     ]
 
 
-def _kernels_to_try(config: Config, model: CharRNN, is_long: bool) -> tuple[str, ...]:
+def _kernels_to_try(config: Config, model: CharRNN, *, is_long: bool) -> tuple[str, ...]:
     if model.device.type == "cuda":
         return ("torch",)
     if config.train.kernel == "native":
@@ -203,12 +209,13 @@ def times_of_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Itera
         yield time.perf_counter() - begin
 
 
-def _works(probe: Iterator[float]) -> bool:
+def _failure(probe: Iterator[float]) -> RuntimeError | None:
+    """What a first step ends with if it does not work here."""
     try:
         next(probe)
-    except (RuntimeError, NotImplementedError):
-        return False
-    return True
+    except RuntimeError as error:  # NotImplementedError is one
+        return error
+    return None
 
 
 def _median_seconds(probes: Mapping[Name, Iterator[float]]) -> dict[Name, float]:

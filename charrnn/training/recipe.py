@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from charrnn.config.schema import Config
 from charrnn.text.corpus import Corpus
 from charrnn.training.plan import (
-    LONG_SECONDS,
     Pace,
     pace_of,
     resolve,
     times_of_steps,
     with_arithmetic,
+    with_train,
 )
 from charrnn.training.trainer import new_model
 
@@ -100,12 +100,16 @@ def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
 
 def _sized(config: Config, corpus: Corpus, seconds: float) -> Config:
     """With the size, and the arithmetic that is the fastest for it."""
-    fast = _with_arithmetic(config, corpus, seconds)
+    fast = with_arithmetic(config, new_model(config, corpus), corpus, seconds)
     size = _size(fast, corpus, seconds)
     if size == config.model.hidden_size:
         return fast
-    sized = replace(config, model=replace(config.model, hidden_size=size))
-    return _with_arithmetic(sized, corpus, seconds)
+    sized = _of_size(config, size)
+    return with_arithmetic(sized, new_model(sized, corpus), corpus, seconds)
+
+
+def _of_size(config: Config, size: int) -> Config:
+    return replace(config, model=replace(config.model, hidden_size=size))
 
 
 def _timed(
@@ -116,17 +120,11 @@ def _timed(
     if "train.eval_every_steps" in named:
         every = config.train.eval_every_steps
         steps = pace.steps_in(seconds, evaluations=1, eval_every_steps=every)
-        return replace(config, train=replace(config.train, steps=min(steps, enough)))
+        return with_train(config, steps=min(steps, enough))
     affordable = int(EVALUATED_SHARE * seconds / pace.evaluation)
     evaluations = max(1, min(EVALUATIONS, affordable))
     steps = min(pace.steps_in(seconds, evaluations=evaluations), enough)
-    train = replace(config.train, steps=steps, eval_every_steps=-(-steps // evaluations))
-    return replace(config, train=train)
-
-
-def _with_arithmetic(config: Config, corpus: Corpus, seconds: float) -> Config:
-    model = new_model(config, corpus)
-    return with_arithmetic(config, model, corpus, is_long=seconds >= LONG_SECONDS)
+    return with_train(config, steps=steps, eval_every_steps=-(-steps // evaluations))
 
 
 def _suggested(config: Config, named: frozenset[str], section: str, **settings: Any) -> Config:
@@ -140,8 +138,7 @@ def _size(config: Config, corpus: Corpus, seconds: float) -> int:
     most = LARGEST_FACTOR * len(corpus.train.ids) ** LARGEST_POWER
     chosen = SIZES[0]
     for size in itertools.takewhile(lambda size: size <= most, SIZES):
-        sized = replace(config, model=replace(config.model, hidden_size=size))
-        steps = seconds / _seconds_a_step(sized, corpus)
+        steps = seconds / _seconds_a_step(_of_size(config, size), corpus)
         if steps / _steps_an_epoch(config, corpus) < ENOUGH_EPOCHS:
             break
         chosen = size

@@ -33,6 +33,8 @@ CHANGEABLE = MOVED | frozenset(
         "workers",
     )
 )
+LEFT_OPEN = {"train.precision": "auto", "train.kernel": "auto", "train.threads": None}
+"""What leaves a setting to be measured."""
 
 
 def changed_config(
@@ -47,9 +49,7 @@ def changed_config(
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
-        after = _with_what_was_measured(
-            _with_what_is_named(before, load_wanted(config_file, overrides)), before
-        )
+        after = _with_what_is_named(before, load_wanted(config_file, overrides))
     changes = differences(before, after)
     refused = [change for key, change in changes.items() if not _may_change(key)]
     if refused:
@@ -105,29 +105,19 @@ def _may_change(key: str) -> bool:
 
 
 def _with_what_is_named(before: Config, wanted: Wanted) -> Config:
-    """What a file says goes first; what it leaves out stays as the run has it, not the default.
+    """What a file says goes first; what it leaves out or open stays as the run has it.
 
-    A run may have settings that neither was given nor is the default: `--minutes` chooses some.
+    A run may have settings that neither was given nor is the default: some were measured when it
+    began, and `--minutes` chooses some.
     """
     sections = {}
     for section, settings in asdict(before).items():
         new = getattr(wanted.config, section)
         named = {
-            name: getattr(new, name) for name in settings if f"{section}.{name}" in wanted.named
+            name: getattr(new, name)
+            for name in settings
+            if (key := f"{section}.{name}") in wanted.named
+            and not (key in LEFT_OPEN and getattr(new, name) == LEFT_OPEN[key])
         }
         sections[section] = replace(getattr(before, section), **named)
     return replace(before, **sections)
-
-
-def _with_what_was_measured(wanted: Config, before: Config) -> Config:
-    """What was measured when the run began stays what it came to."""
-    train = wanted.train
-    return replace(
-        wanted,
-        train=replace(
-            train,
-            precision=before.train.precision if train.precision == "auto" else train.precision,
-            kernel=before.train.kernel if train.kernel == "auto" else train.kernel,
-            threads=train.threads or before.train.threads,
-        ),
-    )

@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 import charrnn.run.reader
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
+from charrnn.network import FloatArray
 from charrnn.run.layout import (
     CARD_FILE,
     CONFIG_FILE,
@@ -29,7 +30,7 @@ from charrnn.run.layout import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.reader import read_model, resolve_run
+from charrnn.run.reader import TrainedModel, read_model, resolve_run
 from charrnn.run.saved_state import SavedState
 from charrnn.run.writer import RunWriter, free_run_path, last_begun_run
 from charrnn.text.vocabulary import Vocabulary
@@ -247,14 +248,20 @@ def test_nested_brackets_without_end_are_refused(run: Path) -> None:
         read_model(run)
 
 
-def test_a_save_cut_off_between_its_renames_is_as_good(run: Path) -> None:
-    """The card already names the next weights, which still carry their temporary name."""
-    model = read_model(run)
+def cut_off_between_renames(run: Path, model: TrainedModel) -> dict[str, FloatArray]:
+    """Leave a run as a kill does in the middle of saving better weights, of step 2; those."""
     better = {name: weight + 1 for name, weight in model.weights.items()}
     with RunWriter.reopen(run) as writer:
         writer.save_best(better, replace(model.card, step=2))
     (run / WEIGHTS_FILE).rename(run / NEXT_WEIGHTS_FILE)
     save_file(dict(model.weights), run / WEIGHTS_FILE)
+    return better
+
+
+def test_a_save_cut_off_between_its_renames_is_as_good(run: Path) -> None:
+    """The card already names the next weights, which still carry their temporary name."""
+    model = read_model(run)
+    better = cut_off_between_renames(run, model)
 
     found = read_model(run)
 
@@ -303,11 +310,7 @@ def test_two_saves_cut_off_one_after_the_other_lose_nothing(
 ) -> None:
     """The second is cut off when its weights are beside the old ones and its card is not."""
     model = read_model(run)
-    better = {name: weight + 1 for name, weight in model.weights.items()}
-    with RunWriter.reopen(run) as writer:
-        writer.save_best(better, replace(model.card, step=2))
-    (run / WEIGHTS_FILE).rename(run / NEXT_WEIGHTS_FILE)
-    save_file(dict(model.weights), run / WEIGHTS_FILE)
+    better = cut_off_between_renames(run, model)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
