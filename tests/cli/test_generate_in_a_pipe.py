@@ -1,6 +1,7 @@
 """`charrnn generate` between other programs: readers that leave, signals, terminals, encodings."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -9,7 +10,9 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,14 +183,25 @@ def test_a_signal_ends_it_with_all_that_was_made_written(
     assert complete(runs, "--length", len(text)) == text
 
 
+def wait_until_full(process: subprocess.Popen[bytes]) -> None:
+    """Wait until no more arrives in the pipe that is its stdout."""
+    assert process.stdout is not None
+    held, before = array("i", [0]), -1
+    while held[0] != before:
+        before = held[0]
+        time.sleep(0.5)
+        fcntl.ioctl(process.stdout, termios.FIONREAD, held)
+
+
 def test_a_signal_is_heard_while_nobody_reads(runs: Path) -> None:
-    process = begin(runs, "--forever")
-    read_until(process, 1)
-    time.sleep(0.5)  # the pipe is full by now
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)  # and the second one gives up what was not written
-    assert process.wait(SECONDS) == 130
-    process.communicate()
+    with begin(runs, "--forever") as process:
+        read_until(process, 1)
+        wait_until_full(process)
+        for _ in range(SECONDS):  # the second one gives up what was not written
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)  # two at once could reach it as one
+        assert process.poll() == 130
 
 
 def test_json_tells_of_an_interrupted_text(runs: Path, tmp_path: Path) -> None:
