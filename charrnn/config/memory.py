@@ -14,7 +14,7 @@ from charrnn.network import GATES, STATE_PARTS
 from charrnn.wording import byte_size
 
 FLOAT_BYTES = 4
-COPIES_IN_TRAINING = 4  # the weights, their gradients and AdamW's two moments
+COPIES_IN_TRAINING = 3  # the weights, their gradients and a moment of each at the least
 LOGIT_COPIES = 2  # the logits and their gradients
 SMALLEST_VOCABULARY = 3  # <pad>, <unk> and one character
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -92,14 +92,17 @@ class TrainConfig:
     ever reads on never learns to begin from nothing, as generation and windows do."""
     steps: Count = 3000
     """Optimiser steps; the learning rate has decayed to its last value at the end."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What turns gradients into updates. muon makes those of the matrices between units orthogonal
+    and leaves all other weights to AdamW: it learns far more from each character."""
     learning_rate: Annotated[float, Gt(0), Le(10)] = 0.004
-    """AdamW's peak learning rate, reached after the warm-up."""
+    """The peak learning rate, reached after the warm-up."""
     final_learning_rate_fraction: Annotated[float, Ge(0), Le(1)] = 0.02
     """The share of learning_rate that the cosine decay ends at."""
     warmup_steps: CountOrZero = 50
     """Steps in which the learning rate rises linearly from zero."""
     weight_decay: Annotated[float, Ge(0), Le(10)] = 0.1
-    """AdamW's decoupled weight decay, on matrices; biases are left alone."""
+    """Decoupled weight decay, on matrices; biases are left alone."""
     clip_norm: Annotated[float, Gt(0), Le(1_000_000)] = 1.0
     """The largest gradient norm; a larger gradient is scaled down to it."""
     eval_every_steps: Count = 500

@@ -1,6 +1,6 @@
 """All that the next step depends on, as named arrays and a few numbers, and back again.
 
-Weights, the optimiser's moments, the carried hidden state and where in the data and the schedule
+Weights, the optimisers' moments, the carried hidden state and where in the data and the schedule
 training stands: with these a resumed training takes the very steps that an uninterrupted one would
 have taken. Random states are not among them: all randomness is derived from the seed and the place
 (see `noise`, `batches`).
@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from charrnn.errors import UserError
 from charrnn.run.saved_state import DAMAGED_HINT
 from charrnn.run.tensor_file import Tensors
 from charrnn.training.learner import Learner
+from charrnn.training.optimizers import moments_of
 from charrnn.wording import reason, shown
 
 MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
@@ -111,8 +113,8 @@ def _fits(value: object, blank: object) -> bool:
 def capture(learner: Learner, state_SLBH: Tensor | None) -> Tensors:
     """Everything as NumPy arrays."""
     tensors = {MODEL + name: value for name, value in learner.model.state_dict().items()}
-    for index, parameter in enumerate(learner.parameters):
-        for name, value in learner.optimizer.state.get(parameter, {}).items():
+    for index, (parameter, optimizer) in enumerate(_with_optimizers(learner)):
+        for name, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{OPTIMIZER}{index}.{name}"] = value
     if state_SLBH is not None:
         tensors[HIDDEN] = state_SLBH
@@ -127,7 +129,7 @@ def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
     """
     try:
         learner.model.load_state_dict(_below(tensors, MODEL))
-        _restore_optimizer(learner, _below(tensors, OPTIMIZER))
+        _restore_optimizers(learner, _below(tensors, OPTIMIZER))
         return _restored_state(learner, tensors.get(HIDDEN))
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UserError(
@@ -144,8 +146,19 @@ def _restored_state(learner: Learner, stored: npt.NDArray[Any] | None) -> Tensor
     return torch.from_numpy(np.copy(stored)).to(blank_SLBH.device)
 
 
-def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
-    for index, parameter in enumerate(learner.parameters):
+def _with_optimizers(learner: Learner) -> list[tuple[Tensor, Optimizer]]:
+    """Every weight, in the model's order, with the optimiser that moves it."""
+    owners = {
+        id(weight): optimizer
+        for optimizer in learner.optimizers
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
+    return [(weight, owners[id(weight)]) for weight in learner.parameters]
+
+
+def _restore_optimizers(learner: Learner, stored: dict[str, Tensor]) -> None:
+    for index, (parameter, optimizer) in enumerate(_with_optimizers(learner)):
         moments = {
             name.removeprefix(f"{index}."): value
             for name, value in stored.items()
@@ -153,13 +166,13 @@ def _restore_optimizer(learner: Learner, stored: dict[str, Tensor]) -> None:
         }
         if not moments:
             continue
-        if moments.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+        if moments.keys() != moments_of(optimizer):
             raise ValueError(f"weight {index} has the moments {sorted(moments)}")
         for name, value in moments.items():
             shape = torch.Size() if name == "step" else parameter.shape
             if value.shape != shape or value.dtype != torch.float32:
                 raise ValueError(f"{name} of weight {index} is {value.dtype} {list(value.shape)}")
-        learner.optimizer.state[parameter] = {
+        optimizer.state[parameter] = {
             name: value.to(learner.model.device) for name, value in moments.items()
         }
 

@@ -25,6 +25,7 @@ from charrnn.training.heap import keep_freed_memory
 from charrnn.training.model import CharRNN
 from charrnn.training.native import Kernels, compiled_kernels
 from charrnn.training.noise import Noise
+from charrnn.training.optimizers import optimizers_for
 from charrnn.training.products import RecurrentProducts
 from charrnn.training.sweeps import NativeSweep
 
@@ -53,7 +54,7 @@ class _Part(NamedTuple):
 
 
 class Learner:
-    """A model, its optimiser and the arithmetic they compute with.
+    """A model, its optimisers and the arithmetic they compute with.
 
     Our own kernels are for a CPU; on a GPU torch's layers it is, whatever the run began with.
 
@@ -69,9 +70,9 @@ class Learner:
         wants_native = config.kernel == "native" and model.device.type != "cuda"
         self.kernels = required_kernels() if wants_native else None
         self.parameters = list(model.parameters())
-        self.optimizer = _adamw(self.parameters, config)
         self.parts = 1 if model.device.type == "cuda" else config.threads or 1
         self._pool = ThreadPoolExecutor(self.parts)
+        self.optimizers = optimizers_for(model, config, self.precision, self._pool)
 
     def step(self, index: int, batch: Batch, state_SLBH: Tensor, rate: float) -> StepResult:
         """Learn from one batch, as the step with this index, at this learning rate.
@@ -101,9 +102,10 @@ class Learner:
         loss = float(sum(part.loss for part in parts))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NotFiniteError
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
         return StepResult(loss, norm, torch.cat([part.state_SLBH for part in parts], dim=2))
 
     def _sweep(self, index: int, rows: int) -> NativeSweep | None:
@@ -167,12 +169,3 @@ def _total(gradients: Sequence[Tensor]) -> Tensor:
     """The sum, always in the same order, as a tensor that no other weight's gradient shares."""
     first, *others = gradients
     return functools.reduce(torch.add, others, first) if others else first.clone()
-
-
-def _adamw(parameters: Sequence[Tensor], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); biases are not decayed."""
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)

@@ -1,0 +1,127 @@
+"""Muon and AdamW: which weights each moves, and where to."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.config.schema import ModelConfig, TrainConfig
+from charrnn.training.model import CharRNN
+from charrnn.training.optimizers import Muon, moments_of, nearly_orthogonal, optimizers_for
+
+POOL = ThreadPoolExecutor(1)
+RATE, DECAY = 0.01, 0.1
+
+
+def by_singular_values(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What Newton-Schulz iterations come to: a polynomial, three times, of each singular value."""
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    values /= np.linalg.norm(values)
+    for _ in range(3):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return np.asarray(left * values @ right)
+
+
+def muon(weight: torch.Tensor, *, gates: int = 1, pool: ThreadPoolExecutor = POOL) -> Muon:
+    optimizer = Muon([weight], gates=gates, weight_decay=DECAY, dtype=torch.float32, pool=pool)
+    optimizer.param_groups[0]["lr"] = RATE
+    return optimizer
+
+
+@given(rows=st.integers(1, 20), columns=st.integers(1, 20), seed=st.integers(0, 9))
+def test_singular_vectors_are_kept_and_singular_values_brought_near_one(
+    rows: int, columns: int, seed: int
+) -> None:
+    matrix = np.random.default_rng(seed).normal(size=(rows, columns))
+    ours = nearly_orthogonal(torch.from_numpy(matrix).float(), torch.float32)
+    np.testing.assert_allclose(ours.numpy(), by_singular_values(matrix), atol=1e-4)
+
+
+def test_no_gradient_gives_no_update() -> None:
+    assert not nearly_orthogonal(torch.zeros(3, 5), torch.bfloat16).any()
+
+
+def test_steps_are_those_of_the_formula_gate_by_gate() -> None:
+    rng = np.random.default_rng(1)
+    expected = rng.normal(size=(3, 6, 4))  # gates, units, inputs
+    weight = torch.from_numpy(expected.reshape(18, 4)).float()
+    optimizer = muon(weight, gates=3)
+    momentum = np.zeros_like(expected)
+    for _ in range(4):
+        gradient = rng.normal(size=expected.shape)
+        weight.grad = torch.from_numpy(gradient.reshape(18, 4)).float()
+        optimizer.step()
+        momentum = 0.9 * momentum + 0.1 * gradient
+        for gate, ahead in enumerate(0.1 * gradient + 0.9 * momentum):
+            expected[gate] *= 1 - RATE * DECAY
+            expected[gate] -= RATE * 0.7 * np.sqrt(6) * by_singular_values(ahead)
+    np.testing.assert_allclose(weight.numpy(), expected.reshape(18, 4), atol=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
+def test_it_goes_where_the_muon_of_torch_goes() -> None:
+    generator = torch.Generator().manual_seed(2)
+    ours = torch.randn(12, 12, generator=generator)
+    theirs = ours.clone()
+    reference = torch.optim.Muon(
+        [theirs],
+        lr=3.5 * RATE,
+        weight_decay=DECAY / 3.5,
+        momentum=0.9,
+        ns_steps=3,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    optimizer = muon(ours)
+    for _ in range(5):
+        ours.grad = torch.randn(12, 12, generator=generator)
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        reference.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0.01)  # its products are bfloat16
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    ends = []
+    for threads in (1, 3):
+        weight = torch.randn(40, 10, generator=torch.Generator().manual_seed(3))
+        weight.grad = weight.sin()
+        muon(weight, gates=4, pool=ThreadPoolExecutor(threads)).step()
+        ends.append(weight)
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize(
+    ("settings", "moved_by_muon"),
+    [
+        ({"layers": 2}, {"weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"}),
+        ({"input": "onehot"}, {"weight_hh_l0"}),
+        ({"embedding_size": 8, "tie_weights": True}, {"weight_ih_l0", "weight_hh_l0"}),
+    ],
+)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_muon_moves_the_matrices_between_units_and_adamw_the_rest(
+    cell: str, settings: dict[str, object], moved_by_muon: set[str]
+) -> None:
+    model = CharRNN(ModelConfig(cell=cell, hidden_size=8, **settings), 11)  # type: ignore[arg-type]
+    optimizers = optimizers_for(model, TrainConfig(optimizer="muon"), torch.float32, POOL)
+    held = [
+        [id(weight) for group in optimizer.param_groups for weight in group["params"]]
+        for optimizer in optimizers
+    ]
+    assert sorted(held[0] + held[1]) == sorted(map(id, model.parameters()))
+    names = {id(weight): name for name, weight in model.rnn.named_parameters()}
+    assert {names[each] for each in held[0]} == moved_by_muon
+    assert list(map(moments_of, optimizers)) == [{"momentum"}, {"step", "exp_avg", "exp_avg_sq"}]
+
+
+def test_adamw_moves_everything_where_it_is_asked_for() -> None:
+    model = CharRNN(ModelConfig(hidden_size=8), 11)
+    optimizers = optimizers_for(model, TrainConfig(), torch.float32, POOL)
+    assert [type(optimizer) for optimizer in optimizers] == [torch.optim.AdamW]
+    assert sum(len(group["params"]) for group in optimizers[0].param_groups) == len(
+        list(model.parameters())
+    )
