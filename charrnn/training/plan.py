@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +34,8 @@ WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
 must be to be chosen."""
 ROUNDS = 5
+LOOKS = 3
+"""How often in a row fewer threads must be found faster to be chosen."""
 LONG_SECONDS = 20.0
 LONG_OPERATIONS = 2e12
 OPERATIONS_PER_WEIGHT = 6
@@ -97,7 +99,7 @@ def with_train(config: Config, **changes: Any) -> Config:
 def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
     """All cores, or half of them, a quarter, ... where that is clearly faster.
 
-    What else the machine is doing now may be over in a minute; when in doubt it is all of them.
+    What else the machine is doing now may be over in a moment; when in doubt it is all of them.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     most = min(cores or 1, config.train.batch_size)
@@ -108,8 +110,13 @@ def _fastest_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
     probes = {
         count: times_of_steps(replace(plain, threads=count), model, corpus) for count in choices
     }
-    times = _median_seconds(probes)
-    return next(count for count in choices if times[count] <= WORTHWHILE_GAIN * min(times.values()))
+    for _ in range(LOOKS):
+        times = _seconds(probes, of=min)
+        best = min(times.values())
+        chosen = next(count for count in choices if times[count] <= WORTHWHILE_GAIN * best)
+        if chosen == most:
+            break
+    return chosen
 
 
 def _is_long(config: Config, model: CharRNN, seconds: float | None) -> bool:
@@ -163,7 +170,7 @@ def _fast_enough(
         )
     if len(working) == 1:
         return list(working)
-    times = _median_seconds(working)
+    times = _seconds(working, of=median)
     fastest = min(times.values())
     return [
         choice for choice in choices if times.get(choice, math.inf) <= WORTHWHILE_GAIN * fastest
@@ -218,12 +225,14 @@ def _failure(probe: Iterator[float]) -> RuntimeError | None:
     return None
 
 
-def _median_seconds(probes: Mapping[Name, Iterator[float]]) -> dict[Name, float]:
-    """The median of a few steps of each, taking turns so that noise meets all alike."""
+def _seconds(
+    probes: Mapping[Name, Iterator[float]], *, of: Callable[[list[float]], float]
+) -> dict[Name, float]:
+    """The median, or the least, of a few steps of each, in turns so that noise meets all alike."""
     for probe in probes.values():
         next(probe)
     rounds = [{name: next(probe) for name, probe in probes.items()} for _ in range(ROUNDS)]
-    return {name: median(times[name] for times in rounds) for name in probes}
+    return {name: of([times[name] for times in rounds]) for name in probes}
 
 
 def _evaluation_seconds(model: CharRNN, corpus: Corpus, config: TrainConfig) -> float:
