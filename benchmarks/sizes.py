@@ -24,21 +24,41 @@ ROOT = Path(__file__).parent.parent
 
 
 class Pick(NamedTuple):
-    """A network, and the shares of units and of recurrent weights that each step drops."""
+    """A network, the shares of units and of recurrent weights dropped in each step, and how."""
 
     hidden_size: int
     dropout: float
     weight_dropout: float
+    optimizer: str = "adamw"
+    batch_size: int = 32
 
     def __str__(self) -> str:
-        return f"{self.hidden_size}, {self.dropout}, {self.weight_dropout}"
+        return ", ".join(map(str, self))
 
 
 PICKS = {
-    "python-docs": (Pick(384, 0.15, 0.3), Pick(512, 0.1, 0.2), Pick(512, 0.15, 0.4)),
-    "shakespeare": (Pick(384, 0.1, 0.2), Pick(512, 0.05, 0.1)),
-    "names": (Pick(64, 0.3, 0.3), Pick(128, 0.3, 0.3), Pick(128, 0.4, 0.5), Pick(256, 0.3, 0.3)),
+    "python-docs": (
+        Pick(384, 0.15, 0.3),
+        Pick(512, 0.1, 0.2),
+        Pick(512, 0.15, 0.4),
+        Pick(384, 0.15, 0.3, "muon", 64),
+    ),
+    "shakespeare": (
+        Pick(384, 0.1, 0.2),
+        Pick(512, 0.05, 0.1),
+        Pick(384, 0.0, 0.05, "muon", 64),
+        Pick(384, 0.05, 0.1, "muon", 64),
+    ),
+    "names": (
+        Pick(64, 0.3, 0.3),
+        Pick(128, 0.3, 0.3),
+        Pick(128, 0.4, 0.5),
+        Pick(256, 0.3, 0.3),
+        Pick(128, 0.3, 0.3, "muon", 64),
+    ),
 }
+OF_TRAINING = frozenset({"optimizer", "batch_size"})
+"""What of a pick belongs to section `train`; the rest is the model's."""
 
 
 def data_settings(corpus: str, shakespeare: str | None) -> dict[str, object]:
@@ -59,20 +79,29 @@ def valid_loss(
 ) -> tuple[float, Pick]:
     """The lowest validation loss of a training, and what was trained."""
     if pick:
-        settings = settings | {f"model.{name}": value for name, value in pick._asdict().items()}
-        settings |= {"train.batch_size": 32, "train.eval_every_steps": 250, "train.patience": 8}
+        settings = settings | {
+            f"{_section(name)}.{name}": value for name, value in pick._asdict().items()
+        }
+        settings |= {"train.eval_every_steps": 250, "train.patience": 8}
     options = set_options(settings | {"train.seed": seed})
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         answer = charrnn("train", "--minutes", minutes, *options, "--out", run)
-        model = yaml.safe_load((run / "config.yaml").read_text())["model"]
-    return answer["valid_loss_nats"], Pick(**{name: model[name] for name in Pick._fields})
+        config = yaml.safe_load((run / "config.yaml").read_text())
+    trained = Pick(**{name: config[_section(name)][name] for name in Pick._fields})
+    return answer["valid_loss_nats"], trained
+
+
+def _section(name: str) -> str:
+    return "train" if name in OF_TRAINING else "model"
 
 
 def compare(corpus: str, minutes: float, seeds: list[int], shakespeare: str | None) -> None:
     """Print one table."""
     settings = data_settings(corpus, shakespeare)
-    print(f"\n{corpus}, {minutes:g} minutes | units, dropout, weight dropout | validation loss")
+    print(
+        f"\n{corpus}, {minutes:g} minutes | units, dropout, weight dropout, optimiser, batch | loss"
+    )
     print("---|---|---")
     chosen = [valid_loss(settings, minutes, seed, None) for seed in seeds]
     ours = [loss for loss, _ in chosen]
