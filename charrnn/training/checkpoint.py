@@ -158,14 +158,14 @@ def _with_optimizers(learner: Learner) -> list[tuple[Tensor, Optimizer]]:
 
 
 def _restore_optimizers(learner: Learner, stored: dict[str, Tensor]) -> None:
+    if not stored:  # no step has been taken
+        return
     for index, (parameter, optimizer) in enumerate(_with_optimizers(learner)):
         moments = {
             name.removeprefix(f"{index}."): value
             for name, value in stored.items()
             if name.startswith(f"{index}.")
         }
-        if not moments:
-            continue
         if moments.keys() != moments_of(optimizer):
             raise ValueError(f"weight {index} has the moments {sorted(moments)}")
         for name, value in moments.items():

@@ -159,6 +159,16 @@ def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_momentum_of_muon_is_resumed_to_the_very_bits(
+    corpus: Corpus, tmp_path: Path, precision: str
+) -> None:
+    config = config_for(corpus, optimizer="muon", precision=precision, threads=2)
+    train(corpus, tmp_path / "whole", config)
+    train(corpus, tmp_path / "run", config, stop_after=(3, 14))
+    assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
+
+
 def test_a_stop_at_the_end_of_an_epoch_is_resumed_in_the_next(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -418,10 +428,13 @@ def test_a_progress_that_cannot_be_is_refused(damage: dict[str, Any]) -> None:
         read_progress({"corpus_sha256": "", "progress": {**whole, **damage}}, "")
 
 
-@pytest.mark.parametrize("name", ["hidden", "optimizer.0.exp_avg", "optimizer.0.step"])
+@pytest.mark.parametrize(
+    "name", ["hidden", "optimizer.0.exp_avg", "optimizer.0.step", "optimizer.2.momentum"]
+)
 def test_saved_arrays_that_do_not_fit_are_refused(tmp_path: Path, name: str) -> None:
     corpus = stream_corpus(tmp_path, characters=1200)
-    trainer = trainer_for(corpus, tmp_path / "run", config_for(corpus, steps=2), StopRequest())
+    config = config_for(corpus, steps=2, optimizer="muon")
+    trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
     list(trainer.run())
     trainer.writer.close()
     tensors = capture(trainer.learner, trainer.state_SLBH)
