@@ -35,8 +35,8 @@ def choice_in_words(config: "Config") -> str:
     model, train = config.model, config.train
     return (
         f"chosen: model.hidden_size={model.hidden_size} model.dropout={model.dropout} "
-        f"model.weight_dropout={model.weight_dropout} train.batch_size={train.batch_size} "
-        f"train.steps={train.steps}"
+        f"model.weight_dropout={model.weight_dropout} train.optimizer={train.optimizer} "
+        f"train.batch_size={train.batch_size} train.steps={train.steps}"
     )
 
 

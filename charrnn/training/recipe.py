@@ -57,6 +57,11 @@ BY_EPOCHS = (
 )
 """For a text that is read at most so often."""
 
+FEW_EPOCHS = BY_EPOCHS[0][0]
+"""Up to so many readings Muon is ahead of AdamW; with more the text is learned by heart."""
+BATCH_SIZES = {"adamw": 32, "muon": 64}
+"""Muon's products cost the same for every batch, and it learns as much from larger ones."""
+
 
 def settled(config: Config, named: frozenset[str], corpus: Corpus, seconds: float | None) -> Config:
     """The configuration that is trained with: all that was left open is decided.
@@ -89,13 +94,20 @@ def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
         UserError: What is named does not work here, or not one step fits in the time.
     """
     end = time.monotonic() + seconds
-    config = _suggested(config, named, "train", batch_size=32)
+    config = _with_batch_size(config, named)
     config = _sized(config, corpus, seconds)
+    if "train.optimizer" not in named and _epochs_in(config, corpus, seconds) <= FEW_EPOCHS:
+        config = _with_batch_size(with_train(config, optimizer="muon"), named)
     pace = pace_of(config, new_model(config, corpus), corpus, seconds)
     config = _timed(config, named, pace, end - time.monotonic(), corpus)
     epochs = config.train.steps / _steps_an_epoch(config, corpus)
     kept = next(each for most, each in BY_EPOCHS if epochs <= most)
     return _suggested(config, named, "model", **kept._asdict())
+
+
+def _with_batch_size(config: Config, named: frozenset[str]) -> Config:
+    """With the batch that suits the optimiser."""
+    return _suggested(config, named, "train", batch_size=BATCH_SIZES[config.train.optimizer])
 
 
 def _sized(config: Config, corpus: Corpus, seconds: float) -> Config:
@@ -138,17 +150,18 @@ def _size(config: Config, corpus: Corpus, seconds: float) -> int:
     most = LARGEST_FACTOR * len(corpus.train.ids) ** LARGEST_POWER
     chosen = SIZES[0]
     for size in itertools.takewhile(lambda size: size <= most, SIZES):
-        steps = seconds / _seconds_a_step(_of_size(config, size), corpus)
-        if steps / _steps_an_epoch(config, corpus) < ENOUGH_EPOCHS:
+        if _epochs_in(_of_size(config, size), corpus, seconds) < ENOUGH_EPOCHS:
             break
         chosen = size
     return chosen
 
 
-def _seconds_a_step(config: Config, corpus: Corpus) -> float:
+def _epochs_in(config: Config, corpus: Corpus, seconds: float) -> float:
+    """How often the text can be read in a time, by the pace of a few steps."""
     times = times_of_steps(config.train, new_model(config, corpus), corpus)
     next(times)
-    return median(itertools.islice(times, PROBE_STEPS))
+    seconds_a_step = median(itertools.islice(times, PROBE_STEPS))
+    return seconds / seconds_a_step / _steps_an_epoch(config, corpus)
 
 
 def _steps_an_epoch(config: Config, corpus: Corpus) -> float:

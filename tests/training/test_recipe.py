@@ -80,6 +80,28 @@ def test_what_is_read_more_often_is_dropped_more(tmp_path: Path) -> None:
     assert hasty.model.weight_dropout < thorough.model.weight_dropout
 
 
+def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    hasty, thorough = (with_recipe(settled(), frozenset(SETTLED), corpus, s) for s in (0.5, 1e3))
+
+    assert (hasty.train.optimizer, hasty.train.batch_size) == ("muon", 64)
+    assert (thorough.train.optimizer, thorough.train.batch_size) == ("adamw", 32)
+
+
+@pytest.mark.parametrize(("optimizer", "batch_size"), [("adamw", 32), ("muon", 64)])
+def test_an_optimiser_that_is_named_stays(tmp_path: Path, optimizer: str, batch_size: int) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    train = replace(settled().train, optimizer=optimizer)  # type: ignore[arg-type]
+    for seconds in (0.5, 1e3):
+        config = with_recipe(
+            replace(settled(), train=train),
+            frozenset({*SETTLED, "train.optimizer"}),
+            corpus,
+            seconds,
+        )
+        assert (config.train.optimizer, config.train.batch_size) == (optimizer, batch_size)
+
+
 def test_what_is_named_stays(tmp_path: Path) -> None:
     corpus = lines_corpus(tmp_path)
     named = SETTLED | {"model.dropout", "model.layers", "model.cell"}
