@@ -14,6 +14,7 @@ from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple
 
+from charrnn.config.memory import parameter_count
 from charrnn.config.schema import Config
 from charrnn.text.corpus import Corpus
 from charrnn.training.plan import (
@@ -30,6 +31,8 @@ SIZES = (64, 96, 128, 192, 256, 384, 512, 640)
 """Hidden units to choose from."""
 ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
+ENOUGH_CHARACTERS_A_WEIGHT = 8.0
+"""Or how much of it, where it is too long to be read often."""
 MOST_EPOCHS = 60.0
 """How often it may be read, at most: from there on nothing is gained but confidence."""
 LEAST_STEPS = 500
@@ -94,15 +97,24 @@ def with_recipe(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
         UserError: What is named does not work here, or not one step fits in the time.
     """
     end = time.monotonic() + seconds
-    config = _with_batch_size(config, named)
-    config = _sized(config, corpus, seconds)
-    if "train.optimizer" not in named and _epochs_in(config, corpus, seconds) <= FEW_EPOCHS:
-        config = _with_batch_size(with_train(config, optimizer="muon"), named)
+    config = _with_optimizer(config, named, corpus, seconds)
     pace = pace_of(config, new_model(config, corpus), corpus, seconds)
     config = _timed(config, named, pace, end - time.monotonic(), corpus)
     epochs = config.train.steps / _steps_an_epoch(config, corpus)
     kept = next(each for most, each in BY_EPOCHS if epochs <= most)
     return _suggested(config, named, "model", **kept._asdict())
+
+
+def _with_optimizer(
+    config: Config, named: frozenset[str], corpus: Corpus, seconds: float
+) -> Config:
+    """With an optimiser, and the batch and the size that suit it."""
+    if "train.optimizer" not in named:
+        eager = _with_batch_size(with_train(config, optimizer="muon"), named)
+        eager = _sized(eager, corpus, seconds)
+        if _epochs_in(eager, corpus, seconds) <= FEW_EPOCHS:
+            return eager
+    return _sized(_with_batch_size(config, named), corpus, seconds)
 
 
 def _with_batch_size(config: Config, named: frozenset[str]) -> Config:
@@ -150,7 +162,10 @@ def _size(config: Config, corpus: Corpus, seconds: float) -> int:
     most = LARGEST_FACTOR * len(corpus.train.ids) ** LARGEST_POWER
     chosen = SIZES[0]
     for size in itertools.takewhile(lambda size: size <= most, SIZES):
-        if _epochs_in(_of_size(config, size), corpus, seconds) < ENOUGH_EPOCHS:
+        epochs = _epochs_in(_of_size(config, size), corpus, seconds)
+        weights = parameter_count(_of_size(config, size).model, len(corpus.vocabulary))
+        characters_a_weight = epochs * len(corpus.train.ids) / weights
+        if epochs < ENOUGH_EPOCHS and characters_a_weight < ENOUGH_CHARACTERS_A_WEIGHT:
             break
         chosen = size
     return chosen

@@ -67,6 +67,15 @@ def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Pat
     assert read == pytest.approx(MOST_EPOCHS * len(small.train.ids), rel=0.05)
 
 
+def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(tmp_path: Path) -> None:
+    texts = [stream_corpus(tmp_path / str(n), characters=n) for n in (2_000_000, 4_000_000)]
+    shorter, longer = (
+        with_recipe(settled(), frozenset(SETTLED), corpus, 20.0).model.hidden_size
+        for corpus in texts
+    )
+    assert shorter == longer > SIZES[0]
+
+
 def test_a_few_characters_are_learned_in_more_than_a_few_steps(tmp_path: Path) -> None:
     corpus = stream_corpus(tmp_path, characters=40)
     assert with_recipe(settled(), frozenset(SETTLED), corpus, 1e4).train.steps == LEAST_STEPS
