@@ -53,7 +53,7 @@ class Regularization(NamedTuple):
 
 
 BY_EPOCHS = (
-    (9.0, Regularization(0.05, 0.1)),
+    (12.0, Regularization(0.05, 0.1)),
     (18.0, Regularization(0.1, 0.2)),
     (36.0, Regularization(0.15, 0.3)),
     (math.inf, Regularization(0.15, 0.4)),
