@@ -14,7 +14,7 @@ from charrnn.network import GATES, STATE_PARTS
 from charrnn.wording import byte_size
 
 FLOAT_BYTES = 4
-COPIES_IN_TRAINING = 3  # the weights, their gradients and a moment of each at the least
+COPIES_IN_TRAINING = {"adamw": 4, "muon": 3}  # the weights, their gradients and their moments
 LOGIT_COPIES = 2  # the logits and their gradients
 SMALLEST_VOCABULARY = 3  # <pad>, <unk> and one character
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -47,7 +47,8 @@ def activation_count(config: Config, vocabulary_size: int, longest_line: int = 1
 
 def estimated_bytes(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:
     """The memory in bytes that training with this configuration takes at the least, in float32."""
-    parameters = COPIES_IN_TRAINING * parameter_count(config.model, vocabulary_size)
+    copies = COPIES_IN_TRAINING[config.train.optimizer]
+    parameters = copies * parameter_count(config.model, vocabulary_size)
     return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size, longest_line))
 
 

@@ -66,7 +66,7 @@ def test_an_absurd_size_is_refused_by_arithmetic_with_the_bytes_named(tmp_path: 
     with pytest.raises(UserError) as caught:
         load_config(path)
     needed = estimated_bytes(read_run_config(path), 3)
-    assert f"{path}: training takes {needed:,} bytes (26.3 TB) of memory or more" in (
+    assert f"{path}: training takes {needed:,} bytes (35.0 TB) of memory or more" in (
         caught.value.message
     )
     assert "model.hidden_size" in caught.value.hint
