@@ -10,7 +10,7 @@ import numpy as np
 from charrnn import __version__
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.network import FloatArray
-from charrnn.run.card import FORMAT_VERSION, ModelCard
+from charrnn.run.model_card import FORMAT_VERSION, ModelCard
 from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 

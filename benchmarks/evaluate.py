@@ -19,24 +19,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.cli.blas import use_one_thread
+from charrnn.machine import use_one_blas_thread
 
-use_one_thread()
+use_one_blas_thread()
 
 import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy is imported
 
 from charrnn.config.reader import read_run_config  # noqa: E402
-from charrnn.inference.evaluation import Score, score_stream  # noqa: E402
-from charrnn.inference.material import own_split  # noqa: E402
+from charrnn.evaluation.eval_text import own_split  # noqa: E402
+from charrnn.evaluation.evaluate import Score, score_stream  # noqa: E402
+from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for  # noqa: E402
 from charrnn.inference.network import NumpyNetwork  # noqa: E402
-from charrnn.inference.threaded_network import (  # noqa: E402
-    ThreadedNetwork,
-    rows_for,
-    usable_threads,
-)
+from charrnn.machine import free_threads  # noqa: E402
 from charrnn.network import FloatArray, IdArray, Network  # noqa: E402
-from charrnn.run.card import FORMAT_VERSION, ModelCard  # noqa: E402
-from charrnn.run.layout import CONFIG_FILE  # noqa: E402
+from charrnn.run.model_card import FORMAT_VERSION, ModelCard  # noqa: E402
+from charrnn.run.paths import CONFIG_FILE  # noqa: E402
 from charrnn.run.reader import TrainedModel, read_model  # noqa: E402
 from charrnn.text.sources import python_docs  # noqa: E402
 from charrnn.text.vocabulary import Vocabulary  # noqa: E402
@@ -182,16 +179,16 @@ def in_torch(model: TrainedModel) -> Reader | None:
     try:
         import torch
 
-        from charrnn.training.engine import load_network
+        from charrnn.training.torch_network import load_network
     except ImportError:
         return None
-    torch.set_num_threads(usable_threads())
+    torch.set_num_threads(free_threads())
     return Reader("torch, one by one", CountingNetwork(load_network(model, "cpu")), 1, [], [])
 
 
 def in_parallel(model: TrainedModel) -> Reader:
     """As `charrnn eval` does it."""
-    threads = usable_threads()
+    threads = free_threads()
     network = CountingNetwork(ThreadedNetwork(NumpyNetwork.of(model), threads))
     streams = rows_for(threads)
     return Reader(f"NumPy, {streams} streams", network, streams, [], [])

@@ -44,17 +44,18 @@ import numpy as np
 from _models import VOCABULARY, card_of, random_weights
 
 from charrnn.config.schema import GenerateConfig
-from charrnn.inference.crew import generate_many, processor_count
-from charrnn.inference.generation import Stream
-from charrnn.inference.jobs import Job, Opening
-from charrnn.inference.layers import PlainWorkshop, Workshop
+from charrnn.generation.batching import generate_many
+from charrnn.generation.jobs import Job, Opening
+from charrnn.generation.options import options_from
+from charrnn.generation.partner import Partner, is_possible, partner_for
+from charrnn.generation.rng import UniformStream
+from charrnn.generation.rules import Rules
+from charrnn.generation.stream import Stream
+from charrnn.inference.cells import PlainWorkshop, Workshop
 from charrnn.inference.network import NumpyNetwork
-from charrnn.inference.options import options_from
-from charrnn.inference.partner import Partner, is_possible, partner_for
-from charrnn.inference.rules import Rules
-from charrnn.inference.uniforms import UniformStream
+from charrnn.machine import processor_count
 from charrnn.network import FloatArray
-from charrnn.run.card import ModelCard
+from charrnn.run.model_card import ModelCard
 
 Clock = Callable[[], float]
 Rates = dict[str, float]

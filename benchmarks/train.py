@@ -34,9 +34,9 @@ from torch.nn import functional
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.network import GATES
 from charrnn.training.batches import Batch
-from charrnn.training.learner import Learner
+from charrnn.training.kernels import compiled_kernels
 from charrnn.training.model import RECURRENT, CharRNN, initialize
-from charrnn.training.native import compiled_kernels
+from charrnn.training.step import TrainingStep
 from charrnn.training.threads import threads_of_torch
 
 VOCABULARY, EMBEDDING, LENGTH = 67, 64, 64
@@ -128,7 +128,7 @@ def charrnn_step(size: Size, threads: int, kernel: str, precision: str) -> Step:
         threads=threads,
         clip_norm=CLIP_NORM,
     )
-    learner, indices = Learner(model, config), itertools.count()
+    learner, indices = TrainingStep(model, config), itertools.count()
     state = model.initial_state(size.rows)
 
     def step() -> None:

@@ -21,7 +21,7 @@ HARMLESS_CONTROLS = frozenset("\n\t")
 PLAIN_PROGRESS_SECONDS = 10.0
 
 
-def harmless(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> str:
+def escape_controls(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> str:
     r"""Make control, format and surrogate characters visible: ESC becomes ``\x1b``.
 
     Text from a model or from somebody's file must not be able to send escape codes to the
@@ -115,7 +115,7 @@ class Console:
         if sys.stderr is None:
             return
         try:
-            sys.stderr.write(harmless(text) + "\n")
+            sys.stderr.write(escape_controls(text) + "\n")
             sys.stderr.flush()
         except OSError:
             _silence_stderr()
@@ -174,5 +174,5 @@ def _live_bar(description: str, total: int | None, unit: str) -> Iterator[Advanc
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-        task = progress.add_task(harmless(description), total=total)
+        task = progress.add_task(escape_controls(description), total=total)
         yield lambda amount: progress.advance(task, amount)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from charrnn.errors import RunFailedError, UserError
-from charrnn.wording import shown, shown_path
+from charrnn.messages import format_path, format_value
 
 JSON_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -29,7 +29,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        refuse_write(path, error)
+        raise_write_error(path, error)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), 0o666 & ~_umask())
@@ -39,7 +39,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         Path(temporary).replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        refuse_write(path, error)
+        raise_write_error(path, error)
     finally:
         with contextlib.suppress(OSError):
             Path(temporary).unlink(missing_ok=True)
@@ -67,12 +67,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_write(path: Path, error: OSError) -> NoReturn:
+def raise_write_error(path: Path, error: OSError) -> NoReturn:
     """Say that `path` could not be written, and why."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     way_out = "free some space, or choose another folder" if is_full else "choose another folder"
     raise RunFailedError(
-        f"cannot write {shown_path(path)}: {error.strerror or error}",
+        f"cannot write {format_path(path)}: {error.strerror or error}",
         hint=f"{way_out}; what was there before is unchanged",
     ) from error
 
@@ -88,17 +88,17 @@ def checked_size(path: Path, folder: Path, *, limit: int) -> int:
         status = path.stat()
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {shown_path(path)}: {reason}") from error
+        raise UserError(f"cannot read {format_path(path)}: {reason}") from error
     if not inside:
         raise UserError(
-            f"{shown_path(path)} is a link that leaves its folder",
+            f"{format_path(path)} is a link that leaves its folder",
             hint="copy the file in its place",
         )
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{shown_path(path)} is not a plain file")
+        raise UserError(f"{format_path(path)} is not a plain file")
     if status.st_size > limit:
         raise UserError(
-            f"{shown_path(path)} has {status.st_size:,} bytes; at most {limit:,} are expected"
+            f"{format_path(path)} has {status.st_size:,} bytes; at most {limit:,} are expected"
         )
     return status.st_size
 
@@ -114,7 +114,7 @@ def read_checked(path: Path, folder: Path, *, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise UserError(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {format_path(path)}: {error.strerror or error}") from error
 
 
 def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES)
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{shown_path(path)} is damaged: {_reason(error)}") from error
+        raise UserError(f"{format_path(path)} is damaged: {_reason(error)}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{shown_path(path)} is damaged: it holds no JSON object")
+        raise UserError(f"{format_path(path)} is damaged: it holds no JSON object")
     return value
 
 
@@ -142,7 +142,8 @@ def check_format_version(value: dict[str, Any], path: Path, *, reads: int, hint:
     version = value.get("format_version")
     if version != reads:
         raise UserError(
-            f"{shown_path(path)} has format version {shown(version)}; this charrnn reads {reads}",
+            f"{format_path(path)} has format version {format_value(version)}; "
+            f"this charrnn reads {reads}",
             hint=hint,
         )
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
 from charrnn.network import FloatArray
-from charrnn.run.card import FORMAT_VERSION, ModelCard
+from charrnn.run.model_card import FORMAT_VERSION, ModelCard
 from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 

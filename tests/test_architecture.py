@@ -16,23 +16,36 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-SHARED_BY_ALL = {"config", "console", "errors", "files", "network", "wording"}
+SHARED_BY_ALL = {
+    "config",
+    "console",
+    "errors",
+    "files",
+    "machine",
+    "messages",
+    "network",
+    "tensors",
+}
 
 # Each room may import itself, the rooms named here, and what is shared by all.
 ARROWS = {
-    "": {"inference"},
+    "": {"generation"},
     "cli": {"*"},
     "__main__": {"cli"},
     "config": set(),
     "console": set(),
     "errors": set(),
     "files": set(),
-    "inference": {"run", "text"},
+    "machine": set(),
+    "messages": set(),
     "network": set(),
-    "run": {"text"},
+    "tensors": set(),
     "text": set(),
-    "training": {"run", "text"},
-    "wording": set(),
+    "run": {"text"},
+    "inference": {"run", "text"},
+    "evaluation": {"inference", "run", "text"},
+    "generation": {"inference", "run", "text"},
+    "training": {"evaluation", "inference", "run", "text"},
 }
 HEAVY = {"torch", "rich", "typer", "yaml", "safetensors"}
 MAY_BE_HEAVY = {

@@ -18,7 +18,7 @@ from charrnn.cli.app import _as_user_error, run
 from charrnn.config.memory import estimated_bytes
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import ExitCode, UserError
-from charrnn.run.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from charrnn.run.reader import read_model
 from charrnn.text.array_file import load_array
 from charrnn.text.corpus import open_corpus

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.blas import use_one_thread
 from charrnn.cli.options import Debug, Json, Quiet, RunPath
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
-from charrnn.wording import listed, quoted
+from charrnn.machine import use_one_blas_thread
+from charrnn.messages import join_words, quote
 
 if TYPE_CHECKING:
-    from charrnn.inference.evaluation import Progress, Score
-    from charrnn.inference.material import Material
+    from charrnn.evaluation.eval_text import EvalText
+    from charrnn.evaluation.evaluate import Progress, Score
     from charrnn.network import Network
     from charrnn.run.reader import TrainedModel
     from charrnn.text.manifest import SplitName
@@ -134,13 +134,13 @@ class _Question:
 
 def _check_choice(option: str, choice: str | None, choices: Sequence[str]) -> None:
     if choice is not None and choice not in choices:
-        raise UserError(f"{option} is {quoted(choice)}; it must be {listed(choices)}")
+        raise UserError(f"{option} is {quote(choice)}; it must be {join_words(choices)}")
 
 
 def _evaluate(question: _Question, run: str | None, console: Console, *, as_json: bool) -> None:
     question.check()
     if question.engine != "torch":
-        use_one_thread()
+        use_one_blas_thread()
     from charrnn.cli.eval_view import Report, tell_unknown
     from charrnn.run.reader import read_model, resolve_run
 
@@ -169,10 +169,10 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
         write_result(report.to_text())
 
 
-def _material(question: _Question, model: "TrainedModel", console: Console) -> "Material":
+def _material(question: _Question, model: "TrainedModel", console: Console) -> "EvalText":
     from charrnn.config.reader import read_run_config
-    from charrnn.inference.material import other_text, own_split
-    from charrnn.run.layout import CONFIG_FILE
+    from charrnn.evaluation.eval_text import other_text, own_split
+    from charrnn.run.paths import CONFIG_FILE
 
     data = read_run_config(model.path / CONFIG_FILE).data
     if question.text is not None:
@@ -182,28 +182,29 @@ def _material(question: _Question, model: "TrainedModel", console: Console) -> "
 
 
 def _network(engine: str, model: "TrainedModel") -> "Network":
-    from charrnn.inference.crew import processor_count
-    from charrnn.inference.threaded_network import ThreadedNetwork, usable_threads
+    from charrnn.evaluation.threaded_network import ThreadedNetwork
+    from charrnn.machine import free_threads, processor_count
 
     if engine == "torch":
-        from charrnn.training.engine import load_network
+        from charrnn.training.torch_network import load_network
 
         network = load_network(model)
         return ThreadedNetwork(network, 1 if network.on_gpu else processor_count())
     from charrnn.inference.network import NumpyNetwork
 
-    return ThreadedNetwork(NumpyNetwork.of(model), usable_threads())
+    return ThreadedNetwork(NumpyNetwork.of(model), free_threads())
 
 
 def _score(
     question: _Question,
     network: "Network",
     model: "TrainedModel",
-    material: "Material",
+    material: "EvalText",
     progress: "Progress",
 ) -> "Score":
-    from charrnn.inference.evaluation import score_text
-    from charrnn.inference.threaded_network import rows_for, usable_threads
+    from charrnn.evaluation.evaluate import score_text
+    from charrnn.evaluation.threaded_network import rows_for
+    from charrnn.machine import free_threads
 
     return score_text(
         network,
@@ -211,6 +212,6 @@ def _score(
         material.starts,
         model.vocabulary,
         window=question.window,
-        rows=question.batch_size or rows_for(usable_threads()),
+        rows=question.batch_size or rows_for(free_threads()),
         progress=progress,
     )

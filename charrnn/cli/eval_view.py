@@ -7,8 +7,8 @@ from typing import Any
 
 from charrnn.console import Console
 from charrnn.errors import RunFailedError
-from charrnn.inference.scoring import Score
-from charrnn.wording import quoted, shown_name
+from charrnn.evaluation.scoring import Score
+from charrnn.messages import format_name, quote
 
 UNKNOWN_SHOWN = 8
 
@@ -40,7 +40,7 @@ class Report:
         if not math.isfinite(self.score.perplexity):
             raise RunFailedError(
                 f"the loss is {self.score.loss_nats:.4g}: "
-                f"the weights of {shown_name(self.run)} are of no use",
+                f"the weights of {format_name(self.run)} are of no use",
                 hint="train it again, with a lower train.learning_rate",
             )
 
@@ -79,7 +79,7 @@ class Report:
 
     def _title(self) -> str:
         part = {None: "", "valid": "the validation split of ", "train": "the training split of "}
-        return f"{shown_name(self.run)} on {part[self.split]}{shown_name(self.source)}"
+        return f"{format_name(self.run)} on {part[self.split]}{format_name(self.source)}"
 
     def _counted(self) -> str:
         ends = ", ends of lines included" if self.mode == "lines" else ""
@@ -108,4 +108,4 @@ def tell_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> None:
 
 
 def _character(char: str) -> str:
-    return f"{quoted(char)} (U+{ord(char):04X})"
+    return f"{quote(char)} (U+{ord(char):04X})"

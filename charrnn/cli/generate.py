@@ -2,7 +2,6 @@
 
 import typer
 
-from charrnn.cli.blas import use_one_thread
 from charrnn.cli.generate_options import (
     Allow,
     Ban,
@@ -35,6 +34,7 @@ from charrnn.cli.generate_options import (
 )
 from charrnn.cli.options import Debug, Quiet, RunPath
 from charrnn.console import Console
+from charrnn.machine import use_one_blas_thread
 
 EXAMPLES = r"""
 Examples:
@@ -125,7 +125,7 @@ def generate(
         engine=engine,
     )
     request.check()
-    use_one_thread()
+    use_one_blas_thread()
     from charrnn.cli.generate_work import carry_out
 
     raise typer.Exit(carry_out(request, Console(quiet=quiet)))

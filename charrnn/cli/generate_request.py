@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charrnn.errors import UserError
-from charrnn.wording import listed
+from charrnn.messages import join_words
 
 ENGINES = ("auto", "numpy", "torch")
 
@@ -46,7 +46,7 @@ class Request:
         self._check_seeds()
         self._check_state()
         if self.engine not in ENGINES:
-            raise UserError(f"--engine {self.engine} is not known; it is {listed(ENGINES)}")
+            raise UserError(f"--engine {self.engine} is not known; it is {join_words(ENGINES)}")
         if self.logprobs and not self.json:
             raise UserError("--logprobs goes with --json", hint="text alone has no room for them")
         if self.null and self.json:

@@ -9,8 +9,8 @@ from charrnn.cli.seed_input import escaped
 from charrnn.errors import UserError
 
 if TYPE_CHECKING:
-    from charrnn.inference.jobs import GeneratedText
-    from charrnn.inference.novelty import Novelty
+    from charrnn.generation.jobs import GeneratedText
+    from charrnn.generation.novelty import Novelty
     from charrnn.run.reader import TrainedModel
 
 SEPARATOR = "--\n"
@@ -82,8 +82,8 @@ def novelty_measure(model: "TrainedModel", span: int) -> MeasureNovelty:
         UserError: It is not there any more.
     """
     from charrnn.config.reader import read_run_config
-    from charrnn.inference.novelty import measure_novelty
-    from charrnn.run.layout import CONFIG_FILE
+    from charrnn.generation.novelty import measure_novelty
+    from charrnn.run.paths import CONFIG_FILE
     from charrnn.text.corpus import find_prepared
 
     config_file = model.path / CONFIG_FILE

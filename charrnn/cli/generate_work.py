@@ -21,13 +21,13 @@ from charrnn.cli.seed_input import read_seed, read_seeds, unescaped
 from charrnn.cli.text_output import TextOutput
 from charrnn.console import Console
 from charrnn.errors import ExitCode, UserError
-from charrnn.inference.generation import Stream, read_ahead
-from charrnn.inference.jobs import Job
-from charrnn.inference.library import LanguageModel, checked_seed
-from charrnn.inference.partner import partner_for
-from charrnn.inference.rules import Rules
-from charrnn.inference.state_file import SavedStream, load_stream, save_stream
-from charrnn.inference.uniforms import UniformStream
+from charrnn.generation.jobs import Job
+from charrnn.generation.language_model import LanguageModel, checked_seed
+from charrnn.generation.partner import partner_for
+from charrnn.generation.rng import UniformStream
+from charrnn.generation.rules import Rules
+from charrnn.generation.stream import Stream, read_ahead
+from charrnn.generation.stream_state import SavedStream, load_stream, save_stream
 from charrnn.network import Network
 from charrnn.run.reader import TrainedModel, read_model, resolve_run
 
@@ -75,7 +75,7 @@ def _network(engine: str, trained: TrainedModel) -> Network | None:
     """The network of the engine that was asked for; None for the usual one."""
     if engine != "torch":
         return None
-    from charrnn.training.engine import load_network
+    from charrnn.training.torch_network import load_network
 
     return load_network(trained)
 
@@ -234,7 +234,7 @@ class _Many(_Work):
 
     def write(self, out: TextOutput, interrupts: Interrupts) -> None:
         """Write the texts, each as soon as all before it are written."""
-        from charrnn.inference.crew import generate_many
+        from charrnn.generation.batching import generate_many
 
         def check() -> None:
             out.flush()

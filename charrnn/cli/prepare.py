@@ -116,7 +116,7 @@ def _tell(prepared: "Prepared", console: Console) -> None:
 
 
 def _sources(manifest: "Manifest") -> str:
-    from charrnn.wording import byte_size
+    from charrnn.messages import byte_size
 
     size = byte_size(sum(source.bytes for source in manifest.sources))
     name = manifest.sources[0].name

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from charrnn.console import harmless
+from charrnn.console import escape_controls
 from charrnn.errors import RunFailedError, UserError
 
 READ_BYTES = 1 << 16
@@ -80,7 +80,7 @@ def _unescape(match: re.Match[str]) -> str:
         return chr(int(digits, 16)) if digits else SIMPLE_ESCAPES[match["other"]]
     except (KeyError, ValueError, OverflowError) as error:
         raise UserError(
-            f"--escapes: {harmless(match[0], keep=frozenset())} is not an escape",
+            f"--escapes: {escape_controls(match[0], keep=frozenset())} is not an escape",
             hint=r"known are \n \t \r \0 \\ \xHH \uHHHH \UHHHHHHHH; \\ is a backslash",
         ) from error
 

@@ -11,7 +11,7 @@ import time
 from typing import TextIO
 
 from charrnn.cli.interrupts import Interrupts
-from charrnn.console import harmless
+from charrnn.console import escape_controls
 from charrnn.errors import RunFailedError
 
 PIPE_SECONDS = 0.05
@@ -63,7 +63,7 @@ class TextOutput:
         """Write what was gathered; raises what `write` raises."""
         text = "".join(self._gathered)
         self._gathered.clear()
-        self._unwritten += self._encoder.encode(harmless(text) if self.is_terminal else text)
+        self._unwritten += self._encoder.encode(escape_controls(text) if self.is_terminal else text)
         while self._unwritten:
             self._wait()
             page, self._unwritten = self._unwritten[:PAGE], self._unwritten[PAGE:]

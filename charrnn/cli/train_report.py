@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.console import Console
-from charrnn.wording import quoted
+from charrnn.messages import quote
 
 if TYPE_CHECKING:
     from charrnn.config.schema import Config
@@ -108,6 +108,6 @@ def transfer_in_words(transfer: "Transfer") -> str:
 def _those(chars: Sequence[str]) -> str:
     if not chars:
         return "none"
-    shown = " ".join(quoted(char) for char in chars[:MOST_CHARACTERS_SHOWN])
+    shown = " ".join(quote(char) for char in chars[:MOST_CHARACTERS_SHOWN])
     more = len(chars) - MOST_CHARACTERS_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown

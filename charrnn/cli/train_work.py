@@ -12,7 +12,7 @@ from charrnn.config.reader import Wanted, dump_config, load_wanted
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode
-from charrnn.run.layout import RUNS_FOLDER
+from charrnn.run.paths import RUNS_FOLDER
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free, free_run_path, last_begun_run
 from charrnn.text.corpus import Corpus, find_prepared, prepare
@@ -28,7 +28,7 @@ SECONDS_A_MINUTE = 60
 def show_config(request: Request) -> None:
     """Print what would be trained with."""
     if request.resume:
-        from charrnn.training.resuming import changed_config
+        from charrnn.training.resume import changed_config
 
         config, _ = changed_config(_run_to_resume(request), request.config_path, request.overrides)
     else:
@@ -81,7 +81,7 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
 @contextmanager
 def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a run that was stopped, or that is to have more steps."""
-    from charrnn.training.resuming import changed_config, check_same_corpus
+    from charrnn.training.resume import changed_config, check_same_corpus
     from charrnn.training.trainer import new_model
 
     path = _run_to_resume(request)
@@ -168,8 +168,8 @@ def _run_to_resume(request: Request) -> Path:
 
 def _evaluation(config: Config, corpus: Corpus) -> "Evaluate":
     """How the trainer scores the validation split: the very functions that `eval` uses."""
-    from charrnn.inference.evaluation import score_text
-    from charrnn.inference.threaded_network import ThreadedNetwork, rows_for
+    from charrnn.evaluation.evaluate import score_text
+    from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for
     from charrnn.network import Network
 
     valid, vocabulary = corpus.valid, corpus.vocabulary

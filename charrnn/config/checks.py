@@ -12,7 +12,7 @@ from typing import Any
 from charrnn.config.fields import Kind, accepts, describe, kinds_of
 from charrnn.config.schema import Config, DataConfig, ModelConfig
 from charrnn.errors import UserError
-from charrnn.wording import listed, nearest, quoted, shown, shown_name
+from charrnn.messages import format_name, format_value, join_words, nearest, quote
 
 MOST_PROBLEMS = 20
 SECTIONS: dict[str, type] = {field.name: field.type for field in fields(Config)}  # type: ignore[misc]
@@ -71,7 +71,7 @@ def problems_in(sections: Mapping[str, Any]) -> Iterator[Problem]:
         elif isinstance(settings, dict):
             yield from problems_in_section(name, settings)
         elif settings is not None:
-            yield Problem(name, f"expected a section of settings, got {shown(settings)}")
+            yield Problem(name, f"expected a section of settings, got {format_value(settings)}")
 
 
 def problems_in_section(section: str, settings: Mapping[str, Any]) -> Iterator[Problem]:
@@ -89,12 +89,14 @@ def unknown_section(name: str) -> Problem:
     section, dot, setting = name.partition(".")
     if section in SECTIONS and dot:
         return Problem(
-            shown_name(name),
-            f"a setting stands under its section, as {shown_name(setting)} under {section}",
+            format_name(name),
+            f"a setting stands under its section, as {format_name(setting)} under {section}",
         )
     meant = nearest(name, SECTIONS) or setting_like(name)
-    advice = f"did you mean {meant}?" if meant else f"the sections are {listed(SECTIONS, 'and')}"
-    return Problem(shown_name(name), f"unknown key; {advice}")
+    advice = (
+        f"did you mean {meant}?" if meant else f"the sections are {join_words(SECTIONS, 'and')}"
+    )
+    return Problem(format_name(name), f"unknown key; {advice}")
 
 
 def unknown_setting(section: str, name: str) -> Problem:
@@ -102,8 +104,8 @@ def unknown_setting(section: str, name: str) -> Problem:
     known = settings_of(section)
     habit = HABITS.get(name)
     meant = habit if habit in known else nearest(name, known) or setting_like(name)
-    advice = f"did you mean {meant}?" if meant else f"{section} has {listed(known, 'and')}"
-    return Problem(f"{section}.{shown_name(name)}", f"unknown key; {advice}")
+    advice = f"did you mean {meant}?" if meant else f"{section} has {join_words(known, 'and')}"
+    return Problem(f"{section}.{format_name(name)}", f"unknown key; {advice}")
 
 
 def setting_like(name: str) -> str | None:
@@ -115,7 +117,7 @@ def setting_like(name: str) -> str | None:
 
 def misfit(key: str, kinds: tuple[Kind, ...], value: object) -> Problem:
     """A value that its setting does not take."""
-    text = f"expected {describe(kinds)}, got {shown(value)}"
+    text = f"expected {describe(kinds)}, got {format_value(value)}"
     choices = [choice for kind in kinds for choice in kind.choices]
     meant = nearest(value, choices) if isinstance(value, str) else None
     return Problem(
@@ -137,8 +139,8 @@ def _data_conflicts(data: DataConfig) -> Iterator[Problem]:
     if not _is_text_encoding(data.encoding):
         yield Problem(
             "data.encoding",
-            f"Python has no text encoding {quoted(data.encoding)}",
-            hint=f"common ones are {listed(COMMON_ENCODINGS, 'and')}",
+            f"Python has no text encoding {quote(data.encoding)}",
+            hint=f"common ones are {join_words(COMMON_ENCODINGS, 'and')}",
         )
 
 

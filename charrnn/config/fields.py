@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from charrnn.config.schema import Matches
-from charrnn.wording import listed
+from charrnn.messages import join_words
 
 Limit = Ge | Gt | Le | Lt | MinLen | Matches
 
@@ -65,7 +65,7 @@ class Kind:
     def describe(self) -> str:
         """This kind in words: `a whole number from 1 up to 64`."""
         if self.choices:
-            return listed(self.choices)
+            return join_words(self.choices)
         for limit in self.limits:
             if isinstance(limit, Matches):
                 return limit.meaning
@@ -78,7 +78,7 @@ class Kind:
         return " ".join(filter(None, map(_in_words, self.limits)))
 
     def _items(self) -> str:
-        return f"of {listed(item.describe() for item in self.items)}" if self.items else ""
+        return f"of {join_words(item.describe() for item in self.items)}" if self.items else ""
 
     def json_schema(self) -> dict[str, Any]:
         """The keywords of JSON Schema that hold for values of this kind."""
@@ -106,7 +106,7 @@ def accepts(kinds: tuple[Kind, ...], value: object) -> bool:
 
 def describe(kinds: tuple[Kind, ...]) -> str:
     """The kinds in words: `a whole number from 1 up to 1,024 or null`."""
-    return listed(kind.describe() for kind in kinds)
+    return join_words(kind.describe() for kind in kinds)
 
 
 def json_schema_of(kinds: tuple[Kind, ...]) -> dict[str, Any]:

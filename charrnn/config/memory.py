@@ -5,19 +5,16 @@ telling a slip of the finger (hidden_size: 65536) from a large model, not for pl
 Letters: V vocabulary, E embedding, H hidden, L layers, B batch, T time.
 """
 
-import os
-from pathlib import Path
-
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
+from charrnn.machine import physical_bytes
+from charrnn.messages import byte_size
 from charrnn.network import GATES, STATE_PARTS
-from charrnn.wording import byte_size
 
 FLOAT_BYTES = 4
 COPIES_IN_TRAINING = {"adamw": 4, "muon": 3}  # the weights, their gradients and their moments
 LOGIT_COPIES = 2  # the logits and their gradients
 SMALLEST_VOCABULARY = 3  # <pad>, <unk> and one character
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
@@ -50,18 +47,6 @@ def estimated_bytes(config: Config, vocabulary_size: int, longest_line: int = 1)
     copies = COPIES_IN_TRAINING[config.train.optimizer]
     parameters = copies * parameter_count(config.model, vocabulary_size)
     return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size, longest_line))
-
-
-def physical_bytes() -> int | None:
-    """The memory of this machine, or of the container that we are in; None if it will not say."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    try:
-        return min(memory, int(CONTAINER_LIMIT.read_text()))
-    except (ValueError, OSError):  # no container, or one without a limit ("max")
-        return memory
 
 
 def check_memory(

@@ -28,10 +28,10 @@ from charrnn.config.fields import accepts, kinds_of
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config, GenerateConfig
 from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
-from charrnn.console import harmless
+from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.files import checked_size
-from charrnn.wording import shown_name
+from charrnn.messages import format_name
 
 Sections = Mapping[str, Any]
 
@@ -129,7 +129,7 @@ def dump_config(config: Config) -> str:
     What could act on a terminal stands in quotation marks, where YAML's escapes are ours.
     """
     text = yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return harmless(text)
+    return escape_controls(text)
 
 
 def check_bounds(settings: object, *, naming: Callable[[str], str] = str) -> None:
@@ -175,12 +175,12 @@ def _read_override(override: str) -> _Change:
     key, equals, text = override.partition("=")
     section, dot, setting = key.strip().partition(".")
     if not equals:
-        raise UserError(f"--set {shown_name(key)}: a value is missing", hint=SET_HINT)
+        raise UserError(f"--set {format_name(key)}: a value is missing", hint=SET_HINT)
     if not dot:
         meant = None if section in SECTIONS else setting_like(section)
         advice = f"did you mean {meant}?" if meant else "expected section.setting"
-        raise UserError(f"--set {shown_name(key)}: unknown key; {advice}", hint=SET_HINT)
-    return _Change(section, setting, parse_value(text, source=f"--set {shown_name(key)}"))
+        raise UserError(f"--set {format_name(key)}: unknown key; {advice}", hint=SET_HINT)
+    return _Change(section, setting, parse_value(text, source=f"--set {format_name(key)}"))
 
 
 def _override_problems(changes: Iterable[_Change]) -> Iterator[tuple[str, Problem]]:

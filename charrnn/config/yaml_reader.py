@@ -17,7 +17,7 @@ from typing import IO, NoReturn
 import yaml
 
 from charrnn.errors import UserError
-from charrnn.wording import nearest, quoted, shown_name, shown_path
+from charrnn.messages import format_name, format_path, nearest, quote
 
 Scalar = str | int | float | bool | None
 Value = Scalar | list["Value"] | dict[str, "Value"]
@@ -60,7 +60,7 @@ def read_yaml(path: Path) -> dict[str, Value]:
 
 def source_name(path: Path) -> str:
     """What messages call a configuration's file."""
-    return "stdin" if path == STDIN else shown_path(path)
+    return "stdin" if path == STDIN else format_path(path)
 
 
 def parse_yaml(text: str, *, source: str) -> dict[str, Value]:
@@ -136,12 +136,12 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):
             _refuse_special(path)
         with path.open("rb") as file:
-            return _limited(file, shown_path(path))
+            return _limited(file, format_path(path))
     except FileNotFoundError as error:
-        raise UserError(f"{shown_path(path)}: no such file", hint=_neighbour(path)) from error
+        raise UserError(f"{format_path(path)}: no such file", hint=_neighbour(path)) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{shown_path(path)}: {reason}") from error
+        raise UserError(f"{format_path(path)}: {reason}") from error
 
 
 def _limited(file: IO[bytes], source: str) -> bytes:
@@ -156,16 +156,16 @@ def _limited(file: IO[bytes], source: str) -> bytes:
 
 def _refuse_special(path: Path) -> NoReturn:
     if path.is_dir():
-        raise UserError(f"{shown_path(path)}: a directory, not a file")
+        raise UserError(f"{format_path(path)}: a directory, not a file")
     raise UserError(
-        f"{shown_path(path)}: not a plain file",
+        f"{format_path(path)}: not a plain file",
         hint="a configuration that comes through a pipe is named -",
     )
 
 
 def _neighbour(path: Path) -> str:
     meant = nearest(path.stem, [each.stem for each in path.parent.glob("*.yaml")])
-    return f"did you mean {shown_path(path.with_name(f'{meant}.yaml'))}?" if meant else ""
+    return f"did you mean {format_path(path.with_name(f'{meant}.yaml'))}?" if meant else ""
 
 
 def _decoded(content: bytes, source: str) -> str:
@@ -205,7 +205,7 @@ def _events(text: str, source: str) -> Iterator[yaml.Event]:
         where = source if mark is None else f"{source}:{mark.line + 1}:{mark.column + 1}"
         raise UserError(f"{where}: {problem}", hint=hint) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # an odd escape, without libyaml
-        raise UserError(f"{source}: this is not YAML: {quoted(str(error))}") from error
+        raise UserError(f"{source}: this is not YAML: {quote(str(error))}") from error
 
 
 class _Builder:
@@ -260,7 +260,7 @@ class _Builder:
             key = self._key(event)
             if first := keys.get(key):
                 already = f"first at {self._where(first)}"
-                self._refuse(event, f"duplicate key {shown_name(key)}, {already}")
+                self._refuse(event, f"duplicate key {format_name(key)}, {already}")
             keys[key] = event
             values[key] = self._value(next(self.events), depth + 1)
         return values
@@ -275,14 +275,16 @@ class _Builder:
     def _refuse_extras(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent):
             self._refuse(
-                event, f"the alias {shown_name(f'*{event.anchor}')} is not allowed", hint=QUOTE_HINT
+                event,
+                f"the alias {format_name(f'*{event.anchor}')} is not allowed",
+                hint=QUOTE_HINT,
             )
         if anchor := getattr(event, "anchor", None):
             self._refuse(
-                event, f"the anchor {shown_name(f'&{anchor}')} is not allowed", hint=QUOTE_HINT
+                event, f"the anchor {format_name(f'&{anchor}')} is not allowed", hint=QUOTE_HINT
             )
         if tag := getattr(event, "tag", None):
-            self._refuse(event, f"the tag {shown_name(tag)} is not allowed", hint=QUOTE_HINT)
+            self._refuse(event, f"the tag {format_name(tag)} is not allowed", hint=QUOTE_HINT)
 
     def _where(self, event: yaml.Event) -> str:
         mark = event.start_mark

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import UserError
-from charrnn.inference.layers import (
+from charrnn.inference.cells import (
     GruLayer,
     GruWeights,
     Layer,
@@ -30,7 +30,7 @@ from charrnn.inference.layers import (
     transposed,
 )
 from charrnn.network import STATE_PARTS, FloatArray, IdArray, Network
-from charrnn.run.card import ModelCard
+from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 
 TABLE_LIMIT_BYTES = 64 << 20

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from charrnn.errors import UserError
-from charrnn.files import refuse_write
-from charrnn.run.layout import LOCK_FILE
+from charrnn.files import raise_write_error
+from charrnn.run.paths import LOCK_FILE
 
 _held: set[int] = set()
 
@@ -33,7 +33,7 @@ class RunLock:
         except OSError as error:
             self._close()
             if not isinstance(error, BlockingIOError):
-                refuse_write(folder / LOCK_FILE, error)
+                raise_write_error(folder / LOCK_FILE, error)
             raise UserError(
                 f"another training is at work in {folder}",
                 hint="wait for it, stop it, or choose another --out",
@@ -53,7 +53,7 @@ def _opened(file: Path) -> int:
     try:
         return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        refuse_write(file, error)
+        raise_write_error(file, error)
 
 
 def _forget() -> None:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.config.memory import physical_bytes
 from charrnn.errors import UserError
 from charrnn.files import checked_size, read_checked, read_json_object
+from charrnn.machine import physical_bytes
+from charrnn.messages import byte_size, format_path, quote, reason
 from charrnn.network import FloatArray
-from charrnn.run.card import CARD_LIMIT_BYTES, LARGEST, ModelCard, read_card
-from charrnn.run.layout import (
+from charrnn.run.model_card import CARD_LIMIT_BYTES, LARGEST, ModelCard, read_card
+from charrnn.run.paths import (
     CARD_FILE,
     LAST_FOLDER,
     NEXT_WEIGHTS_FILE,
@@ -27,10 +28,9 @@ from charrnn.run.layout import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.tensor_file import BadTensorsError, Tensors, parse_tensors
 from charrnn.run.tensor_header import HEADER_LIMIT_BYTES, HeaderError, check_header
+from charrnn.tensors import BadTensorsError, Tensors, parse_tensors
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.wording import byte_size, quoted, reason, shown_path
 
 CHARACTER_LIMIT_BYTES = 24
 """What a character takes in `vocabulary.json` at the most, however it is written and indented."""
@@ -60,7 +60,7 @@ def resolve_run(option: str | None) -> Path:
             )
         path = Path(option)
         if not path.is_dir():
-            raise UserError(f"there is no run directory {shown_path(path)}", hint=START_HINT)
+            raise UserError(f"there is no run directory {format_path(path)}", hint=START_HINT)
         return path
     runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
     if not runs:
@@ -102,12 +102,14 @@ def _read_model(path: Path) -> TrainedModel:
     vocabulary = read_vocabulary(path, most=card.vocabulary_size)
     if len(vocabulary) != card.vocabulary_size:
         raise UserError(
-            f"{shown_path(path / VOCABULARY_FILE)} has {len(vocabulary):,} entries, "
+            f"{format_path(path / VOCABULARY_FILE)} has {len(vocabulary):,} entries, "
             f"{CARD_FILE} says {card.vocabulary_size:,}",
             hint="these files are not from the same run",
         )
     if (vocabulary.bos_id is not None) != (card.mode == "lines"):
-        raise UserError(f"{shown_path(path / VOCABULARY_FILE)} does not fit the mode {card.mode!r}")
+        raise UserError(
+            f"{format_path(path / VOCABULARY_FILE)} does not fit the mode {card.mode!r}"
+        )
     weights = _parsed(whole_weights(path, card), card)
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
@@ -135,7 +137,7 @@ def read_vocabulary(path: Path, *, most: int = LARGEST["vocabulary_size"]) -> Vo
     file = path / VOCABULARY_FILE
     limit = CARD_LIMIT_BYTES + CHARACTER_LIMIT_BYTES * most
     data = read_json_object(file, path, limit=limit)
-    return Vocabulary.from_json(data, source=shown_path(file))
+    return Vocabulary.from_json(data, source=format_path(file))
 
 
 def _check_weights_header(path: Path, card: ModelCard) -> None:
@@ -148,7 +150,7 @@ def _check_weights_header(path: Path, card: ModelCard) -> None:
         check_header(file, card.shapes())
     except (HeaderError, OSError) as error:
         raise UserError(
-            f"{shown_path(file)} is damaged, or not what {CARD_FILE} describes: {reason(error)}",
+            f"{format_path(file)} is damaged, or not what {CARD_FILE} describes: {reason(error)}",
             hint="copy the whole run directory again",
         ) from error
 
@@ -182,9 +184,9 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
         if hashlib.sha256(content).hexdigest() == card.weights_sha256:
             return WeightsFile(candidate, content)
     if not file.exists():
-        raise UserError(f"{shown_path(file)} is missing", hint="copy the whole run directory")
+        raise UserError(f"{format_path(file)} is missing", hint="copy the whole run directory")
     raise UserError(
-        f"{shown_path(file)} is damaged, or not the file that {CARD_FILE} describes",
+        f"{format_path(file)} is damaged, or not the file that {CARD_FILE} describes",
         hint="copy the run directory again, or train it again",
     )
 
@@ -193,7 +195,7 @@ def _check_fits(file: Path, size: int) -> None:
     available = physical_bytes()
     if available is not None and size > available:
         raise UserError(
-            f"{shown_path(file)} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
+            f"{format_path(file)} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
             f"this machine has {byte_size(available)}"
         )
 
@@ -202,7 +204,7 @@ def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
     try:
         weights = parse_tensors(file.content)
     except BadTensorsError as error:
-        raise UserError(f"{shown_path(file.path)} is damaged: {reason(error)}") from error
+        raise UserError(f"{format_path(file.path)} is damaged: {reason(error)}") from error
     _check_tensors(weights, card.shapes(), file.path)
     return weights
 
@@ -210,11 +212,11 @@ def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
 def _check_tensors(weights: Tensors, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
     if weights.keys() != shapes.keys():
         odd = min(weights.keys() ^ shapes.keys())
-        raise UserError(f"{shown_path(file)} does not fit {CARD_FILE}: the weight {quoted(odd)}")
+        raise UserError(f"{format_path(file)} does not fit {CARD_FILE}: the weight {quote(odd)}")
     for name, shape in shapes.items():
         weight = weights[name]
         if weight.shape != shape or weight.dtype != np.float32:
             raise UserError(
-                f"{shown_path(file)} does not fit {CARD_FILE}: {name} is "
+                f"{format_path(file)} does not fit {CARD_FILE}: {name} is "
                 f"{weight.dtype} {list(weight.shape)}, not float32 {list(shape)}"
             )

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from charrnn.run.card import FLOAT32_BYTES
-from charrnn.run.tensor_file import HEADER_LENGTH_BYTES
+from charrnn.run.model_card import FLOAT32_BYTES
+from charrnn.tensors import HEADER_LENGTH_BYTES
 
 HEADER_LIMIT_BYTES = 1024 * 1024
 

@@ -19,18 +19,20 @@ from typing import Any, Self
 
 from charrnn.config.reader import dump_config
 from charrnn.config.schema import Config
-from charrnn.console import harmless
+from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.files import (
-    refuse_write,
+    raise_write_error,
     remove_leftovers,
     sync_folder,
     write_atomically,
     write_json_atomically,
 )
 from charrnn.network import FloatArray
-from charrnn.run.card import ModelCard, read_card
-from charrnn.run.layout import (
+from charrnn.run.checkpoints import SavedState, SavedStates
+from charrnn.run.lock import RunLock
+from charrnn.run.model_card import ModelCard, read_card
+from charrnn.run.paths import (
     CARD_FILE,
     CONFIG_FILE,
     LAST_FOLDER,
@@ -41,10 +43,8 @@ from charrnn.run.layout import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.lock import RunLock
 from charrnn.run.reader import check_entries, whole_weights
-from charrnn.run.saved_state import SavedState, SavedStates
-from charrnn.run.tensor_file import dump_tensors
+from charrnn.tensors import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
 WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
@@ -95,7 +95,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
     try:
         names = {entry.name for entry in path.iterdir()} if path.exists() else set()
     except OSError as error:
-        refuse_write(path, error)
+        raise_write_error(path, error)
     if all(map(_may_be_left_by_a_kill, names)) or (overwrite and CONFIG_FILE in names):
         return
     raise UserError(
@@ -134,7 +134,7 @@ class RunWriter:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            refuse_write(path, error)
+            raise_write_error(path, error)
         writer = cls(path)
         try:
             check_free(path, overwrite=overwrite)  # before the lock was ours, others may have come
@@ -192,7 +192,7 @@ class RunWriter:
                 remove_leftovers(self.path / name)
                 (self.path / name).unlink(missing_ok=True)
         except OSError as error:
-            refuse_write(self.path, error)
+            raise_write_error(self.path, error)
 
     def _tidy(self) -> None:
         """Finish what a kill cut off, so that the next save may overwrite the next weights."""
@@ -207,7 +207,7 @@ class RunWriter:
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration, under the notes; from now on this is a run."""
-        notes = "".join(f"{NOTE}{harmless(note, keep=frozenset())}\n" for note in self.notes)
+        notes = "".join(f"{NOTE}{escape_controls(note, keep=frozenset())}\n" for note in self.notes)
         write_atomically(self.path / CONFIG_FILE, (notes + dump_config(config)).encode("utf-8"))
 
     def save_best(self, weights: Mapping[str, FloatArray], card: ModelCard) -> None:
@@ -221,7 +221,7 @@ class RunWriter:
             upcoming.replace(self.path / WEIGHTS_FILE)
             sync_folder(self.path)
         except OSError as error:
-            refuse_write(self.path / WEIGHTS_FILE, error)
+            raise_write_error(self.path / WEIGHTS_FILE, error)
 
     def save_last(self, state: SavedState, *, step: int, keep: int = 0) -> None:
         """Keep everything that the next step depends on, and so many older saves.
@@ -275,7 +275,7 @@ class RunWriter:
             with file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(dict(line), allow_nan=False) + "\n")
         except OSError as error:
-            refuse_write(file, error)
+            raise_write_error(file, error)
 
     def _sync_metrics(self) -> None:
         file = self.path / METRICS_FILE
@@ -283,7 +283,7 @@ class RunWriter:
             with suppress(FileNotFoundError), file.open("rb") as stream:
                 os.fsync(stream.fileno())
         except OSError as error:
-            refuse_write(file, error)
+            raise_write_error(file, error)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop the lines after `step`, and a last line that a kill cut short."""

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from charrnn.config.memory import physical_bytes
 from charrnn.errors import UserError
 from charrnn.files import checked_size
-from charrnn.wording import reason, shown_path
+from charrnn.machine import physical_bytes
+from charrnn.messages import format_path, reason
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
 ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
@@ -127,4 +127,4 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"cannot read {shown_path(path)}: {what}", hint=HINT)
+    return UserError(f"cannot read {format_path(path)}: {what}", hint=HINT)

@@ -24,7 +24,7 @@ import numpy as np
 from charrnn import __version__
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
-from charrnn.files import read_json_object, refuse_write, sync_folder, write_json_atomically
+from charrnn.files import raise_write_error, read_json_object, sync_folder, write_json_atomically
 from charrnn.text.array_file import Array, ArrayOpener, load_array, map_array
 from charrnn.text.encoding import Encoded, Encoder
 from charrnn.text.manifest import (
@@ -217,7 +217,7 @@ class _Job:
                 folder.mkdir()
                 return self._put_in_place(folder, self._write(folder))
         except OSError as error:
-            refuse_write(parent, error)
+            raise_write_error(parent, error)
 
     def _may_be_there(self) -> bool:
         if self.out is not None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from charrnn.errors import UserError
+from charrnn.messages import join_words, nearest, quote
 from charrnn.text.normal_form import composed
-from charrnn.wording import listed, nearest, quoted
 
 ErrorHandling = Literal["strict", "replace"]
 
@@ -116,6 +116,8 @@ def _unknown_encoding(name: str) -> UserError:
     known = set(encodings.aliases.aliases) | set(encodings.aliases.aliases.values())
     near = nearest(name, known - NOT_FOR_FILES)
     return UserError(
-        f"data.encoding: {quoted(name)} is not a text encoding that Python knows",
-        hint=f"did you mean {near}?" if near else f"try {listed(['utf-8', 'latin-1', 'utf-16'])}",
+        f"data.encoding: {quote(name)} is not a text encoding that Python knows",
+        hint=f"did you mean {near}?"
+        if near
+        else f"try {join_words(['utf-8', 'latin-1', 'utf-16'])}",
     )

@@ -22,9 +22,9 @@ from typing import Any
 from charrnn import __version__
 from charrnn.errors import RunFailedError, UserError
 from charrnn.files import sync_folder
+from charrnn.messages import join_words, one_line, quote, reason
 from charrnn.text.progress import Progress, silent
 from charrnn.text.scratch import scratch_folder
-from charrnn.wording import listed, on_one_line, quoted, reason
 
 STALL_SECONDS = 30.0
 """How long the network may be silent before it counts as stalled."""
@@ -89,7 +89,7 @@ def _fetch_to(target: Path, url: str, sha256: str | None, progress: Progress) ->
             os.fsync(file.fileno())
         if not _has_sha256(partial, sha256):
             raise UserError(
-                f"{on_one_line(url)} does not hold what was expected: its SHA-256 is "
+                f"{one_line(url)} does not hold what was expected: its SHA-256 is "
                 f"{_sha256_of(partial)}, not {sha256}; the download was removed",
                 hint="if the new content is meant, change data.sha256",
             )
@@ -99,7 +99,7 @@ def _fetch_to(target: Path, url: str, sha256: str | None, progress: Progress) ->
 
 def _body(url: str, folder: Path, progress: Progress) -> Iterator[bytes]:
     """Yield what the server sends, and make sure that it was everything it had announced."""
-    name = on_one_line(url)
+    name = one_line(url)
     with _network_faults_named(name), _opened(url) as answer:
         length, received, pace = _announced_length(answer), 0, Pace()
         _check_space(name, length, folder)
@@ -226,8 +226,8 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
         if urllib.parse.urlsplit(newurl).scheme not in allowed:
             fp.close()
             raise UserError(
-                f"{req.full_url}: the server sends us to {quoted(newurl)}, "
-                f"which is not {listed(allowed)}",
+                f"{req.full_url}: the server sends us to {quote(newurl)}, "
+                f"which is not {join_words(allowed)}",
                 hint="fetch the file some other way and name its path, if you trust that address",
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -272,7 +272,7 @@ def _network_faults_named(name: str) -> Iterator[None]:
         answer = " ".join(f"{error.code} {error.reason}".split())
         kind = UserError if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR else RunFailedError
         raise kind(
-            f"{name}: the server answers {on_one_line(answer[:LONGEST_ANSWER])}",
+            f"{name}: the server answers {one_line(answer[:LONGEST_ANSWER])}",
             hint="check the address",
         ) from error
     except (http.client.InvalidURL, ValueError, OverflowError) as error:
@@ -290,7 +290,7 @@ def _in_words(error: OSError | http.client.HTTPException) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError) and not isinstance(cause, _SlowError):
         return f"nothing came from the server for {STALL_SECONDS:g} seconds"
-    return reason(cause) if isinstance(cause, Exception) else on_one_line(str(cause))
+    return reason(cause) if isinstance(cause, Exception) else one_line(str(cause))
 
 
 def _sha256_of(path: Path) -> str:

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import UserError
-from charrnn.text.background import Background
 from charrnn.text.census import Census
 from charrnn.text.code_points import is_surrogate
 from charrnn.text.manifest import SPLITS, SplitName, SplitRecord, TextOptions
 from charrnn.text.pieces import FEWEST_UNITS, Piece
 from charrnn.text.progress import Progress
-from charrnn.text.shuffling import LineNumbers, LineStore, line_lengths, random_order
+from charrnn.text.shuffle import LineNumbers, LineStore, line_lengths, random_order
 from charrnn.text.sources import Request
 from charrnn.text.split_file import SplitFile
 from charrnn.text.survey import Survey, read_pieces
+from charrnn.text.threads import Background
 from charrnn.text.vocabulary import Vocabulary
 
 

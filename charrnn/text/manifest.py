@@ -7,10 +7,10 @@ from typing import Any, Literal, Self
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.files import check_format_version, read_json_object
+from charrnn.messages import format_path, format_value
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
 from charrnn.text.pieces import FEWEST_UNITS, Mode
 from charrnn.text.records import record_from_json
-from charrnn.wording import shown, shown_path
 
 FORMAT_VERSION = 1
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -163,7 +163,7 @@ def read_manifest(folder: Path) -> Manifest:
         _check_meaning(manifest)
     except ValueError as error:
         raise UserError(
-            f"{shown_path(file)} is damaged: {error}", hint="prepare the text again"
+            f"{format_path(file)} is damaged: {error}", hint="prepare the text again"
         ) from error
     return manifest
 
@@ -183,4 +183,4 @@ def _check_meaning(manifest: Manifest) -> None:
             raise ValueError(f"splits.{name} is none of mode {manifest.options.mode}")
     counts = (manifest.characters, manifest.empty_lines, *(each.bytes for each in manifest.sources))
     if min(counts) < 0:
-        raise ValueError(f"it counts {shown(min(counts))}")
+        raise ValueError(f"it counts {format_value(min(counts))}")

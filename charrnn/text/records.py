@@ -4,7 +4,7 @@ import types
 from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from charrnn.wording import shown, shown_name
+from charrnn.messages import format_name, format_value
 
 
 def record_from_json(kind: Any, value: object, where: str = "it") -> Any:
@@ -26,14 +26,14 @@ def record_from_json(kind: Any, value: object, where: str = "it") -> Any:
         )
     if origin is dict and isinstance(value, dict):
         return {
-            key: record_from_json(arguments[1], item, f"{where}.{shown_name(key)}")
+            key: record_from_json(arguments[1], item, f"{where}.{format_name(key)}")
             for key, item in value.items()
         }
     if origin is types.UnionType:
         return None if value is None else record_from_json(arguments[0], value, where)
     if _fits(kind, value):
         return value
-    raise ValueError(f"{where} is {shown(value)}")
+    raise ValueError(f"{where} is {format_value(value)}")
 
 
 def _dataclass_from_json(kind: Any, value: dict[str, object], where: str) -> Any:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from charrnn.errors import RunFailedError, UserError
+from charrnn.messages import format_name, join_words, one_line, quote, reason
 from charrnn.text.progress import Progress, silent
-from charrnn.wording import listed, on_one_line, quoted, reason, shown_name
 
 CHUNK_BYTES = 256 * 1024
 """Small enough that a chunk stays in a core's second cache through all that is done to it."""
@@ -188,7 +188,7 @@ def _find(name: str, sha256: str | None, progress: Progress) -> list[Source]:
     if is_url(name):
         return [_download(name, sha256, progress)]
     if SCHEME.match(name):
-        raise UserError(f"{quoted(name)}: only http and https addresses can be fetched")
+        raise UserError(f"{quote(name)}: only http and https addresses can be fetched")
     return _at_path(name)
 
 
@@ -207,7 +207,7 @@ def _in_folder(folder: Path) -> list[Source]:
         sources = [_file(path) for path in paths if path.is_file()]
     if not sources:
         raise UserError(
-            f"{shown_name(str(folder))} holds no files", hint="hidden files are left out"
+            f"{format_name(str(folder))} holds no files", hint="hidden files are left out"
         )
     return sources
 
@@ -268,7 +268,7 @@ def spooled(stream: IO[bytes], name: str) -> StreamSource:
 
 def _builtin(name: str) -> Source:
     if name != PYTHON_DOCS:
-        raise UserError(f"{quoted(name)} is not built in", hint=f"{PYTHON_DOCS} is")
+        raise UserError(f"{quote(name)} is not built in", hint=f"{PYTHON_DOCS} is")
     text = python_docs().encode("utf-8")
     return StreamSource(name, BytesIO(text), len(text), encoding="utf-8")
 
@@ -298,23 +298,23 @@ def _download(url: str, sha256: str | None, progress: Progress) -> Source:
 
 def _printable(path: Path) -> str:
     """A path as valid Unicode, whatever bytes the file system has in it."""
-    return on_one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     """Turn what the system says about an unreadable file into a message about it."""
-    shown = on_one_line(name)
+    shown = one_line(name)
     try:
         yield
     except FileNotFoundError as error:
         raise UserError(
             f"{shown}: there is no such file or folder",
-            hint=f"a path, an http(s) address, {listed(['-', PYTHON_DOCS])} is expected",
+            hint=f"a path, an http(s) address, {join_words(['-', PYTHON_DOCS])} is expected",
         ) from error
     except PermissionError as error:
         raise UserError(f"{shown}: no permission to read it") from error
     except OSError as error:
         raise UserError(f"{shown}: {reason(error)}") from error
     except ValueError as error:
-        raise UserError(f"{quoted(name)} is no path: {reason(error)}") from error
+        raise UserError(f"{quote(name)} is no path: {reason(error)}") from error

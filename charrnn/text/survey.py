@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from charrnn.text.background import Background
 from charrnn.text.census import Census
 from charrnn.text.decoding import decoded, joined, normalized
 from charrnn.text.manifest import SourceRecord, TextOptions
 from charrnn.text.pieces import Piece, pieces_of
 from charrnn.text.progress import Progress
 from charrnn.text.sources import Request
+from charrnn.text.threads import Background
 
 Watch = Callable[[int, bytes], None]
 """Told of each chunk as it is read, with the number of its source."""

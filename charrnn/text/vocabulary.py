@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import UserError
+from charrnn.messages import format_value
 from charrnn.text.code_points import CODE_POINTS, CodePoints, code_points_of, is_surrogate, text_of
-from charrnn.wording import shown
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
 STREAM_SPECIALS = (PAD, UNK)
@@ -142,7 +142,7 @@ class Vocabulary:
         version = data.get("format_version")
         if type(version) is not int or version != FORMAT_VERSION:
             raise UserError(
-                f"{source}: format version {shown(version)} is not known",
+                f"{source}: format version {format_value(version)} is not known",
                 hint=f"this charrnn reads version {FORMAT_VERSION}; a newer one may read this",
             )
         vocabulary = cls(_checked_characters(data.get("characters"), source))
@@ -193,7 +193,9 @@ def _checked_characters(value: object, source: str) -> tuple[str, ...]:
     chars = value[len(specials) :]
     for id_, char in enumerate(chars, start=len(specials)):
         if not _is_character(char):
-            raise _damaged(source, f"`characters` has {shown(char)} at id {id_}, not one character")
+            raise _damaged(
+                source, f"`characters` has {format_value(char)} at id {id_}, not one character"
+            )
     if len(set(chars)) != len(chars):
         raise _damaged(source, "`characters` names a character twice")
     return tuple(value)

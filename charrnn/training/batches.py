@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from charrnn.config.schema import TrainConfig
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.noise import derived_seed
+from charrnn.training.rng import derived_seed
 
 IGNORED = -100
 """The target that stands for none: `torch.nn.functional.cross_entropy` leaves it out."""

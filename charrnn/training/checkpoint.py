@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from charrnn.errors import UserError
-from charrnn.run.saved_state import DAMAGED_HINT
-from charrnn.run.tensor_file import Tensors
-from charrnn.training.learner import Learner
+from charrnn.messages import format_value, reason
+from charrnn.run.checkpoints import DAMAGED_HINT
+from charrnn.tensors import Tensors
 from charrnn.training.optimizers import moments_of
-from charrnn.wording import reason, shown
+from charrnn.training.step import TrainingStep
 
 MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
 
@@ -69,7 +69,7 @@ def read_progress(description: dict[str, Any], corpus_sha256: str) -> Progress:
     if (theirs := description.get("corpus_sha256")) != corpus_sha256:
         raise UserError(
             "the corpus is not the one that this run was trained on: "
-            f"its SHA-256 is {corpus_sha256}, the run's is {shown(theirs)}",
+            f"its SHA-256 is {corpus_sha256}, the run's is {format_value(theirs)}",
             hint="resume with the same text, or begin a new run",
         )
     stored = description.get("progress")
@@ -110,7 +110,7 @@ def _fits(value: object, blank: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def capture(learner: Learner, state_SLBH: Tensor | None) -> Tensors:
+def capture(learner: TrainingStep, state_SLBH: Tensor | None) -> Tensors:
     """Everything as NumPy arrays."""
     tensors = {MODEL + name: value for name, value in learner.model.state_dict().items()}
     for index, (parameter, optimizer) in enumerate(_with_optimizers(learner)):
@@ -121,7 +121,7 @@ def capture(learner: Learner, state_SLBH: Tensor | None) -> Tensors:
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
-def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
+def restore(learner: TrainingStep, tensors: Tensors) -> Tensor | None:
     """Put everything back; returns the carried hidden state, if there was one.
 
     Raises:
@@ -137,7 +137,7 @@ def restore(learner: Learner, tensors: Tensors) -> Tensor | None:
         ) from error
 
 
-def _restored_state(learner: Learner, stored: npt.NDArray[Any] | None) -> Tensor | None:
+def _restored_state(learner: TrainingStep, stored: npt.NDArray[Any] | None) -> Tensor | None:
     if stored is None:
         return None
     blank_SLBH = learner.model.initial_state(learner.config.batch_size)
@@ -146,7 +146,7 @@ def _restored_state(learner: Learner, stored: npt.NDArray[Any] | None) -> Tensor
     return torch.from_numpy(np.copy(stored)).to(blank_SLBH.device)
 
 
-def _with_optimizers(learner: Learner) -> list[tuple[Tensor, Optimizer]]:
+def _with_optimizers(learner: TrainingStep) -> list[tuple[Tensor, Optimizer]]:
     """Every weight, in the model's order, with the optimiser that moves it."""
     owners = {
         id(weight): optimizer
@@ -157,7 +157,7 @@ def _with_optimizers(learner: Learner) -> list[tuple[Tensor, Optimizer]]:
     return [(weight, owners[id(weight)]) for weight in learner.parameters]
 
 
-def _restore_optimizers(learner: Learner, stored: dict[str, Tensor]) -> None:
+def _restore_optimizers(learner: TrainingStep, stored: dict[str, Tensor]) -> None:
     if not stored:  # no step has been taken
         return
     for index, (parameter, optimizer) in enumerate(_with_optimizers(learner)):

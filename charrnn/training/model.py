@@ -14,8 +14,8 @@ from torch.nn import functional
 from charrnn.config.schema import ModelConfig
 from charrnn.network import GATES, STATE_PARTS
 from charrnn.training.cells import fused_layer, onehot_layer, weights_of
-from charrnn.training.noise import Noise
-from charrnn.training.sweeps import Inputs, NativeSweep, bias_outside
+from charrnn.training.kernels.autograd import Inputs, NativeSweep, bias_outside
+from charrnn.training.rng import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 

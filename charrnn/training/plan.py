@@ -21,11 +21,11 @@ from charrnn.config.schema import Config, TrainConfig
 from charrnn.errors import UserError
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
-from charrnn.training.engine import TorchNetwork
-from charrnn.training.learner import Learner, required_kernels
+from charrnn.training.kernels import compiled_kernels
 from charrnn.training.model import CharRNN
-from charrnn.training.native import compiled_kernels
+from charrnn.training.step import TrainingStep, required_kernels
 from charrnn.training.threads import threads_of_torch
+from charrnn.training.torch_network import TorchNetwork
 from charrnn.training.trainer import new_model
 
 Name = TypeVar("Name", int, tuple[str, str])
@@ -207,7 +207,7 @@ def times_of_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Itera
     """The seconds of steps that a copy of the model takes; the model itself learns nothing."""
     config = replace(config, workers=0)
     twin = copy.deepcopy(model)
-    learner = Learner(twin, config)
+    learner = TrainingStep(twin, config)
     batches = Batches(corpus.train, corpus.vocabulary, config)
     for batch in itertools.chain.from_iterable(map(batches.epoch, itertools.count())):
         begin = time.perf_counter()

@@ -20,14 +20,13 @@ from charrnn import __version__
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.network import FloatArray, IdArray, Network
-from charrnn.run.card import FORMAT_VERSION, ModelCard
-from charrnn.run.saved_state import SavedState
+from charrnn.run.checkpoints import SavedState
+from charrnn.run.model_card import FORMAT_VERSION, ModelCard
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training import checkpoint
 from charrnn.training.batches import Batch, Batches
 from charrnn.training.checkpoint import Progress
-from charrnn.training.engine import TorchNetwork, choose_device
 from charrnn.training.events import (
     EndReason,
     Evaluated,
@@ -37,10 +36,11 @@ from charrnn.training.events import (
     Started,
     Stepped,
 )
-from charrnn.training.learner import Learner, NotFiniteError, StepResult
 from charrnn.training.model import CharRNN, initialize
 from charrnn.training.schedule import learning_rate_at
+from charrnn.training.step import NotFiniteError, StepResult, TrainingStep
 from charrnn.training.threads import threads_of_torch
+from charrnn.training.torch_network import TorchNetwork, choose_device
 
 Evaluate = Callable[[Network], float]
 """Scores the whole validation split, in nats per character."""
@@ -120,7 +120,7 @@ class Trainer:
         self.writer = writer
         self.evaluate = evaluate
         self.stop = stop
-        self.learner = Learner(model, config.train)
+        self.learner = TrainingStep(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
         self.progress = Progress()
         self.state_SLBH: Tensor | None = None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from charrnn.config.schema import ModelConfig
 from charrnn.errors import UserError
-from charrnn.run.card import ModelCard
+from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.model import CharRNN

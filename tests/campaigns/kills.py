@@ -39,7 +39,7 @@ from safetensors.numpy import load_file
 
 from charrnn.cli.app import main
 from charrnn.errors import ExitCode
-from charrnn.run.layout import CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE
 from tests.corpora import prose, word_lines
 
 STREAM = ("--set=data.source=stream.txt",)

@@ -316,7 +316,9 @@ def test_importing_the_library_loads_nothing_until_it_is_used() -> None:
 
 
 def test_one_blas_thread_is_asked_for_unless_the_user_has_said() -> None:
-    program = "from charrnn.cli.blas import *; use_one_thread(); print(os.environ[VARIABLES[0]])"
+    program = (
+        "from charrnn.machine import *; use_one_blas_thread(); print(os.environ[BLAS_VARIABLES[0]])"
+    )
     for given, expected in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
         environment = {
             name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from charrnn.cli.app import run as charrnn
-from charrnn.run.card import read_card
-from charrnn.run.layout import CARD_FILE, CONFIG_FILE, METRICS_FILE, VOCABULARY_FILE, WEIGHTS_FILE
+from charrnn.run.model_card import read_card
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from tests.models import write_run
 
 STATE = "last/state.safetensors"

@@ -15,12 +15,12 @@ from charrnn.config.memory import (
     check_memory,
     estimated_bytes,
     parameter_count,
-    physical_bytes,
 )
 from charrnn.config.reader import apply_overrides, load_config, read_run_config
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
-from charrnn.run.card import ModelCard
+from charrnn.machine import physical_bytes
+from charrnn.run.model_card import ModelCard
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from charrnn.config.schema import (
     TrainConfig,
 )
 from charrnn.config.yaml_reader import parse_yaml
-from charrnn.console import harmless
+from charrnn.console import escape_controls
 from charrnn.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -266,7 +266,7 @@ def test_no_content_can_break_a_message_or_send_codes_to_a_terminal(content: Any
     else:
         return
     for line in [*error.message.split("\n"), error.hint]:
-        assert harmless(line, keep=frozenset()) == line
+        assert escape_controls(line, keep=frozenset()) == line
         assert len(line) < 600
 
 
@@ -440,5 +440,5 @@ def test_a_wrong_type_or_a_number_that_is_none_is_out_of_bounds(options: Options
 def test_a_configuration_that_is_printed_cannot_act_on_a_terminal(name: str) -> None:
     config = Config(data=DataConfig(source=name))
     printed = dump_config(config)
-    assert harmless(printed) == printed
+    assert escape_controls(printed) == printed
     assert config_of(printed) == config

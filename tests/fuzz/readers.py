@@ -28,11 +28,11 @@ from charrnn.config.reader import (
 from charrnn.config.schema import Config, DataConfig
 from charrnn.config.yaml_reader import parse_yaml
 from charrnn.errors import UserError
-from charrnn.inference.jobs import Opening
+from charrnn.generation.jobs import Opening
+from charrnn.generation.stream_state import SavedStream, load_stream, save_stream
 from charrnn.inference.network import NumpyNetwork
-from charrnn.inference.state_file import SavedStream, load_stream, save_stream
-from charrnn.run.card import read_card
-from charrnn.run.layout import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
+from charrnn.run.model_card import read_card
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from charrnn.run.reader import read_model
 from charrnn.text.corpus import open_corpus, prepare
 from charrnn.text.manifest import MANIFEST_FILE, ids_file, starts_file

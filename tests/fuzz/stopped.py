@@ -4,8 +4,8 @@ from pathlib import Path
 
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.network import Network
-from charrnn.run.layout import LAST_FOLDER
-from charrnn.run.saved_state import STATE_FILE
+from charrnn.run.checkpoints import STATE_FILE
+from charrnn.run.paths import LAST_FOLDER
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training.trainer import StopRequest, Trainer, new_model

@@ -14,7 +14,7 @@ from charrnn.errors import UserError
 from charrnn.inference import network as network_module
 from charrnn.inference.network import NumpyNetwork, ProtocolStepper, stepper_for
 from charrnn.network import FloatArray, IdArray
-from charrnn.run.card import ModelCard
+from charrnn.run.model_card import ModelCard
 from tests.models import DEFAULT_CARD, random_ids, random_weights
 
 Cell = Literal["lstm", "gru", "rnn"]

@@ -20,7 +20,8 @@ import charrnn.run.reader
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.network import FloatArray
-from charrnn.run.layout import (
+from charrnn.run.checkpoints import SavedState
+from charrnn.run.paths import (
     CARD_FILE,
     CONFIG_FILE,
     LAST_FOLDER,
@@ -31,7 +32,6 @@ from charrnn.run.layout import (
     WEIGHTS_FILE,
 )
 from charrnn.run.reader import TrainedModel, read_model, resolve_run
-from charrnn.run.saved_state import SavedState
 from charrnn.run.writer import RunWriter, free_run_path, last_begun_run
 from charrnn.text.vocabulary import Vocabulary
 from tests.damage import cut_off_everywhere, with_each_byte_damaged

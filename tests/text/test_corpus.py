@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from charrnn.config.schema import DataConfig
 from charrnn.errors import RunFailedError, UserError
-from charrnn.text import array_file, corpus, shuffling, sources
+from charrnn.text import array_file, corpus, sources
+from charrnn.text import shuffle as shuffling
 from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus, prepare
 from charrnn.text.manifest import TextOptions
 from charrnn.text.pieces import Mode
-from charrnn.text.shuffling import random_order
+from charrnn.text.shuffle import random_order
 from tests.text.reference import Reference, reference
 
 PROSE = "The sea, the sea.\nIt is not proud.\n" * 20

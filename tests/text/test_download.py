@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import RunFailedError, UserError
+from charrnn.messages import one_line
 from charrnn.text import download
 from charrnn.text.download import cache_folder, fetch
 from charrnn.text.progress import Advance
-from charrnn.wording import on_one_line
 from tests.cli.process import start
 from tests.text.server import TEXT, Server, running
 
@@ -145,7 +145,7 @@ def test_nobody_listening_is_told() -> None:
     ],
 )
 def test_an_address_that_is_none_is_told(url: str) -> None:
-    assert error_of(url).message.startswith(on_one_line(url))
+    assert error_of(url).message.startswith(one_line(url))
 
 
 def test_a_name_outside_ascii_is_asked_for_as_the_web_writes_it(server: Server) -> None:

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from charrnn.config.schema import ModelConfig
 from charrnn.training.batches import IGNORED
-from charrnn.training.learner import summed_loss
 from charrnn.training.model import CharRNN, forget_gate, initialize
-from charrnn.training.noise import Noise
+from charrnn.training.rng import Noise
+from charrnn.training.step import summed_loss
 
 CELLS = ("lstm", "gru", "rnn")
 V = 11

@@ -20,7 +20,7 @@ from charrnn.text.corpus import Corpus
 from charrnn.training.batches import Batches
 from charrnn.training.checkpoint import Progress, capture, read_progress, restore
 from charrnn.training.events import Evaluated, Event, Finished, Saved, Stepped
-from charrnn.training.native import compiled_kernels
+from charrnn.training.kernels import compiled_kernels
 from charrnn.training.trainer import Evaluate, StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
 

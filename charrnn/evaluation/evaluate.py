@@ -1,0 +1,194 @@
+"""The loss of a text under a network: stateful, in windows, and line by line.
+
+Written against the Network protocol, so that `charrnn eval` and the validation of a training run
+count the same things in the same way, on NumPy's network or torch's. Every target is counted
+exactly once, padding never, and how many rows are read side by side changes nothing but the time.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from charrnn.evaluation.scoring import (
+    Counts,
+    Lines,
+    Rows,
+    Score,
+    Starts,
+    Stretches,
+    columns_at_once,
+    count_of,
+    read_columns,
+)
+from charrnn.evaluation.stateful import ParallelReading
+from charrnn.network import IdArray, Network
+from charrnn.text.vocabulary import Vocabulary
+
+__all__ = ["Progress", "Score", "score_lines", "score_stream", "score_text", "score_windows"]
+
+Progress = Callable[[int], None]
+"""Told how many targets were scored since it was told last."""
+
+ROWS_AT_ONCE = 32
+SHORTEST_STREAM = 1024
+REMEMBERED_BYTES = 64 << 20
+
+
+def score_text(
+    network: Network,
+    ids: IdArray,
+    starts: Starts | None,
+    vocabulary: Vocabulary,
+    *,
+    window: int | None = None,
+    rows: int = ROWS_AT_ONCE,
+    progress: Progress | None = None,
+) -> Score:
+    """Score a text as its kind and `window` ask for: by lines, in windows, or stateful.
+
+    Args:
+        network: what predicts.
+        ids: the text.
+        starts: where its lines begin and the last one ends, or None for a stream.
+        vocabulary: what the ids mean.
+        window: targets in a window; None carries the state through a stream.
+        rows: how many streams, windows or lines to read side by side at most.
+        progress: told of every batch of targets scored.
+    """
+    unknown = vocabulary.unk_id
+    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
+        ends = {"bos_id": vocabulary.bos_id, "eos_id": vocabulary.eos_id}
+        return score_lines(
+            network, ids, starts, **ends, unknown_id=unknown, batch_size=rows, progress=progress
+        )
+    if window is not None:
+        return score_windows(
+            network, ids, window, unknown_id=unknown, batch_size=rows, progress=progress
+        )
+    return score_stream(network, ids, unknown_id=unknown, streams=rows, progress=progress)
+
+
+def score_stream(
+    network: Network,
+    ids: IdArray,
+    *,
+    unknown_id: int,
+    streams: int = ROWS_AT_ONCE,
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> Score:
+    """Score one text with the state carried through it from a zero state: stateful evaluation.
+
+    The text is read in parallel streams, and corrected until the result is that of reading it
+    character by character, up to float32 rounding (see `parallel_reading`).
+
+    Args:
+        network: what predicts.
+        ids: the text, N ids; the N - 1 that have a predecessor are the targets.
+        unknown_id: the id of <unk>.
+        streams: how many streams to read side by side at most; short texts take fewer.
+        chunk: characters between two comparisons of the states; chosen from the vocabulary's
+            size if left out.
+        progress: told of every batch of targets scored for the first time.
+    """
+    chunk = chunk or columns_at_once(network, streams)
+    state_SL1H = network.initial_state(1)
+    segment = _segment_length(state_SL1H.nbytes, chunk)
+    score = Score()
+    for begin in range(0, len(ids) - 1, segment):
+        stretch = ids[begin : begin + segment + 1]
+        row_length = _row_length(len(stretch) - 1, streams, chunk)
+        reading = ParallelReading(network, stretch, state_SL1H, row_length=row_length, chunk=chunk)
+        reading.run(progress or _unheard)
+        score += reading.score(unknown_id)
+        state_SL1H = reading.last_state()
+    return score
+
+
+def score_windows(
+    network: Network,
+    ids: IdArray,
+    window: int,
+    *,
+    unknown_id: int,
+    batch_size: int = ROWS_AT_ONCE,
+    progress: Progress | None = None,
+) -> Score:
+    """Score one text in windows of `window` targets, each from a zero state.
+
+    The first input of a window is the last target of the one before it, so each of the N - 1
+    targets of N ids is counted once; the last window may be shorter. This is what networks
+    without a state, transformers, are measured with.
+    """
+    rows = Stretches(ids, min(window, len(ids)))
+    return _score_rows(network, rows, batch_size, progress, count_of(ids[1:], unknown_id))
+
+
+def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
+    network: Network,
+    ids: IdArray,
+    starts: Starts,
+    *,
+    bos_id: int,
+    eos_id: int,
+    unknown_id: int,
+    batch_size: int = ROWS_AT_ONCE,
+    progress: Progress | None = None,
+) -> Score:
+    """Score lines, each from a zero state and <bos>, its end <eos> being its last target.
+
+    Args:
+        network: what predicts.
+        ids: the characters of all lines, one line after the other.
+        starts: where each line begins in `ids`, and after the last where it ends.
+        bos_id: the id that every line is read from.
+        eos_id: the id that every line ends with.
+        unknown_id: the id of <unk>.
+        batch_size: how many lines to read side by side at most.
+        progress: told of every batch of targets scored.
+    """
+    rows = Lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
+    return _score_rows(network, rows, batch_size, progress, count_of(ids, unknown_id))
+
+
+def _score_rows(
+    network: Network, rows: Rows, batch_size: int, progress: Progress | None, unknown_chars: int
+) -> Score:
+    """Score rows that have nothing to do with each other, each from a zero state."""
+    score = Score(unknown_chars=unknown_chars)
+    for begin in range(0, len(rows.lengths), batch_size):
+        which = np.arange(begin, min(begin + batch_size, len(rows.lengths)))
+        score += _score_batch(network, rows, which, progress or _unheard)
+    return score
+
+
+def _score_batch(network: Network, rows: Rows, which: Counts, progress: Progress) -> Score:
+    """Read some rows from zero to their ends, letting go of each row that has ended."""
+    score = Score()
+    chunk = columns_at_once(network, len(which))
+    state_SLBH = network.initial_state(len(which))
+    longest = int(rows.lengths[which[0]])
+    for begin in range(0, longest, chunk):
+        which = which[rows.lengths[which] > begin]
+        times_T = np.arange(begin, min(begin + chunk, longest))
+        state_SLBH = state_SLBH[:, :, : len(which)]
+        tally, state_SLBH = read_columns(network, rows, which, times_T, state_SLBH)
+        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.hits_B.sum()))
+        progress(tally.targets)
+    return score
+
+
+def _segment_length(state_bytes: int, chunk: int) -> int:
+    """How many targets, in whole chunks, can be read at once with every chunk's state in memory."""
+    return max(1, REMEMBERED_BYTES // state_bytes) * chunk
+
+
+def _row_length(targets: int, streams: int, chunk: int) -> int:
+    """How many targets each row has, in whole chunks, for rows worth being read in parallel."""
+    row_count = max(1, min(streams, targets // SHORTEST_STREAM))
+    chunks = -(-targets // (row_count * chunk))
+    return chunks * chunk
+
+
+def _unheard(_targets: int) -> None:
+    """Report progress to nobody."""

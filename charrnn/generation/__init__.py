@@ -1,0 +1,1 @@
+"""Text from a trained network: sampling, constraints, one stream or many sequences at once."""

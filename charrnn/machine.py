@@ -1,0 +1,44 @@
+"""What this machine has for us: processors, memory, and how many threads BLAS may use."""
+
+import os
+from pathlib import Path
+
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+ALL_BLAS_VARIABLE = "OMP_NUM_THREADS"
+
+
+def processor_count() -> int:
+    """The processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_one_blas_thread() -> None:
+    """Ask every BLAS that NumPy may be built with for one thread; call it before importing NumPy.
+
+    The products of inference are small: threads that share one wait for each other twice in every
+    product, for a whole time slice if the machine is busy. Single-threaded BLAS has predictable
+    latency and gives the same bits on every number of processors. A user's `OMP_NUM_THREADS` wins.
+    """
+    if ALL_BLAS_VARIABLE not in os.environ:
+        for variable in BLAS_VARIABLES:
+            os.environ.setdefault(variable, "1")
+
+
+def free_threads() -> int:
+    """Threads that may compute side by side: a processor each, or one if BLAS has its own."""
+    return processor_count() if os.environ.get(BLAS_VARIABLES[0]) == "1" else 1
+
+
+def physical_bytes() -> int | None:
+    """The memory of this machine, or of the container that we are in; None if it will not say."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    try:
+        return min(memory, int(CONTAINER_LIMIT.read_text()))
+    except (ValueError, OSError):  # no container, or one without a limit ("max")
+        return memory

@@ -1,0 +1,181 @@
+"""The saves of a training: `last/state.safetensors`, which `--resume` goes on from, and older ones.
+
+    last/
+      state.safetensors        the last save: arrays, and a description of where training stood
+      state-500.safetensors    train.keep: what was saved after step 500
+
+Each is one file, replaced in one rename, so that a kill at any moment leaves the save before or
+the new one. A digest of all that is in it tells damage from a save.
+"""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from charrnn.errors import UserError
+from charrnn.files import (
+    raise_write_error,
+    read_checked,
+    sync_folder,
+    write_atomically,
+)
+from charrnn.machine import physical_bytes
+from charrnn.messages import join_words, reason
+from charrnn.tensors import Tensors, dump_tensors, parse_metadata, parse_tensors
+
+STATE_FILE = "state.safetensors"
+KEPT_FILE = re.compile(r"state-([1-9][0-9]{0,9}|0)\.safetensors")
+STATE_LIMIT_BYTES = 1 << 42
+DAMAGED_HINT = "the best weights can still be used; begin a new run to train on"
+
+
+class SavedState(NamedTuple):
+    """Everything that the next step depends on."""
+
+    tensors: Tensors
+    description: dict[str, Any]
+
+
+class SavedStates:
+    """The saves of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / STATE_FILE
+
+    def save(self, state: SavedState, *, step: int, keep: int) -> None:
+        """Put a save in the place of the last one, and keep so many older ones beside it.
+
+        Raises:
+            RunFailedError: The disk is full, for example; the last save is still there.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise_write_error(self.folder, error)
+        content = _packed(state)
+        write_atomically(self.file, content)
+        if keep:
+            self._keep(step, content)
+        self._forget_all_but(keep, step)
+
+    def load(self) -> SavedState | None:
+        """The last save, or None when nothing has been saved yet.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        if not self.file.exists():
+            return None
+        content = read_checked(self.file, self.folder.parent, limit=_most_bytes())
+        try:
+            return _unpacked(content)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{self.file} is damaged: {reason(error)}", hint=self._way_out()
+            ) from error
+
+    def go_back(self, step: int) -> None:
+        """Make the save that was kept of this step the last one.
+
+        Raises:
+            UserError: None was kept of this step.
+        """
+        steps = self.kept_steps()
+        if step not in steps:
+            raise UserError(
+                f"{self.folder} keeps no save of step {step:,}",
+                hint=f"there is one of step {join_words([f'{each:,}' for each in steps])}"
+                if steps
+                else "train.keep says how many older saves are kept",
+            )
+        kept = self._kept_file(step)
+        content = read_checked(kept, self.folder.parent, limit=_most_bytes())
+        write_atomically(self.file, content)
+
+    def kept_steps(self) -> list[int]:
+        """The steps of the saves that are kept by name, the last one's included."""
+        if not self.folder.is_dir():
+            return []
+        names = (KEPT_FILE.fullmatch(entry.name) for entry in self.folder.iterdir())
+        return sorted(int(name[1]) for name in names if name)
+
+    def tidy(self) -> None:
+        """Remove what kills in the middle of a save have left."""
+        for temporary in self.folder.glob(f".{Path(STATE_FILE).stem}*"):
+            temporary.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove all saves."""
+        self.tidy()
+        for step in self.kept_steps():
+            self._kept_file(step).unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
+
+    def _keep(self, step: int, content: bytes) -> None:
+        """Give the save that was just made a name of its own: the same file, where links work."""
+        kept = self._kept_file(step)
+        try:
+            kept.unlink(missing_ok=True)
+            os.link(self.file, kept)
+            sync_folder(self.folder)
+        except OSError:
+            write_atomically(kept, content)
+
+    def _forget_all_but(self, keep: int, step: int) -> None:
+        """Keep so many before this step; what comes after it belongs to steps taken back."""
+        steps = self.kept_steps()
+        older = [each for each in steps if each < step]
+        stays = {*older[len(older) - keep :], step} if keep else set()
+        for each in steps:
+            if each not in stays:
+                self._kept_file(each).unlink(missing_ok=True)
+
+    def _kept_file(self, step: int) -> Path:
+        return self.folder / f"state-{step}.safetensors"
+
+    def _way_out(self) -> str:
+        others = [
+            step for step in self.kept_steps() if not self._kept_file(step).samefile(self.file)
+        ]
+        if not others:
+            return DAMAGED_HINT
+        return f"--resume --from-step {others[-1]} goes back to a save that was kept"
+
+
+def _most_bytes() -> int:
+    """What a save can have at the most: it has to fit into this machine's memory."""
+    return min(STATE_LIMIT_BYTES, physical_bytes() or STATE_LIMIT_BYTES)
+
+
+def _packed(state: SavedState) -> bytes:
+    description = json.dumps(state.description)
+    return dump_tensors(
+        state.tensors,
+        {"description": description, "sha256": _digest(state.tensors, description)},
+    )
+
+
+def _unpacked(content: bytes) -> SavedState:
+    tensors, metadata = parse_tensors(content), parse_metadata(content)
+    described = metadata["description"]
+    if metadata.get("sha256", "") not in {"", _digest(tensors, described)}:
+        raise ValueError("its content is not what its digest says")
+    description = json.loads(described)
+    if not isinstance(description, dict):
+        raise TypeError("it does not say where training stood")
+    return SavedState(tensors, description)
+
+
+def _digest(tensors: Tensors, description: str) -> str:
+    digest = hashlib.sha256(description.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

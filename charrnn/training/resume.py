@@ -1,0 +1,123 @@
+"""What may change when a training goes on, and what may not."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from charrnn.config.reader import Wanted, apply_overrides, load_wanted, read_run_config
+from charrnn.config.schema import Config
+from charrnn.errors import UserError
+from charrnn.messages import format_path
+from charrnn.run.paths import CONFIG_FILE
+from charrnn.run.reader import read_vocabulary
+from charrnn.text.corpus import Corpus
+
+MOVED = frozenset({"data.source", "data.sha256"})
+"""Where the text is now; whether it still is that text is told by its SHA-256."""
+CHANGEABLE = MOVED | frozenset(
+    f"train.{name}"
+    for name in (
+        "steps",
+        "learning_rate",
+        "final_learning_rate_fraction",
+        "warmup_steps",
+        "weight_decay",
+        "clip_norm",
+        "eval_every_steps",
+        "save_every_steps",
+        "save_every_minutes",
+        "keep",
+        "log_every_steps",
+        "patience",
+        "device",
+        "workers",
+    )
+)
+LEFT_OPEN = {"train.precision": "auto", "train.kernel": "auto", "train.threads": None}
+"""What leaves a setting to be measured."""
+
+
+def changed_config(
+    run: Path, config_file: Path | None, overrides: Sequence[str]
+) -> tuple[Config, list[str]]:
+    """The configuration to go on with, and how it differs from the run's, in words.
+
+    Raises:
+        UserError: Something differs that would make it another training.
+    """
+    before = _config_of(run)
+    if config_file is None:
+        after = apply_overrides(before, overrides)
+    else:
+        after = _with_what_is_named(before, load_wanted(config_file, overrides))
+    changes = differences(before, after)
+    refused = [change for key, change in changes.items() if not _may_change(key)]
+    if refused:
+        raise UserError(
+            f"{run} was trained with other settings: {'; '.join(refused)}",
+            hint="resuming allows other steps, learning rate and intervals; "
+            "for anything else begin a new run",
+        )
+    return after, list(changes.values())
+
+
+def _config_of(run: Path) -> Config:
+    """The configuration that a training wrote, with all that it had measured."""
+    config = read_run_config(run / CONFIG_FILE)
+    if config.train.precision == "auto":
+        raise UserError(
+            f"{format_path(run / CONFIG_FILE)} is not as a training writes it: "
+            "train.precision is auto, and not what that came to",
+            hint="copy the whole run directory again",
+        )
+    return config
+
+
+def differences(before: Config, after: Config) -> dict[str, str]:
+    """Every setting that differs, by its dotted name, as `name: old -> new`."""
+    old, new = asdict(before), asdict(after)
+    return {
+        f"{section}.{name}": f"{section}.{name}: {value} -> {new[section][name]}"
+        for section, settings in old.items()
+        for name, value in settings.items()
+        if value != new[section][name]
+    }
+
+
+def check_same_corpus(run: Path, corpus: Corpus) -> None:
+    """Refuse a corpus whose characters are not the run's.
+
+    Raises:
+        UserError: The vocabularies differ; an example is named.
+    """
+    theirs, ours = read_vocabulary(run).characters, corpus.vocabulary.characters
+    if theirs != ours:
+        odd = sorted(set(theirs) ^ set(ours))
+        which = f"{len(odd)} characters differ, for example {odd[0]!r}" if odd else "order differs"
+        raise UserError(
+            f"the corpus is not the one that {run} was trained on: {which}",
+            hint="resume with the same text, or begin a new run",
+        )
+
+
+def _may_change(key: str) -> bool:
+    return key in CHANGEABLE or key.startswith("generate.")
+
+
+def _with_what_is_named(before: Config, wanted: Wanted) -> Config:
+    """What a file says goes first; what it leaves out or open stays as the run has it.
+
+    A run may have settings that neither was given nor is the default: some were measured when it
+    began, and `--minutes` chooses some.
+    """
+    sections = {}
+    for section, settings in asdict(before).items():
+        new = getattr(wanted.config, section)
+        named = {
+            name: getattr(new, name)
+            for name in settings
+            if (key := f"{section}.{name}") in wanted.named
+            and not (key in LEFT_OPEN and getattr(new, name) == LEFT_OPEN[key])
+        }
+        sections[section] = replace(getattr(before, section), **named)
+    return replace(before, **sections)
