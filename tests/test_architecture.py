@@ -40,6 +40,7 @@ ARROWS = {
     "messages": set(),
     "network": set(),
     "tensors": set(),
+    "validation": set(),
     "text": set(),
     "run": {"text"},
     "inference": {"run", "text"},
