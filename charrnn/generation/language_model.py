@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from charrnn.config.reader import read_generate_config
+from charrnn.config.load import read_generate_config
 from charrnn.config.schema import GenerateConfig
 from charrnn.errors import UserError
 from charrnn.generation.batching import generate_many

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen
+from msgspec import Meta
 
-from charrnn.config.reader import check_bounds, option_name
 from charrnn.config.schema import CountOrZero, GenerateConfig
 from charrnn.errors import UserError
+from charrnn.validation import check_bounds, option_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,7 @@ class GenerateOptions(GenerateConfig):
 
     min_length: CountOrZero = 0
     """No text ends with fewer characters than this."""
-    stop: list[Annotated[str, MinLen(1)]] = field(default_factory=list)
+    stop: list[Annotated[str, Meta(min_length=1)]] = field(default_factory=list)
     """End a text as soon as one of these strings is complete, and leave the string out."""
     keep_stop: bool = False
     """Leave the string that ended a text in it."""

@@ -17,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
-from charrnn.config.reader import dump_config
+from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.console import escape_controls
 from charrnn.errors import UserError

@@ -248,9 +248,7 @@ def test_how_often_it_looks_saves_and_logs_changes_nothing_of_what_is_learned(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    other = config_for(
-        corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50, workers=1
-    )
+    other = config_for(corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50)
     train(corpus, run, other)
     learned = everything_learned(run)
     for name, value in uninterrupted.items():
