@@ -23,6 +23,7 @@ from charrnn.training.events import Evaluated, Event, Finished, Saved, Stepped
 from charrnn.training.kernels import compiled_kernels
 from charrnn.training.trainer import Evaluate, StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
+from tests.models import begin_run
 
 STEPS = 24
 
@@ -66,7 +67,7 @@ def mean_loss_of(corpus: Corpus) -> Any:
 
 def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) -> Trainer:
     fresh = not run.exists()
-    writer = RunWriter.create(run, config, corpus.vocabulary) if fresh else RunWriter.reopen(run)
+    writer = begin_run(run, config, corpus.vocabulary) if fresh else RunWriter.reopen(run)
     model = new_model(config, corpus)
     trainer = Trainer(config, corpus, model, writer, evaluate=mean_loss_of(corpus), stop=stop)
     if not fresh:
