@@ -29,7 +29,7 @@ from typing import (
 import msgspec
 
 from charrnn.errors import UserError
-from charrnn.messages import format_value, join_words, nearest, one_line
+from charrnn.messages import LONGEST_REASON, format_value, join_words, nearest, one_line, shorten
 
 T = TypeVar("T")
 
@@ -200,6 +200,7 @@ def _spelling_hint(kind: Any, value: object) -> str:
 def _explain(error: Exception) -> str:
     """Turn "Expected `int`, got `str` - at `$.a[0]`" into "a[0]: expected int, got str"."""
     text, _, place = str(error).partition(" - at ")
-    text = one_line(text.replace("`", ""))
-    where = one_line(re.sub(r"^\$\.?", "", place.strip("`")))
-    return f"{where}: {text[:1].lower()}{text[1:]}" if where else f"{text[:1].lower()}{text[1:]}"
+    text = one_line(shorten(text.replace("`", ""), LONGEST_REASON))
+    text = text[:1].lower() + text[1:]
+    where = one_line(shorten(re.sub(r"^\$\.?", "", place.strip("`"))))
+    return f"{where}: {text}" if where else text

@@ -29,7 +29,8 @@ from charrnn.generation.rules import Rules
 from charrnn.generation.stream import Stream, read_ahead
 from charrnn.generation.stream_state import SavedStream, load_stream, save_stream
 from charrnn.network import Network
-from charrnn.run.reader import TrainedModel, read_model, resolve_run
+from charrnn.run.paths import resolve_run
+from charrnn.run.reader import TrainedModel, read_model
 
 
 def carry_out(request: Request, console: Console) -> int:

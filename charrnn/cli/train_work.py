@@ -12,9 +12,9 @@ from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode
-from charrnn.run.paths import RUNS_FOLDER
+from charrnn.run.paths import RUNS_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
-from charrnn.run.writer import RunWriter, check_free, free_run_path, last_begun_run
+from charrnn.run.writer import RunWriter, check_free
 from charrnn.text.corpus import Corpus, find_prepared, prepare
 from charrnn.text.sources import can_be_read_again
 

@@ -200,17 +200,12 @@ def _check_events(text: str, source: str) -> None:
             _refuse(source, event, f"nested more than {DEEPEST_NESTING} deep")
         if documents > 1:
             _refuse(source, event, "a second document begins here; a configuration is one")
-        for found in _extras(event):
-            _refuse(source, event, f"the {found} is not allowed", hint=QUOTE_HINT)
-
-
-def _extras(event: yaml.Event) -> list[str]:
-    """The alias, anchor or tag of an event, in words."""
-    anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
-    if isinstance(event, yaml.AliasEvent):
-        return [f"alias {format_name(f'*{anchor}')}"]
-    extras = [f"anchor {format_name(f'&{anchor}')}"] if anchor else []
-    return [*extras, f"tag {format_name(tag)}"] if tag else extras
+        if name := getattr(event, "anchor", None):
+            is_alias = isinstance(event, yaml.AliasEvent)
+            word, sign = ("alias", "*") if is_alias else ("anchor", "&")
+            _refuse_extra(source, event, f"{word} {format_name(sign + name)}")
+        if tag := getattr(event, "tag", None):
+            _refuse_extra(source, event, f"tag {format_name(tag)}")
 
 
 def _value(node: yaml.Node, source: str) -> Value:
@@ -247,6 +242,10 @@ def _place(source: str, before: str) -> str:
 
 def _where(source: str, mark: Any) -> str:
     return source if mark is None else f"{source}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _refuse_extra(source: str, event: yaml.Event, what: str) -> NoReturn:
+    _refuse(source, event, f"the {what} is not allowed", hint=QUOTE_HINT)
 
 
 def _refuse(source: str, at: Any, problem: str, *, hint: str = "") -> NoReturn:

@@ -24,8 +24,6 @@ from charrnn.run.paths import (
     COPY_HINT,
     LAST_FOLDER,
     NEXT_WEIGHTS_FILE,
-    RUNS_FOLDER,
-    START_HINT,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -45,28 +43,6 @@ class TrainedModel:
     card: ModelCard
     vocabulary: Vocabulary
     weights: Mapping[str, FloatArray]
-
-
-def resolve_run(option: str | None) -> Path:
-    """The run that a command means: the one named, or else the run trained last under `runs/`.
-
-    Raises:
-        UserError: There is no such run.
-    """
-    if option is not None:
-        if not option:
-            raise UserError(
-                "the name of the run directory is empty",
-                hint="give --run (or CHARRNN_RUN) a folder, or leave it out for the newest run",
-            )
-        path = Path(option)
-        if not path.is_dir():
-            raise UserError(f"there is no run directory {format_path(path)}", hint=START_HINT)
-        return path
-    runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
-    if not runs:
-        raise UserError(f"there is no trained run under {RUNS_FOLDER}/", hint=START_HINT)
-    return max(runs, key=lambda run: ((run / CARD_FILE).stat().st_mtime_ns, run.name))
 
 
 def read_model(path: Path) -> TrainedModel:

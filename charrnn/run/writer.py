@@ -13,7 +13,6 @@ so that no crash leaves it behind.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import takewhile
@@ -43,7 +42,6 @@ from charrnn.run.paths import (
     LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
-    RUNS_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -57,35 +55,6 @@ RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULAR
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
-
-
-def free_run_path(name: str) -> Path:
-    """`runs/NAME`, or `runs/NAME-2`, `-3`, ... when there is one already."""
-    path = RUNS_FOLDER / name
-    number = 2
-    while path.exists():
-        path = RUNS_FOLDER / f"{name}-{number}"
-        number += 1
-    return path
-
-
-def last_begun_run(name: str | None) -> Path:
-    """The run that was begun last, of those that `free_run_path` gives the name to.
-
-    Raises:
-        UserError: There is none.
-    """
-    runs = [
-        config.parent
-        for config in RUNS_FOLDER.glob(f"*/{CONFIG_FILE}")
-        if name is None or re.fullmatch(re.escape(name) + r"(-\d+)?", config.parent.name)
-    ]
-    if not runs:
-        raise UserError(
-            f"there is no run {'' if name is None else name + ' '}under {RUNS_FOLDER}/ to resume",
-            hint="--out names the run directory",
-        )
-    return max(runs, key=lambda run: ((run / CONFIG_FILE).stat().st_mtime_ns, run.name))
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:

@@ -1,20 +1,18 @@
 """Configurations: what is accepted, what is refused and in which words, and what comes back."""
 
 import dataclasses
-import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Meta
 
 from charrnn.config.load import (
     RETIRED,
@@ -36,7 +34,7 @@ from charrnn.config.schema import (
 from charrnn.config.yaml_reader import parse_yaml
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
-from charrnn.validation import MOST_PROBLEMS, check_bounds, is_valid, option_name, types_of
+from charrnn.validation import MOST_PROBLEMS, is_valid, types_of
 from scripts.write_reference import SECTIONS, json_schema
 
 ROOT = Path(__file__).parents[2]
@@ -408,49 +406,6 @@ def test_reading_the_generate_section_loads_neither_torch_nor_a_validator(tmp_pa
         check=True,
     )
     assert result.stdout.strip() == "[]"
-
-
-# --- Settings that a program puts together ------------------------------------------------------
-
-
-@dataclasses.dataclass
-class Options:
-    count: Annotated[int, Meta(ge=1)] = 1
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    mode: Literal["a", "b"] | None = None
-    words: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None = None
-
-
-def test_settings_within_their_bounds_pass() -> None:
-    check_bounds(GenerateConfig())
-    check_bounds(Options(count=3, top_p=1, mode="b", words=["x"]))
-
-
-def test_settings_out_of_their_bounds_are_named_as_the_user_wrote_them() -> None:
-    with pytest.raises(UserError) as caught:
-        check_bounds(GenerateConfig(top_p=1.5, length=-1), naming=option_name)
-    assert caught.value.message.splitlines() == [
-        "--length: expected a whole number from 0 up to 1,000,000,000, got -1",
-        "--top-p: expected a number above 0 up to 1, got 1.5",
-    ]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        Options(count=True),
-        Options(count=0),
-        Options(count=1.0),  # type: ignore[arg-type]
-        Options(top_p=math.nan),
-        Options(top_p=math.inf),
-        Options(mode="c"),  # type: ignore[arg-type]
-        Options(words=[]),
-        Options(words=[""]),
-    ],
-)
-def test_a_wrong_type_or_a_number_that_is_none_is_out_of_bounds(options: Options) -> None:
-    with pytest.raises(UserError):
-        check_bounds(options)
 
 
 @given(

@@ -1,7 +1,6 @@
 """A run directory from a stranger: whatever is wrong with it is refused by name."""
 
 import json
-import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from charrnn.run.paths import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.reader import read_model, resolve_run
-from charrnn.run.writer import RunWriter, free_run_path
+from charrnn.run.reader import read_model
+from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 from tests.damage import cut_off_everywhere, with_each_byte_damaged
 from tests.models import cut_off_between_renames, random_weights, write_run
@@ -248,24 +247,6 @@ def test_a_save_cut_off_between_its_renames_is_as_good(run: Path) -> None:
 
     assert found.card.step == 2
     np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])
-
-
-def test_the_run_that_is_meant_is_the_one_trained_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="no trained run"):
-        resolve_run(None)
-    for age, name in enumerate(["second", "first"]):
-        write_run(Path("runs") / name)
-
-        os.utime(Path("runs") / name / CARD_FILE, (1000 - age, 1000 - age))
-    Path("runs/empty").mkdir()
-    assert resolve_run(None) == Path("runs/second")
-    assert resolve_run("runs/first") == Path("runs/first")
-    with pytest.raises(UserError, match="runs/third"):
-        resolve_run("runs/third")
-    assert free_run_path("first") == Path("runs/first-2")
 
 
 class _changed:  # noqa: N801 - reads as a verb in a with statement

@@ -21,7 +21,7 @@ from charrnn.run.paths import (
     NEXT_WEIGHTS_FILE,
 )
 from charrnn.run.reader import read_model
-from charrnn.run.writer import RunWriter, last_begun_run
+from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 from tests.models import begin_run, cut_off_between_renames, write_run
 
@@ -98,15 +98,6 @@ def test_a_run_that_could_not_be_begun_is_not_held(
             RunWriter.claim(path, vocabulary)
     assert not (path / CONFIG_FILE).exists()
     begin_run(path, Config(), vocabulary).close()
-
-
-def test_the_run_to_resume_is_found_whatever_signs_its_name_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_run(Path("runs") / "a[1]*")
-    write_run(Path("runs") / "a[1]*b")
-    assert last_begun_run("a[1]*") == Path("runs/a[1]*")
 
 
 def _as_link_out(file: Path, outside: Path) -> None:
