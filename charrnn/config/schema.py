@@ -53,6 +53,11 @@ class DataConfig:
     shuffle_seed: Seed = 1
     """The seed of that shuffle, apart from train.seed so that the split stays the same."""
 
+    @property
+    def sources(self) -> list[str]:
+        """The names of the texts, in order."""
+        return [self.source] if isinstance(self.source, str) else self.source
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
