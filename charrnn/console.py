@@ -10,12 +10,29 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Protocol, TextIO
 
 from charrnn.errors import RunFailedError, UserError
 
 Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Opens a progress display; `Console.progress` is one, `silent` shows nothing."""
+
+    def __call__(
+        self, description: str, total: int | None, /, *, unit: str
+    ) -> AbstractContextManager[Advance]:
+        """Begin a piece of work of `total` units (None: not known), advanced by the result."""
+
+
+@contextmanager
+def silent(_description: str, _total: int | None, /, *, unit: str) -> Iterator[Advance]:
+    """Show no progress."""
+    del unit
+    yield lambda _amount: None
+
 
 HARMLESS_CONTROLS = frozenset("\n\t")
 PLAIN_PROGRESS_SECONDS = 10.0

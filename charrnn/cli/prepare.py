@@ -12,8 +12,8 @@ from charrnn.errors import UserError
 
 if TYPE_CHECKING:
     from charrnn.config.schema import DataConfig
-    from charrnn.text.corpus import Prepared
     from charrnn.text.manifest import Manifest, SplitRecord
+    from charrnn.text.prepare import Prepared
 
 EXAMPLES = """
 Examples:
@@ -65,7 +65,7 @@ def prepare(
 
     Prints the folder on stdout. The same text with the same options is not prepared again.
     """
-    from charrnn.text.corpus import prepare as prepare_corpus
+    from charrnn.text.prepare import prepare as prepare_corpus
 
     console = Console(quiet=quiet)
     data = _data_config(corpus, config_file, overrides or [])
@@ -104,8 +104,8 @@ def _tell(prepared: "Prepared", console: Console) -> None:
         [
             ("source", _sources(manifest)),
             ("characters", f"{manifest.characters:,} ({manifest.distinct_characters:,} distinct)"),
-            ("training", _size(manifest.train)),
-            ("validation", _size(manifest.valid)),
+            ("training", _size(manifest.splits.train)),
+            ("validation", _size(manifest.splits.valid)),
             ("vocabulary", f"{manifest.vocabulary_size:,} ids as {manifest.dtype}"),
         ],
     )

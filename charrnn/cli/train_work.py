@@ -15,7 +15,8 @@ from charrnn.errors import ExitCode
 from charrnn.run.paths import RUNS_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
-from charrnn.text.corpus import Corpus, find_prepared, prepare
+from charrnn.text.corpus import Corpus, find_prepared
+from charrnn.text.prepare import prepare
 from charrnn.text.sources import can_be_read_again
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
     """The text that a run is trained on; what came through a pipe is taken as it was prepared."""
-    state = None if all(map(can_be_read_again, config.data.sources)) else writer.load_last()
+    is_there = all(map(can_be_read_again, config.data.sources))
+    state = None if is_there else writer.load_last()
     if state is not None:
         corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
         if corpus is not None:

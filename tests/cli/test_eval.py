@@ -17,7 +17,8 @@ from charrnn.cli.app import run
 from charrnn.config.schema import Config, DataConfig, ModelConfig
 from charrnn.network import IdArray
 from charrnn.run.writer import RunWriter
-from charrnn.text.corpus import Corpus, prepare
+from charrnn.text.corpus import Corpus
+from charrnn.text.prepare import prepare
 from tests.corpora import prose, word_lines
 from tests.models import DEFAULT_CARD, begin_run, random_weights
 
