@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import charrnn.files
-from charrnn.cli.app import _as_user_error, run
+from charrnn.cli.app import as_user_error, run
 from charrnn.config.memory import estimated_bytes
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import ExitCode, UserError
@@ -258,7 +258,7 @@ def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
     ],
 )
 def test_memory_that_runs_out_all_the_same_is_told_as_that(error: BaseException) -> None:
-    told = _as_user_error(error)
+    told = as_user_error(error)
     assert told.exit_code == ExitCode.FAILED
     assert "not enough memory" in told.message
 

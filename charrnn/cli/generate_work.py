@@ -16,8 +16,8 @@ from charrnn.cli.generate_results import (
     novelty_note,
     plain,
 )
-from charrnn.cli.interrupts import GivenUp, Interrupted, Interrupts
 from charrnn.cli.seed_input import read_seed, read_seeds, unescaped
+from charrnn.cli.signals import GivenUp, Interrupted, Interrupts
 from charrnn.cli.text_output import TextOutput
 from charrnn.console import Console
 from charrnn.errors import ExitCode, UserError

@@ -35,7 +35,6 @@ def prepare(
             metavar="CORPUS",
             help="Files, folders, http(s) addresses, - for stdin, builtin:python-docs. "
             "Several are joined in this order. Left out, data.source of the configuration.",
-            show_default=False,
         ),
     ] = None,
     config_file: Annotated[
@@ -44,7 +43,6 @@ def prepare(
             "--config",
             metavar="FILE",
             help="The YAML configuration whose data section says how to read the text.",
-            show_default=False,
         ),
     ] = None,
     overrides: Overrides = None,
@@ -54,7 +52,6 @@ def prepare(
             "--out",
             metavar="DIR",
             help="The folder to make. Left out, one under data/prepared/.",
-            show_default=False,
         ),
     ] = None,
     json: Json = False,
@@ -99,7 +96,7 @@ def _data_config(
 def _tell(prepared: "Prepared", console: Console) -> None:
     """Show a table for people."""
     manifest = prepared.corpus.manifest
-    console.facts(
+    console.table(
         str(prepared.corpus.path) + ("" if prepared.fresh else ": prepared before, nothing to do"),
         [
             ("source", _sources(manifest)),
