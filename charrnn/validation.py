@@ -134,15 +134,17 @@ def damaged(source: str, what: str, *, hint: str = "") -> UserError:
 
 def describe(kind: Any) -> str:
     """Say what a type accepts: `a whole number from 1 up to 1,024 or null`."""
-    return join_words(_describe_member(member) for member in _members(kind))
+    return join_words(
+        word
+        for member in _members(kind)
+        for word in _choices(member) or (_describe_member(member),)
+    )
 
 
 def _describe_member(kind: Any) -> str:
     inner, meta = _without_meta(kind)
     if meta.title:
         return meta.title
-    if choices := _choices(kind):
-        return join_words(choices)
     if get_origin(inner) is list:
         return f"a list of {describe(get_args(inner)[0])}"
     if inner is str and meta.min_length:
