@@ -6,7 +6,6 @@ Line ends are kept as they are. A fault is named by file and byte.
 
 import codecs
 import encodings.aliases
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -96,18 +95,15 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         lines, newline, beginning = text.rpartition("\n")
         if newline:
-            yield "".join([*held, lines, newline]).replace("\r\n", "\n")
+            yield _without_returns("".join([*held, lines, newline]))
             held = []
         held.append(beginning)
     if line := "".join(held):
-        yield f"{line}\n".replace("\r\n", "\n")
+        yield _without_returns(f"{line}\n")
 
 
-def without_empty_lines(lines: str) -> str:
-    """Remove the empty lines from whole lines."""
-    if "\n\n" in lines:
-        lines = re.sub("\n\n+", "\n", lines)
-    return lines.removeprefix("\n")
+def _without_returns(lines: str) -> str:
+    return lines.replace("\r\n", "\n") if "\r" in lines else lines
 
 
 def _decoded(

@@ -31,7 +31,7 @@ from charrnn.text.manifest import (
     ids_file,
     starts_file,
 )
-from charrnn.text.reading import NEWLINE, TextReader, encode
+from charrnn.text.reading import NEWLINE, Integers, TextReader, encode
 from charrnn.text.vocabulary import (
     CODE_POINTS,
     IdArray,
@@ -40,7 +40,6 @@ from charrnn.text.vocabulary import (
     is_surrogate,
 )
 
-Integers = npt.NDArray[np.int64]
 LineNumbers = npt.NDArray[np.uint32]
 
 GATHERED_CHARACTERS = 1_000_000
@@ -53,6 +52,8 @@ class Division:
 
     train_units: int
     valid_units: int
+    empty_lines: int
+    """Lines mode: lines that are no units, because nothing stands in them."""
     order: LineNumbers | None
     """Shuffled: the numbers of all lines in their new order; those for training come first."""
 
@@ -63,12 +64,20 @@ def divide(reader: TextReader) -> Division:
     Raises:
         UserError: There are too few for two splits.
     """
-    units = sum(map(reader.units, reader.texts("reading")))
+    units = newlines = 0
+    for text in reader.texts("reading"):
+        units += reader.units(text)
+        newlines += text.count("\n")
     train = int(units * (1 - reader.options.valid_fraction))
     if min(train, units - train) < FEWEST_UNITS[reader.options.mode]:
         raise _too_short(reader, train, units - train)
     seed = reader.options.shuffle_seed
-    return Division(train, units - train, None if seed is None else random_order(units, seed))
+    return Division(
+        train_units=train,
+        valid_units=units - train,
+        empty_lines=newlines - units if reader.options.mode == "lines" else 0,
+        order=None if seed is None else random_order(units, seed),
+    )
 
 
 def _too_short(reader: TextReader, train: int, valid: int) -> UserError:
@@ -148,7 +157,7 @@ def _by_line(
     is_train[order[:train_lines]] = True
     first = 0
     for text in texts:
-        lines = text.split("\n")[:-1]
+        lines = [line for line in text.split("\n") if line]
         selected = is_train[first : first + len(lines)]
         yield "train", "".join(compress(lines, selected))
         yield "valid", "".join(compress(lines, ~selected))

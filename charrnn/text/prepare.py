@@ -183,7 +183,7 @@ def _fill(folder: Path, fingerprint: Fingerprint, reader: TextReader) -> None:
         options=reader.options,
         characters=splits.train.ids + splits.valid.ids,
         distinct_characters=int(np.count_nonzero(counts["train"] + counts["valid"])),
-        empty_lines=reader.empty_lines,
+        empty_lines=division.empty_lines,
         vocabulary_size=len(vocabulary),
         dtype=vocabulary.id_type.name,
         splits=splits,

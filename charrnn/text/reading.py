@@ -9,26 +9,28 @@ import numpy.typing as npt
 from charrnn.config.schema import DataConfig
 from charrnn.console import Advance, Progress, silent
 from charrnn.text.corpus import START_TYPE, Split
-from charrnn.text.decoding import composed, decoded, joined, whole_lines, without_empty_lines
+from charrnn.text.decoding import composed, decoded, joined, whole_lines
 from charrnn.text.manifest import Mode, TextOptions
 from charrnn.text.sources import Source, Sources, open_sources
 from charrnn.text.vocabulary import IdArray, Vocabulary, code_points_of
 
+Integers = npt.NDArray[np.int64]
+
 NEWLINE = ord("\n")
 
 
-@dataclass
+@dataclass(frozen=True)
 class TextReader:
     """Reads a text as often as needed, decoded and normalised as the options say."""
 
     sources: Sources
     options: TextOptions
     progress: Progress = silent
-    empty_lines: int = 0
-    """Lines mode: how many lines the last reading left out because nothing stood in them."""
 
     def texts(self, description: str) -> Iterator[str]:
         r"""Yield the text in parts of any size; in lines mode whole lines, ``\n`` after each.
+
+        Empty lines are still among them; they are no units.
 
         Raises:
             UserError: A source cannot be read or decoded.
@@ -37,41 +39,48 @@ class TextReader:
             texts = joined(self._decoded(source, advance) for source in self.sources.sources)
             if self.options.normalize == "nfc":
                 texts = composed(texts)
-            yield from self._lines(texts) if self.options.mode == "lines" else texts
+            yield from whole_lines(texts) if self.options.mode == "lines" else texts
 
     def units(self, text: str) -> int:
         """Return what the split counts: the characters of a part, or its lines."""
-        return text.count("\n") if self.options.mode == "lines" else len(text)
+        return len(line_ends(text)) if self.options.mode == "lines" else len(text)
 
     def end_of(self, text: str, units: int) -> int:
-        """Return where the first `units` units of a part end."""
-        if self.options.mode == "stream":
-            return units
-        return len(text) - len(text.split("\n", units)[units])
+        """Return where the first `units` units of a part end, at least one."""
+        return int(line_ends(text)[units - 1]) + 1 if self.options.mode == "lines" else units
 
     def _decoded(self, source: Source, advance: Advance) -> Iterator[str]:
         encoding = source.encoding or self.options.encoding
         chunks = _reported(source.chunks(), advance)
         return decoded(chunks, encoding=encoding, errors=self.options.errors, name=source.name)
 
-    def _lines(self, texts: Iterator[str]) -> Iterator[str]:
-        self.empty_lines = 0
-        for lines in whole_lines(texts):
-            kept = without_empty_lines(lines)
-            self.empty_lines += len(lines) - len(kept)
-            yield kept
+
+def line_ends(text: str) -> Integers:
+    r"""Return where in whole lines the ``\n`` of each line stands that is not empty."""
+    newlines = _newlines(text)
+    return newlines[_is_filled(newlines)]
 
 
-def encode(text: str, vocabulary: Vocabulary) -> tuple[IdArray, npt.NDArray[np.int64] | None]:
+def encode(text: str, vocabulary: Vocabulary) -> tuple[IdArray, Integers | None]:
     """Return the ids of a part of the text.
 
-    With a vocabulary of lines, line ends get no ids; the second array then says, for each line,
-    after how many of the ids it ends.
+    With a vocabulary of lines, line ends get no ids; the second array then says, for each line
+    that is not empty, after how many of the ids it ends.
     """
     if not vocabulary.has_lines:
         return vocabulary.encode(text), None
-    newlines = np.flatnonzero(code_points_of(text) == NEWLINE)
-    return vocabulary.encode(text.replace("\n", "")), newlines - np.arange(len(newlines))
+    newlines = _newlines(text)
+    ends = newlines - np.arange(len(newlines))
+    return vocabulary.encode(text.replace("\n", "")), ends[_is_filled(newlines)]
+
+
+def _newlines(text: str) -> Integers:
+    return np.flatnonzero(code_points_of(text) == NEWLINE)
+
+
+def _is_filled(newlines: Integers) -> npt.NDArray[np.bool_]:
+    """Tell for each line end whether anything stands between it and the one before."""
+    return np.diff(newlines, prepend=-1) > 1
 
 
 def read_text(
