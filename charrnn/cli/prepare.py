@@ -69,7 +69,7 @@ def prepare(
     prepared = prepare_corpus(
         data, out=None if out is None else Path(out), progress=console.progress
     )
-    _tell(prepared, console)
+    _show(prepared, console)
     if json:
         write_json(_summary(prepared))
     else:
@@ -93,8 +93,8 @@ def _data_config(
     return replace(data, source=corpus) if corpus else data
 
 
-def _tell(prepared: "Prepared", console: Console) -> None:
-    """Show a table for people."""
+def _show(prepared: "Prepared", console: Console) -> None:
+    """Show what was prepared as a table, and what is odd about it."""
     manifest = prepared.corpus.manifest
     console.table(
         str(prepared.corpus.path) + ("" if prepared.fresh else ": prepared before, nothing to do"),
@@ -128,7 +128,7 @@ def _size(split: "SplitRecord") -> str:
 
 
 def _summary(prepared: "Prepared") -> dict[str, Any]:
-    """Return what a program wants to know."""
+    """Return the object that `--json` prints."""
     manifest = prepared.corpus.manifest.to_json()
     return {
         "path": str(prepared.corpus.path),
