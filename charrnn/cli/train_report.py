@@ -58,18 +58,18 @@ def tell_end(finished: "Finished", trainer: "Trainer", console: Console) -> None
             ("validation loss", f"{loss:.4f} nats per character (step {finished.best_step:,})"),
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
-            ("clipped", f"{finished.clipped_share:.1%} of the steps"),
+            ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
             ("next", f"charrnn generate --run {writer.path}{_example_options(trainer)}"),
         ],
     )
 
 
 def _kernel_in_words(trainer: "Trainer") -> str:
-    return " by native kernels" if trainer.learner.kernels else ""
+    return " by native kernels" if trainer.training_step.is_native else ""
 
 
 def _threads_in_words(trainer: "Trainer") -> str:
-    return f" with {trainer.learner.parts} threads" if trainer.learner.parts > 1 else ""
+    return f" with {trainer.training_step.parts} threads" if trainer.training_step.parts > 1 else ""
 
 
 def _example_options(trainer: "Trainer") -> str:
@@ -91,7 +91,7 @@ def summary(finished: "Finished", run: Path) -> dict[str, Any]:
         "bits_per_char": None if loss is None else loss / math.log(2),
         "chars": finished.chars,
         "seconds": round(finished.seconds, 3),
-        "clipped_share": finished.clipped_share,
+        "clipped_fraction": finished.clipped_fraction,
         "saving_seconds": round(finished.saving_seconds, 3),
     }
 

@@ -20,7 +20,7 @@ from charrnn.text.sources import can_be_read_again
 
 if TYPE_CHECKING:
     from charrnn.training.model import CharRNN
-    from charrnn.training.trainer import Evaluate, Trainer
+    from charrnn.training.trainer import Trainer
 
 SECONDS_A_MINUTE = 60
 
@@ -59,17 +59,18 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
         console.note("loading torch and measuring this machine, a moment ...")
 
     from charrnn.cli.train_report import choice_in_words
-    from charrnn.training.recipe import leaves_size_open, settled
-    from charrnn.training.trainer import new_model
+    from charrnn.training.autotune import resolve
+    from charrnn.training.model import new_model
+    from charrnn.training.model_size import choose_size, is_size_open
 
     corpus = prepare(config.data, progress=console.progress).corpus
     _check_memory(config, corpus)
     seconds = None if request.minutes is None else SECONDS_A_MINUTE * request.minutes
-    is_chosen = seconds is not None and leaves_size_open(config, named)
-    config = settled(config, named, corpus, seconds)
-    _check_memory(config, corpus)
-    if is_chosen:
+    if seconds is not None and is_size_open(config, named):
+        config = choose_size(config, named, corpus, seconds)
         console.note(choice_in_words(config))
+    else:
+        config = resolve(config, corpus, seconds)
     model = new_model(config, corpus)
     notes = [] if source is None else [_taken_over(source, model, corpus, console)]
     path = _run_to_begin(request)
@@ -81,14 +82,13 @@ def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
 @contextmanager
 def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a run that was stopped, or that is to have more steps."""
-    from charrnn.training.resume import changed_config, check_same_corpus
-    from charrnn.training.trainer import new_model
+    from charrnn.training.model import new_model
+    from charrnn.training.resume import changed_config
 
     path = _run_to_resume(request)
     with RunWriter.reopen(path) as writer:
         config, changes = changed_config(path, request.config_path, request.overrides)
         corpus = _corpus_again(config, writer, console)
-        check_same_corpus(path, corpus)
         _check_memory(config, corpus, lead=f"{path}: ")
         trainer = _trainer(config, corpus, new_model(config, corpus), writer)
         if request.from_step is not None:
@@ -103,8 +103,7 @@ def _resumed(request: Request, console: Console) -> Iterator["Trainer"]:
 def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter) -> "Trainer":
     from charrnn.training.trainer import StopRequest, Trainer
 
-    evaluate = _evaluation(config, corpus)
-    return Trainer(config, corpus, model, writer, evaluate=evaluate, stop=StopRequest())
+    return Trainer(config, corpus, model, writer, StopRequest())
 
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
@@ -164,23 +163,6 @@ def _run_to_begin(request: Request) -> Path:
 
 def _run_to_resume(request: Request) -> Path:
     return Path(request.out) if request.out is not None else last_begun_run(request.name)
-
-
-def _evaluation(config: Config, corpus: Corpus) -> "Evaluate":
-    """How the trainer scores the validation split: the very functions that `eval` uses."""
-    from charrnn.evaluation.evaluate import score_text
-    from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for
-    from charrnn.network import Network
-
-    valid, vocabulary = corpus.valid, corpus.vocabulary
-    threads = config.train.threads or 1
-    rows = rows_for(threads)
-
-    def evaluate(network: Network) -> float:
-        shared = ThreadedNetwork(network, threads)
-        return score_text(shared, valid.ids, valid.starts, vocabulary, rows=rows).loss_nats
-
-    return evaluate
 
 
 def _run(trainer: "Trainer", console: Console, *, as_json: bool) -> int:
