@@ -167,8 +167,8 @@ def _bar() -> "Progress":
 
 def start_in_words(event: Started, trainer: "Trainer") -> str:
     """Say what is trained, on what, and how."""
-    model, corpus, step = trainer.config.model, trainer.corpus, trainer.learner
-    kernels = " by native kernels" if step.kernels else ""
+    model, corpus, step = trainer.config.model, trainer.corpus, trainer.training_step
+    kernels = " by native kernels" if step.is_native else ""
     threads = f" with {step.parts} threads" if step.parts > 1 else ""
     resumed = f", continuing after step {event.first_step:,}" if event.first_step else ""
     return (
@@ -225,7 +225,7 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
             ("validation loss", f"{loss:.4f} nats per character (step {finished.best_step:,})"),
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
-            ("clipped", f"{finished.clipped_share:.1%} of the steps"),
+            ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
             ("next", f"charrnn generate --run {path}{_example_options(trainer)}"),
         ],
     )
@@ -250,6 +250,6 @@ def summary(finished: Finished, run: Path) -> dict[str, Any]:
         "bits_per_char": None if loss is None else loss / math.log(2),
         "chars": finished.chars,
         "seconds": round(finished.seconds, 3),
-        "clipped_share": finished.clipped_share,
+        "clipped_fraction": finished.clipped_fraction,
         "saving_seconds": round(finished.saving_seconds, 3),
     }

@@ -32,7 +32,7 @@ from charrnn.training.events import Finished, Started
 
 if TYPE_CHECKING:
     from charrnn.training.model import CharRNN
-    from charrnn.training.trainer import Evaluate, Trainer
+    from charrnn.training.trainer import Trainer
 
 SECONDS_A_MINUTE = 60
 STDIN = Path("-")
@@ -84,7 +84,7 @@ def begin(
         check_free(out, overwrite=overwrite)
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
-    from charrnn.training.trainer import new_model
+    from charrnn.training.model import new_model
 
     corpus = prepare(config.data, progress=console.progress).corpus
     _check_memory(config, corpus)
@@ -113,14 +113,13 @@ def resume(
         RunFailedError: The training diverged, or the disk failed.
         Interrupted: A signal stopped the training.
     """
-    from charrnn.training.resume import changed_config, check_same_corpus
-    from charrnn.training.trainer import new_model
+    from charrnn.training.model import new_model
+    from charrnn.training.resume import changed_config
 
     path = out or last_begun_run(_name_in(config_file))
     with RunWriter.reopen(path) as writer:
         config, changes = changed_config(path, config_file, overrides)
         corpus = _corpus_again(config, writer, console)
-        check_same_corpus(path, corpus)
         _check_memory(config, corpus, lead=f"{path}: ")
         trainer = _trainer(config, corpus, new_model(config, corpus), writer)
         if from_step is not None:
@@ -184,12 +183,14 @@ def _tune(
     console: Console,
 ) -> Config:
     """Decide by measuring what the configuration leaves open; settings in `explicit` stay."""
-    from charrnn.training.recipe import leaves_size_open, settled
+    from charrnn.training.autotune import resolve
+    from charrnn.training.model_size import choose_size, is_size_open
 
     seconds = None if minutes is None else SECONDS_A_MINUTE * minutes
-    tuned = settled(config, explicit, corpus, seconds)
-    if seconds is not None and leaves_size_open(config, explicit):
-        console.note(choice_in_words(tuned))
+    if seconds is None or not is_size_open(config, explicit):
+        return resolve(config, corpus, seconds)
+    tuned = choose_size(config, explicit, corpus, seconds)
+    console.note(choice_in_words(tuned))
     return tuned
 
 
@@ -205,25 +206,7 @@ def _take_weights(source: TrainedModel, model: "CharRNN", corpus: Corpus, consol
 def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter) -> "Trainer":
     from charrnn.training.trainer import StopRequest, Trainer
 
-    evaluate = _evaluation(config, corpus)
-    return Trainer(config, corpus, model, writer, evaluate=evaluate, stop=StopRequest())
-
-
-def _evaluation(config: Config, corpus: Corpus) -> "Evaluate":
-    """How the trainer scores the validation split: the very functions that `eval` uses."""
-    from charrnn.evaluation.evaluate import score_text
-    from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for
-    from charrnn.network import Network
-
-    valid, vocabulary = corpus.valid, corpus.vocabulary
-    threads = config.train.threads or 1
-    rows = rows_for(threads)
-
-    def evaluate(network: Network) -> float:
-        shared = ThreadedNetwork(network, threads)
-        return score_text(shared, valid.ids, valid.starts, vocabulary, rows=rows).loss_nats
-
-    return evaluate
+    return Trainer(config, corpus, model, writer, StopRequest())
 
 
 def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
