@@ -8,7 +8,7 @@ import ast
 import inspect
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from textwrap import dedent
 from typing import Any
 
@@ -104,4 +104,5 @@ def _meanings(settings: type) -> dict[str, str]:
                 value=ast.Constant(value=str(text))
             ):
                 meanings[name] = " ".join(text.split())
-    return meanings
+    helps = {each.name: each.metadata.get("help") for each in fields(settings)}
+    return meanings | {name: text for name, text in helps.items() if text}
