@@ -25,7 +25,7 @@ use_one_blas_thread()
 
 import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy is imported
 
-from charrnn.config.reader import read_run_config  # noqa: E402
+from charrnn.config.load import read_run_config  # noqa: E402
 from charrnn.evaluation.eval_text import own_split  # noqa: E402
 from charrnn.evaluation.evaluate import Score, score_stream  # noqa: E402
 from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for  # noqa: E402

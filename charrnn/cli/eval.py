@@ -170,7 +170,7 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
 
 
 def _material(question: _Question, model: "TrainedModel", console: Console) -> "EvalText":
-    from charrnn.config.reader import read_run_config
+    from charrnn.config.load import read_run_config
     from charrnn.evaluation.eval_text import other_text, own_split
     from charrnn.run.paths import CONFIG_FILE
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, NamedTuple, get_origin, get_type_hin
 import typer
 
 from charrnn.cli.options import Debug, Quiet, RunPath
-from charrnn.config.reader import option_name
 from charrnn.errors import UserError
 from charrnn.generation.options import OPTION_NAMES, GenerationOptions, check_count
+from charrnn.validation import option_name
 
 BEGINNING = "Where to begin"
 END = "Where to end"

@@ -85,7 +85,7 @@ def novelty_measure(model: TrainedModel, span: int) -> MeasureNovelty:
     Raises:
         UserError: It is not there any more.
     """
-    from charrnn.config.reader import read_run_config
+    from charrnn.config.load import read_run_config
     from charrnn.generation.novelty import NoveltyMeter
     from charrnn.run.paths import CONFIG_FILE
     from charrnn.text.corpus import find_prepared

@@ -85,7 +85,7 @@ prepare.__doc__ = f"{prepare.__doc__}\n{EXAMPLES}"
 def _data_config(
     corpus: list[str] | None, config_file: str | None, overrides: list[str]
 ) -> "DataConfig":
-    from charrnn.config.reader import load_config
+    from charrnn.config.load import load_config
 
     if not (corpus or config_file or overrides):
         raise UserError(

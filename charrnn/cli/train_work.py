@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.train_request import Request
 from charrnn.cli.train_signals import stopping_at_signals
+from charrnn.config.load import LoadedConfig, dump_config, load_for_training
 from charrnn.config.memory import check_memory
-from charrnn.config.reader import Wanted, dump_config, load_wanted
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode
@@ -52,7 +52,9 @@ def carry_out(request: Request, console: Console) -> int:
 def _begun(request: Request, console: Console) -> Iterator["Trainer"]:
     """The training of a new run."""
     source = _source(request)
-    config, named = _wanted(request, source)
+    config, named, ignored = _wanted(request, source)
+    for note in ignored:
+        console.note(note)
     if request.out is not None:
         check_free(Path(request.out), overwrite=request.overwrite)
     if console.is_terminal:
@@ -109,9 +111,7 @@ def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
     """The text that a run is trained on; what came through a pipe is taken as it was prepared."""
-    source = config.data.source
-    names = [source] if isinstance(source, str) else source
-    state = None if all(map(can_be_read_again, names)) else writer.load_last()
+    state = None if all(map(can_be_read_again, config.data.sources)) else writer.load_last()
     if state is not None:
         corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
         if corpus is not None:
@@ -134,13 +134,13 @@ def _source(request: Request) -> TrainedModel | None:
     return None if request.init_from is None else read_model(Path(request.init_from))
 
 
-def _wanted(request: Request, source: TrainedModel | None) -> Wanted:
+def _wanted(request: Request, source: TrainedModel | None) -> LoadedConfig:
     """What a new run is to be trained with."""
     if source is None:
-        return load_wanted(request.config_path, request.overrides)
+        return load_for_training(request.config_path, request.overrides)
     from charrnn.training.transfer import check_same_network, sizes_of
 
-    wanted = load_wanted(request.config_path, request.overrides, model=sizes_of(source.card))
+    wanted = load_for_training(request.config_path, request.overrides, model=sizes_of(source.card))
     check_same_network(wanted.config.model, source)
     return wanted
 

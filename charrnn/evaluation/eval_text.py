@@ -62,7 +62,7 @@ def own_split(
         UserError: The text is gone, or is not any more what it was.
     """
     _check_mode(model, data)
-    names = _names(data)
+    names = data.sources
     corpus = find_prepared(data, model.card.corpus_sha256) or _prepared_again(model, data, progress)
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
@@ -95,7 +95,7 @@ def other_text(
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
-    if gone := [name for name in _names(data) if not can_be_read_again(name)]:
+    if gone := [name for name in data.sources if not can_be_read_again(name)]:
         source = "stdin" if gone[0] == STDIN else f"the pipe {format_name(gone[0])}"
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
@@ -112,10 +112,6 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
             + ANY_TEXT_HINT,
             exit_code=error.exit_code,
         ) from error
-
-
-def _names(data: DataConfig) -> list[str]:
-    return [data.source] if isinstance(data.source, str) else data.source
 
 
 def _check_mode(model: TrainedModel, data: DataConfig) -> None:

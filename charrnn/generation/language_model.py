@@ -17,7 +17,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.reader import read_generate_config
+from charrnn.config.load import read_generate_config
 from charrnn.config.schema import GenerateConfig
 from charrnn.generation.generate import Stream
 from charrnn.generation.options import (

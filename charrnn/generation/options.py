@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen
+from msgspec import Meta
 
-from charrnn.config.reader import check_bounds
 from charrnn.config.schema import CountOrZero, GenerateConfig
 from charrnn.errors import UserError
 from charrnn.messages import nearest
+from charrnn.validation import check_bounds
 
 Unknown = Literal["error", "replace", "skip", "nearest"]
 
@@ -29,7 +29,7 @@ class GenerationOptions(GenerateConfig):
         default=0,
         metadata={"help": "At least so many characters before a line, match or stop ends a text."},
     )
-    stop: list[Annotated[str, MinLen(1)]] = field(
+    stop: list[Annotated[str, Meta(min_length=1)]] = field(
         default_factory=list, metadata={"help": "End a text before this string. Repeatable."}
     )
     keep_stop: bool = field(

@@ -14,3 +14,4 @@ LAST_FOLDER = "last"
 LOCK_FILE = ".lock"
 
 START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
+COPY_HINT = "copy the whole run directory again"

@@ -4,7 +4,10 @@ The order of the writes is what makes a kill harmless at any point. A run's `con
 after its first save, so that what has one can be resumed. The best weights are put beside the old
 ones, then the card that names their checksum is replaced, then the new weights take their place:
 `reader.read_model` finds a card and the weights it describes in between, too. What `--resume` needs
-is a single file, replaced in one rename (see `saved_state`).
+is a single file, replaced in one rename (see `checkpoints`).
+
+One process at a time may write: it holds a lock that the kernel lets go of however a process ends,
+so that no crash leaves it behind.
 """
 
 import hashlib
@@ -17,7 +20,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
-from charrnn.config.reader import dump_config
+from filelock import FileLock, Timeout
+
+from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -30,7 +35,6 @@ from charrnn.files import (
 )
 from charrnn.network import FloatArray
 from charrnn.run.checkpoints import SavedState, SavedStates
-from charrnn.run.lock import RunLock
 from charrnn.run.model_card import ModelCard, read_card
 from charrnn.run.paths import (
     CARD_FILE,
@@ -87,7 +91,7 @@ def last_begun_run(name: str | None) -> Path:
 def check_free(path: Path, *, overwrite: bool = False) -> None:
     """Refuse a folder for a new run unless it is new or empty, or a run that may be overwritten.
 
-    What a training leaves that was killed before its first save is as good as nothing.
+    What a training leaves that was killed before its first save counts as nothing.
 
     Raises:
         UserError: The folder holds something already.
@@ -114,13 +118,13 @@ def _may_be_left_by_a_kill(name: str) -> bool:
 
 
 class RunWriter:
-    """One training's hold on its run directory; entered with `with`, it lets go at the end."""
+    """The run directory of one training; used with `with`, which unlocks it at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
         """What has to be known of the run beyond its settings; stands above them as comments."""
-        self._lock = RunLock(path)
+        self._lock = _lock(path)
         self._saves = SavedStates(path / LAST_FOLDER)
 
     @classmethod
@@ -140,21 +144,6 @@ class RunWriter:
             check_free(path, overwrite=overwrite)  # before the lock was ours, others may have come
             writer._clear()
             write_json_atomically(path / VOCABULARY_FILE, vocabulary.to_json())
-        except BaseException:
-            writer.close()
-            raise
-        return writer
-
-    @classmethod
-    def create(cls, path: Path, config: Config, vocabulary: Vocabulary) -> "RunWriter":
-        """Begin a run in a folder that is new or empty.
-
-        Raises:
-            UserError: The folder holds something already.
-        """
-        writer = cls.claim(path, vocabulary)
-        try:
-            writer.write_config(config)
         except BaseException:
             writer.close()
             raise
@@ -302,6 +291,26 @@ class RunWriter:
     def close(self) -> None:
         """Let another training have the directory."""
         self._lock.release()
+
+
+def _lock(path: Path) -> FileLock:
+    """Lock a run directory; never through a link (filelock opens with O_NOFOLLOW).
+
+    Raises:
+        UserError: Another training has locked it.
+        RunFailedError: The folder cannot be written to.
+    """
+    lock = FileLock(path / LOCK_FILE, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"another training is at work in {path}",
+            hint="wait for it, stop it, or choose another --out",
+        ) from error
+    except OSError as error:
+        raise_write_error(path / LOCK_FILE, error)
+    return lock
 
 
 def _notes_in(config: Path) -> list[str]:

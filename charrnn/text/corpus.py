@@ -139,7 +139,7 @@ def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = s
     if out is None and (corpus := _known_download(data)):
         return Prepared(corpus, fresh=False)
     options = TextOptions.from_config(data)
-    names = [data.source] if isinstance(data.source, str) else data.source
+    names = data.sources
     sha256 = None if data.sha256 is None else data.sha256.lower()
     with open_sources(names, sha256=sha256, progress=progress) as request:
         job = _Job(request, options, sha256, out, progress)
@@ -182,7 +182,7 @@ def find_prepared(data: DataConfig, corpus_sha256: str) -> Corpus | None:
 
 def _known_download(data: DataConfig) -> Corpus | None:
     """Find the corpus of a download whose hash is known, so that the network is not needed."""
-    names = [data.source] if isinstance(data.source, str) else data.source
+    names = data.sources
     if data.sha256 is None or len(names) != 1 or not is_url(names[0]):
         return None
     corpus = find_prepared(data, data.sha256.lower())

@@ -146,7 +146,7 @@ class Batches:
         return DataLoader(
             dataset,
             generator=order,
-            num_workers=self.config.workers,
+            num_workers=0,
             sampler=range(start, len(dataset)),
             batch_size=None,
         )
@@ -158,7 +158,7 @@ class Batches:
         return DataLoader(
             dataset,
             generator=order,
-            num_workers=self.config.workers,
+            num_workers=0,
             sampler=shuffled[start * size :],
             batch_size=size,
             collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),

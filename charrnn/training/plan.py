@@ -205,7 +205,6 @@ def pace_of(config: Config, model: CharRNN, corpus: Corpus, seconds: float) -> P
 
 def times_of_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
     """The seconds of steps that a copy of the model takes; the model itself learns nothing."""
-    config = replace(config, workers=0)
     twin = copy.deepcopy(model)
     learner = TrainingStep(twin, config)
     batches = Batches(corpus.train, corpus.vocabulary, config)

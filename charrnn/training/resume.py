@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from charrnn.config.reader import Wanted, apply_overrides, load_wanted, read_run_config
+from charrnn.config.load import (
+    LoadedConfig,
+    apply_overrides,
+    load_for_training,
+    read_run_config,
+)
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.messages import format_path
@@ -30,7 +35,6 @@ CHANGEABLE = MOVED | frozenset(
         "log_every_steps",
         "patience",
         "device",
-        "workers",
     )
 )
 LEFT_OPEN = {"train.precision": "auto", "train.kernel": "auto", "train.threads": None}
@@ -49,7 +53,7 @@ def changed_config(
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
-        after = _with_what_is_named(before, load_wanted(config_file, overrides))
+        after = _with_what_is_explicit(before, load_for_training(config_file, overrides))
     changes = differences(before, after)
     refused = [change for key, change in changes.items() if not _may_change(key)]
     if refused:
@@ -104,7 +108,7 @@ def _may_change(key: str) -> bool:
     return key in CHANGEABLE or key.startswith("generate.")
 
 
-def _with_what_is_named(before: Config, wanted: Wanted) -> Config:
+def _with_what_is_explicit(before: Config, loaded: LoadedConfig) -> Config:
     """What a file says goes first; what it leaves out or open stays as the run has it.
 
     A run may have settings that neither was given nor is the default: some were measured when it
@@ -112,11 +116,11 @@ def _with_what_is_named(before: Config, wanted: Wanted) -> Config:
     """
     sections = {}
     for section, settings in asdict(before).items():
-        new = getattr(wanted.config, section)
+        new = getattr(loaded.config, section)
         named = {
             name: getattr(new, name)
             for name in settings
-            if (key := f"{section}.{name}") in wanted.named
+            if (key := f"{section}.{name}") in loaded.explicit
             and not (key in LEFT_OPEN and getattr(new, name) == LEFT_OPEN[key])
         }
         sections[section] = replace(getattr(before, section), **named)

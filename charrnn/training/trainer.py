@@ -16,12 +16,11 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from charrnn import __version__
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.network import FloatArray, IdArray, Network
 from charrnn.run.checkpoints import SavedState
-from charrnn.run.model_card import FORMAT_VERSION, ModelCard
+from charrnn.run.model_card import ModelCard
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training import checkpoint
@@ -320,22 +319,12 @@ class Trainer:
         }
 
     def _card(self, valid_loss_nats: float) -> ModelCard:
-        model = self.config.model
-        return ModelCard(
-            format_version=FORMAT_VERSION,
-            charrnn_version=__version__,
-            cell=model.cell,
-            input=model.input,
-            embedding_size=model.embedding_size,
-            hidden_size=model.hidden_size,
-            layers=model.layers,
-            tie_weights=model.tie_weights,
-            mode=self.config.data.mode,
+        return ModelCard.of(
+            self.config,
             vocabulary_size=len(self.corpus.vocabulary),
             corpus_sha256=self._corpus_sha256,
             step=self.progress.step,
             valid_loss_nats=valid_loss_nats,
-            weights_sha256="",
         )
 
     def _started(self) -> Started:

@@ -1,6 +1,6 @@
 """A run directory from a stranger, through the door: refused by name by every command, as JSON too.
 
-What `tests/run/test_run.py` shows of the readers holds for the commands: one message, one hint,
+What `tests/run/test_reader.py` shows of the readers holds for the commands: one message, one hint,
 exit code 2, nothing allocated, nothing executed, nothing that could act on a terminal.
 """
 

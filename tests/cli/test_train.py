@@ -280,9 +280,8 @@ def test_a_log_reader_that_has_gone_does_not_stop_the_training(folder: Path) -> 
 
 
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_save_whole(folder: Path) -> None:
-    """Also where batches are loaded by processes of their own, which hear a terminal's Ctrl-C."""
     often = ("--set=train.save_every_steps=1", "--set=train.log_every_steps=1")
-    process = begin_for_ever(folder, *often, "--set=train.workers=1")
+    process = begin_for_ever(folder, *often)
     process.send_signal(signal.SIGINT)
     assert process.stderr
     assert any("once more" in line for line in process.stderr)
@@ -314,9 +313,8 @@ def test_what_is_shown_and_how_often_it_looks_change_nothing_of_what_is_learned(
     folder: Path,
 ) -> None:
     train = ("train", "--config", "sea.yaml", *SMALL)
-    others = ("--set=train.workers=2", "--set=train.eval_every_steps=7")
     succeed(*train, "--out=plain", cwd=folder)
-    succeed_json(*train, *others, "--quiet", "--out=quiet", cwd=folder)
+    succeed_json(*train, "--set=train.eval_every_steps=7", "--quiet", "--out=quiet", cwd=folder)
     reader, terminal = pty.openpty()
     live = subprocess.Popen(
         [*COMMAND, *train, "--out=live"], cwd=folder, stdin=subprocess.DEVNULL, stderr=terminal

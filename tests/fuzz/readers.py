@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.cli.seed_input import read_seeds, unescaped
-from charrnn.config.reader import (
+from charrnn.config.load import (
     apply_overrides,
     dump_config,
     load_config,

@@ -9,6 +9,7 @@ from charrnn.run.paths import LAST_FOLDER
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training.trainer import StopRequest, Trainer, new_model
+from tests.models import begin_run
 
 CONFIG = Config(
     data=DataConfig(mode="lines"),
@@ -25,7 +26,7 @@ class StoppedTraining:
         self.run = run
         self.corpus = corpus
         self.state = run / LAST_FOLDER / STATE_FILE
-        with RunWriter.create(run, CONFIG, corpus.vocabulary) as writer:
+        with begin_run(run, CONFIG, corpus.vocabulary) as writer:
             trainer, stop = self._trainer(writer)
             for _event in trainer.run():
                 if trainer.progress.step == 1:

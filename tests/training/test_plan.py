@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.config.reader import dump_config, read_run_config
+from charrnn.config.load import dump_config, read_run_config
 from charrnn.config.schema import Config, ModelConfig, TrainConfig
 from charrnn.training import plan
 from charrnn.training.plan import resolve

@@ -23,6 +23,7 @@ from charrnn.training.events import Evaluated, Event, Finished, Saved, Stepped
 from charrnn.training.kernels import compiled_kernels
 from charrnn.training.trainer import Evaluate, StopRequest, Trainer, new_model
 from tests.corpora import lines_corpus, stream_corpus
+from tests.models import begin_run
 
 STEPS = 24
 
@@ -66,7 +67,7 @@ def mean_loss_of(corpus: Corpus) -> Any:
 
 def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) -> Trainer:
     fresh = not run.exists()
-    writer = RunWriter.create(run, config, corpus.vocabulary) if fresh else RunWriter.reopen(run)
+    writer = begin_run(run, config, corpus.vocabulary) if fresh else RunWriter.reopen(run)
     model = new_model(config, corpus)
     trainer = Trainer(config, corpus, model, writer, evaluate=mean_loss_of(corpus), stop=stop)
     if not fresh:
@@ -248,9 +249,7 @@ def test_how_often_it_looks_saves_and_logs_changes_nothing_of_what_is_learned(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    other = config_for(
-        corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50, workers=1
-    )
+    other = config_for(corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50)
     train(corpus, run, other)
     learned = everything_learned(run)
     for name, value in uninterrupted.items():

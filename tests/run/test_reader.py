@@ -1,4 +1,4 @@
-"""A run directory that nobody vouches for: whatever is wrong with it is refused by name."""
+"""A run directory from a stranger: whatever is wrong with it is refused by name."""
 
 import json
 import os
@@ -14,28 +14,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 import charrnn.run.reader
-from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.network import FloatArray
-from charrnn.run.checkpoints import SavedState
 from charrnn.run.paths import (
     CARD_FILE,
-    CONFIG_FILE,
-    LAST_FOLDER,
-    LOCK_FILE,
-    METRICS_FILE,
-    NEXT_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.reader import TrainedModel, read_model, resolve_run
-from charrnn.run.writer import RunWriter, free_run_path, last_begun_run
+from charrnn.run.reader import read_model, resolve_run
+from charrnn.run.writer import RunWriter, free_run_path
 from charrnn.text.vocabulary import Vocabulary
 from tests.damage import cut_off_everywhere, with_each_byte_damaged
-from tests.models import random_weights, write_run
+from tests.models import cut_off_between_renames, random_weights, write_run
 
 
 @pytest.fixture(scope="module")
@@ -248,16 +239,6 @@ def test_nested_brackets_without_end_are_refused(run: Path) -> None:
         read_model(run)
 
 
-def cut_off_between_renames(run: Path, model: TrainedModel) -> dict[str, FloatArray]:
-    """Leave a run as a kill does in the middle of saving better weights, of step 2; those."""
-    better = {name: weight + 1 for name, weight in model.weights.items()}
-    with RunWriter.reopen(run) as writer:
-        writer.save_best(better, replace(model.card, step=2))
-    (run / WEIGHTS_FILE).rename(run / NEXT_WEIGHTS_FILE)
-    save_file(dict(model.weights), run / WEIGHTS_FILE)
-    return better
-
-
 def test_a_save_cut_off_between_its_renames_is_as_good(run: Path) -> None:
     """The card already names the next weights, which still carry their temporary name."""
     model = read_model(run)
@@ -277,7 +258,6 @@ def test_the_run_that_is_meant_is_the_one_trained_last(
         resolve_run(None)
     for age, name in enumerate(["second", "first"]):
         write_run(Path("runs") / name)
-        import os
 
         os.utime(Path("runs") / name / CARD_FILE, (1000 - age, 1000 - age))
     Path("runs/empty").mkdir()
@@ -305,26 +285,6 @@ class _changed:  # noqa: N801 - reads as a verb in a with statement
         shutil.rmtree(self.copy)
 
 
-def test_two_saves_cut_off_one_after_the_other_lose_nothing(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second is cut off when its weights are beside the old ones and its card is not."""
-    model = read_model(run)
-    better = cut_off_between_renames(run, model)
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with RunWriter.reopen(run) as writer:
-        monkeypatch.setattr("charrnn.run.writer.write_json_atomically", killed)
-        with pytest.raises(KeyboardInterrupt):
-            writer.save_best(dict(model.weights), replace(model.card, step=3))
-
-    found = read_model(run)
-    assert found.card.step == 2
-    np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])
-
-
 def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,73 +302,6 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
     found = read_model(run)
     assert found.card.step == 2
     np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])
-
-
-def test_reopening_removes_what_kills_in_the_middle_of_writing_have_left(run: Path) -> None:
-    with RunWriter.reopen(run) as writer:
-        writer.save_last(SavedState({}, {}), step=0)
-    before = sorted(run.rglob("*"))
-    (run / f".{NEXT_WEIGHTS_FILE}.x7_a").write_bytes(b"part")
-    (run / "last/.state.safetensors.k2_b").write_bytes(b"part")
-    with RunWriter.reopen(run):
-        assert sorted(run.rglob("*")) == before
-
-
-def test_a_run_that_could_not_be_begun_is_not_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vocabulary, path = Vocabulary.from_characters("ab", lines=False), tmp_path / "run"
-    with monkeypatch.context() as patch:
-        patch.setattr(RunWriter, "write_config", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            RunWriter.create(path, Config(), vocabulary)
-    assert not (path / CONFIG_FILE).exists()
-    with RunWriter.create(path, Config(), vocabulary), pytest.raises(UserError, match="at work"):
-        RunWriter.reopen(path)
-    RunWriter.reopen(path).close()
-
-
-def test_the_run_to_resume_is_found_whatever_signs_its_name_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_run(Path("runs") / "a[1]*")
-    write_run(Path("runs") / "a[1]*b")
-    assert last_begun_run("a[1]*") == Path("runs/a[1]*")
-
-
-def _as_link_out(file: Path, outside: Path) -> None:
-    outside.write_text("mine")
-    file.symlink_to(outside)
-
-
-def _as_dangling_link(file: Path, outside: Path) -> None:
-    file.symlink_to(outside)
-
-
-def _as_fifo(file: Path, _outside: Path) -> None:
-    os.mkfifo(file)
-
-
-def _as_folder_elsewhere(file: Path, outside: Path) -> None:
-    outside.mkdir()
-    file.symlink_to(outside)
-
-
-@pytest.mark.parametrize("name", [METRICS_FILE, LAST_FOLDER, CONFIG_FILE, LOCK_FILE, "anything"])
-@pytest.mark.parametrize("put", [_as_link_out, _as_dangling_link, _as_fifo, _as_folder_elsewhere])
-def test_nothing_is_written_through_a_link_that_came_with_a_run(
-    run: Path, tmp_path: Path, name: str, put: Callable[[Path, Path], None]
-) -> None:
-    file, outside = run / name, tmp_path / "outside"
-    file.unlink(missing_ok=True)
-    put(file, outside)
-    with pytest.raises(UserError, match=name):
-        RunWriter.reopen(run)
-    if outside.is_file():
-        assert outside.read_text() == "mine"
-    else:
-        assert not outside.exists() or not list(outside.iterdir())
 
 
 def test_a_name_with_a_line_end_cannot_forge_a_line_of_a_message(tmp_path: Path) -> None:

@@ -5,43 +5,42 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
 import yaml
-from annotated_types import Ge, Gt, Le, Lt, MinLen
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Meta
 
-from charrnn.config.checks import MOST_PROBLEMS, SECTIONS
-from charrnn.config.fields import Kind, accepts, kinds_of
-from charrnn.config.reader import (
+from charrnn.config.load import (
+    RETIRED,
     apply_overrides,
-    check_bounds,
     dump_config,
     load_config,
-    option_name,
+    load_for_training,
     parse_config,
     read_generate_config,
     read_run_config,
 )
-from charrnn.config.reference import json_schema
 from charrnn.config.schema import (
     Config,
     DataConfig,
     GenerateConfig,
-    Matches,
     ModelConfig,
     TrainConfig,
 )
 from charrnn.config.yaml_reader import parse_yaml
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
+from charrnn.validation import MOST_PROBLEMS, check_bounds, is_valid, option_name, types_of
+from scripts.write_reference import SECTIONS, json_schema
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = [(section, name) for section, kind in SECTIONS.items() for name in kinds_of(kind)]
+SETTINGS = [(section, name) for section, kind in SECTIONS.items() for name in types_of(kind)]
 SCHEMA = jsonschema.Draft7Validator(json_schema())
 
 
@@ -58,46 +57,52 @@ def error_of(text: str) -> UserError:
 # --- What is accepted ---------------------------------------------------------------------------
 
 
-def numbers_of(kind: Kind) -> st.SearchStrategy[Any]:
-    limits: dict[type, Any] = {type(limit): limit for limit in kind.limits}
-    low = limits[Ge].ge if Ge in limits else limits[Gt].gt
-    high = limits[Le].le if Le in limits else limits[Lt].lt
-    if kind.type is int:
-        return st.integers(low, high - 1 if Lt in limits else high)
-    return st.floats(low, high, exclude_min=Gt in limits, exclude_max=Lt in limits)
+def numbers_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if schema["type"] == "integer":
+        return st.integers(low, high)
+    return st.floats(
+        low, high,
+        exclude_min="exclusiveMinimum" in schema, exclude_max="exclusiveMaximum" in schema,
+    )  # fmt: skip
 
 
-def values_of(kind: Kind) -> st.SearchStrategy[Any]:
-    """Values that a kind accepts, made from its own description."""
-    if kind.choices:
-        return st.sampled_from(kind.choices)
-    if kind.items:
-        return st.lists(st.one_of([values_of(item) for item in kind.items]), min_size=1, max_size=3)
-    if kind.type in {int, float}:
-        return numbers_of(kind)
-    for limit in kind.limits:
-        if isinstance(limit, Matches):
-            return st.from_regex(
-                limit.pattern, fullmatch=True, alphabet=st.characters(codec="utf-8")
-            )
-    return {
-        bool: st.booleans(),
-        str: st.sampled_from(["utf-8", "latin-1", "cp1252"]),  # data.encoding: the only free text
-        type(None): st.none(),
-    }[kind.type]
+def texts_of(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    if "pattern" in schema:
+        return st.from_regex(schema["pattern"].replace("$", r"\Z"))
+    if "minLength" in schema:
+        return st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+    return st.sampled_from(["utf-8", "latin-1", "cp1252"])  # data.encoding: the only free text
 
 
-def sections_of(settings: type) -> st.SearchStrategy[dict[str, Any]]:
-    fields = {
-        name: st.one_of([values_of(kind) for kind in kinds])
-        for name, kinds in kinds_of(settings).items()
+def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that a setting accepts, made from its JSON Schema."""
+    if "anyOf" in schema:
+        return st.one_of([values_of(each) for each in schema["anyOf"]])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    kinds: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
+        "integer": lambda: numbers_of(schema),
+        "number": lambda: numbers_of(schema),
+        "string": lambda: texts_of(schema),
+        "boolean": st.booleans,
+        "null": st.none,
+        "array": lambda: st.lists(values_of(schema["items"]), min_size=1, max_size=3),
     }
-    return st.fixed_dictionaries({}, optional=fields)
+    return kinds[schema["type"]]()
+
+
+def sections_of(section: str) -> st.SearchStrategy[dict[str, Any]]:
+    settings = json_schema()["properties"][section]["properties"]
+    return st.fixed_dictionaries(
+        {}, optional={name: values_of(schema) for name, schema in settings.items()}
+    )
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
-    sections = {name: draw(sections_of(kind)) for name, kind in SECTIONS.items()}
+    sections = {name: draw(sections_of(name)) for name in SECTIONS}
     if sections["data"].get("mode") != "lines":
         sections["data"].pop("shuffle", None)
     sections["model"].pop("tie_weights", None)
@@ -143,7 +148,7 @@ def test_what_charrnn_accepts_the_json_schema_accepts(config: Config) -> None:
 )
 def test_the_json_schema_and_charrnn_agree_about_any_value(setting: Any, value: Any) -> None:
     section, name = setting
-    is_accepted = accepts(kinds_of(SECTIONS[section])[name], value)
+    is_accepted = is_valid(types_of(SECTIONS[section])[name], value)
     assert SCHEMA.is_valid({section: {name: value}}) == is_accepted
 
 
@@ -186,7 +191,7 @@ REFUSALS = [
     ("train: {learning_rate: 0}", "train.learning_rate: expected a number above 0 up to 10, got 0"),
     ("train: {learning_rate: false}", "expected a number above 0 up to 10, got false"),
     ("model: {dropout: 1}", "model.dropout: expected a number from 0 to below 1, got 1"),
-    ("train: {seed: -1}", "train.seed: expected a whole number from 0 to below 2^63, got -1"),
+    ("train: {seed: -1}", "train.seed: expected a whole number from 0 up to 2^63 - 1, got -1"),
     ("train: {patience: 0}", "expected a whole number from 1 up to 1,000,000,000 or null, got 0"),
     ("data: {shuffle: yes}", 'data.shuffle: expected true or false, got the text "yes"'),
     ("data: {shuffle: 1}", "data.shuffle: expected true or false, got 1"),
@@ -344,6 +349,22 @@ def test_mistakes_in_the_file_and_in_sets_are_reported_together(tmp_path: Path) 
     ]
 
 
+def test_a_setting_that_is_gone_is_ignored_with_one_note(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("train: {workers: 4, steps: 20}\n")
+    loaded = load_for_training(path, ["train.workers=2"])
+    assert loaded.config == Config(train=TrainConfig(steps=20))
+    assert loaded.explicit == {"train.steps"}
+    assert loaded.notes == [f"train.workers is ignored: {RETIRED['train.workers']}"]
+    assert read_run_config(path) == loaded.config
+    assert apply_overrides(Config(), ["train.workers=2"]) == Config()
+
+
+def test_one_source_is_a_list_of_one() -> None:
+    assert DataConfig(source="a").sources == ["a"]
+    assert DataConfig(source=["a", "b"]).sources == ["a", "b"]
+
+
 def test_a_runs_generate_section_is_read_whatever_stands_in_the_others(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("model: {from: the future}\ngenerate: {temperature: 0.5, top_k: 5}\n")
@@ -373,7 +394,7 @@ def test_reading_the_generate_section_loads_neither_torch_nor_a_validator(tmp_pa
     (tmp_path / "config.yaml").write_text(dump_config(Config()))
     program = (
         "import sys; from pathlib import Path; "
-        "from charrnn.config.reader import read_generate_config; "
+        "from charrnn.config.load import read_generate_config; "
         "read_generate_config(Path('config.yaml')); "
         "print(sorted({'torch', 'pydantic', 'rich', 'typer'} & sys.modules.keys()))"
     )
@@ -394,10 +415,10 @@ def test_reading_the_generate_section_loads_neither_torch_nor_a_validator(tmp_pa
 
 @dataclasses.dataclass
 class Options:
-    count: Annotated[int, Ge(1)] = 1
-    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
+    count: Annotated[int, Meta(ge=1)] = 1
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     mode: Literal["a", "b"] | None = None
-    words: Annotated[list[Annotated[str, MinLen(1)]], MinLen(1)] | None = None
+    words: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None = None
 
 
 def test_settings_within_their_bounds_pass() -> None:
