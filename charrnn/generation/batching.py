@@ -4,8 +4,7 @@ A product of R rows reads the weights once for all of them, which is several tim
 products of one row. But BLAS adds in another order when there are more or fewer rows, or when a
 row stands elsewhere among them, and a last bit that differs can become another character. So a
 sample has a slot that depends on its number alone: always the same row of a batch with the same
-number of rows. The first sample has a batch of one row, which is how a single text is computed;
-the next few share a small one, so that they do not pay for rows that nothing is in.
+number of rows. The first sample has a batch of one row, which is how a single text is computed.
 
 Shapes: R rows, V vocabulary, S parts of the state, L layers, H hidden.
 """
@@ -21,8 +20,9 @@ from charrnn.generation.sequence import Sequence
 from charrnn.generation.task import GenerationTask
 from charrnn.inference.network import NumpyStepper
 
-BATCH_ROWS = (1, 8, 64)
-"""The rows of the batches of a thread; samples beyond the first ones take turns in the last."""
+BATCH_ROWS = (1, 4, 16, 64)
+"""The rows of a thread's batches; samples beyond the first ones take turns in the last. Each has
+four times the rows of the one before, so that a few texts do not pay for many idle rows."""
 
 
 class Slot(NamedTuple):
