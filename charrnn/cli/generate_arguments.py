@@ -25,12 +25,29 @@ OUTPUT = "How to show it"
 
 
 class Help(NamedTuple):
-    """How the help shows an option: its panel, its value, its other flags, what it means."""
+    """How the help shows an option: its panel, its value, what it means, its other flags."""
 
     panel: str
     metavar: str | None = None
-    flags: tuple[str, ...] = ()
     text: str = ""
+    flags: tuple[str, ...] = ()
+
+
+Text = str | None
+Number = int | None
+SEED = """The text to continue; - reads all of stdin. Left out, what the model writes at the
+beginning of a line."""
+SEEDS = "Continue every line of a file, or of stdin for -; one result a line, in order."
+ESCAPES = r"Read \n, \t, \u00e9 and the like in seeds, --stop, --allow and --ban."
+LOAD_STATE = "Go on with the stream that --save-state saved; a seed is read after it."
+RNG_SEED = """The random seed: the same one gives the same text. Left out, a new one each time
+(--json tells which)."""
+LOGPROBS = "With --json: the log-probability of every character too."
+NOVELTY = """Tell which share of a text stands in the training text in spans of N characters or
+more, and the longest such span (on stderr, or in --json)."""
+SAVE_STATE = "Save the stream to a small file when it ends or is interrupted."
+BATCH_SIZE = """Texts under way at once; left out, what processors and memory allow. It never
+changes a text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,85 +55,21 @@ class GenerateArguments:
     """What a command line asks for besides the options of the generation; seeds still unread."""
 
     run: RunPath = None
-    seed: Annotated[
-        str | None,
-        Help(
-            BEGINNING,
-            "TEXT",
-            ("--prompt",),
-            "The text to continue; - reads all of stdin. "
-            "Left out, what the model writes at the beginning of a line.",
-        ),
-    ] = None
-    seed_file: Annotated[
-        str | None, Help(BEGINNING, "FILE", text="Continue the text of a file.")
-    ] = None
-    seeds: Annotated[
-        str | None,
-        Help(
-            BEGINNING,
-            "FILE",
-            text="Continue every line of a file, or of stdin for -; one result a line, in order.",
-        ),
-    ] = None
-    escapes: Annotated[
-        bool,
-        Help(
-            BEGINNING,
-            None,
-            ("-e",),
-            r"Read \n, \t, \u00e9 and the like in seeds, --stop, --allow and --ban.",
-        ),
-    ] = False
-    load_state: Annotated[
-        str | None,
-        Help(
-            BEGINNING,
-            "FILE",
-            text="Go on with the stream that --save-state saved; a seed is read after it.",
-        ),
-    ] = None
-    forever: Annotated[bool, Help(END, text="The same as --length 0.")] = False
-    rng_seed: Annotated[
-        int | None,
-        Help(
-            SHAPE,
-            "N",
-            text="The random seed: the same one gives the same text. Left out, a new one each "
-            "time (--json tells which).",
-        ),
-    ] = None
-    samples: Annotated[
-        int, Help(OUTPUT, "N", ("-n",), "How many texts to make (for each seed).")
-    ] = 1
-    no_echo: Annotated[bool, Help(OUTPUT, text="Leave the seed out.")] = False
-    null: Annotated[bool, Help(OUTPUT, None, ("-0",), "End every text with a NUL byte.")] = False
-    json: Annotated[bool, Help(OUTPUT, text="Print a JSON object a line for each text.")] = False
-    logprobs: Annotated[
-        bool, Help(OUTPUT, text="With --json: the log-probability of every character too.")
-    ] = False
-    novelty: Annotated[
-        int | None,
-        Help(
-            OUTPUT,
-            "N",
-            text="Tell which share of a text stands in the training text in spans of N characters "
-            "or more, and the longest such span (on stderr, or in --json).",
-        ),
-    ] = None
-    save_state: Annotated[
-        str | None,
-        Help(OUTPUT, "FILE", text="Save the stream to a file when it ends or is interrupted."),
-    ] = None
-    batch_size: Annotated[
-        int | None,
-        Help(
-            OUTPUT,
-            "N",
-            text="Texts under way at once; left out, what processors and memory allow. "
-            "It never changes a text.",
-        ),
-    ] = None
+    seed: Annotated[Text, Help(BEGINNING, "TEXT", SEED, ("--prompt",))] = None
+    seed_file: Annotated[Text, Help(BEGINNING, "FILE", "Continue the text of a file.")] = None
+    seeds: Annotated[Text, Help(BEGINNING, "FILE", SEEDS)] = None
+    escapes: Annotated[bool, Help(BEGINNING, None, ESCAPES, ("-e",))] = False
+    load_state: Annotated[Text, Help(BEGINNING, "FILE", LOAD_STATE)] = None
+    forever: Annotated[bool, Help(END, None, "The same as --length 0.")] = False
+    rng_seed: Annotated[Number, Help(SHAPE, "N", RNG_SEED)] = None
+    samples: Annotated[int, Help(OUTPUT, "N", "Texts to make (for each seed).", ("-n",))] = 1
+    no_echo: Annotated[bool, Help(OUTPUT, None, "Leave the seed out.")] = False
+    null: Annotated[bool, Help(OUTPUT, None, "End every text with a NUL byte.", ("-0",))] = False
+    json: Annotated[bool, Help(OUTPUT, None, "Print a JSON object a line for each text.")] = False
+    logprobs: Annotated[bool, Help(OUTPUT, None, LOGPROBS)] = False
+    novelty: Annotated[Number, Help(OUTPUT, "N", NOVELTY)] = None
+    save_state: Annotated[Text, Help(OUTPUT, "FILE", SAVE_STATE)] = None
+    batch_size: Annotated[Number, Help(OUTPUT, "N", BATCH_SIZE)] = None
     quiet: Quiet = False
     debug: Debug = False
 
@@ -149,11 +102,11 @@ class GenerateArguments:
 
 GENERATION = {
     "unknown": Help(BEGINNING, "WHAT"),
-    "length": Help(END, "N", ("-l",)),
+    "length": Help(END, "N", flags=("-l",)),
     "stop": Help(END, "TEXT"),
     "keep_stop": Help(END),
     "min_length": Help(END, "N"),
-    "temperature": Help(SHAPE, "X", ("-t",)),
+    "temperature": Help(SHAPE, "X", flags=("-t",)),
     "top_k": Help(SHAPE, "K"),
     "top_p": Help(SHAPE, "P"),
     "min_p": Help(SHAPE, "P"),
@@ -226,7 +179,7 @@ def _parameter(name: str, annotation: Any, default: Any, text: str = "") -> Para
             option_name(name),
             *shown.flags,
             metavar=shown.metavar,
-            help=shown.text or text,
+            help=" ".join((shown.text or text).split()),
             rich_help_panel=shown.panel,
             show_default=default is not None,
         )
