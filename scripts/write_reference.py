@@ -12,7 +12,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -106,7 +106,7 @@ def _in_table(text: str) -> str:
 
 
 def _meanings(settings: type) -> dict[str, str]:
-    """The string that stands under each field, on one line; Python itself throws it away."""
+    """A field's `help`, or the string that stands under it, which Python itself throws away."""
     definition = ast.parse(dedent(inspect.getsource(settings))).body[0]
     assert isinstance(definition, ast.ClassDef)
     meanings = {}
@@ -116,7 +116,8 @@ def _meanings(settings: type) -> dict[str, str]:
                 value=ast.Constant(value=str(text))
             ):
                 meanings[name] = " ".join(text.split())
-    return meanings
+    helps = {field.name: field.metadata.get("help") for field in fields(settings)}
+    return meanings | {name: text for name, text in helps.items() if text}
 
 
 def contents() -> dict[Path, str]:

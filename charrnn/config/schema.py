@@ -133,16 +133,28 @@ class TrainConfig:
 class GenerateConfig:
     """This model's defaults for `charrnn generate`; options on the command line go first."""
 
-    temperature: Annotated[float, Meta(ge=0, le=100)] = 0.8
-    """Logits are divided by this; 0 always takes the most probable character."""
-    length: CountOrZero = 500
-    """Characters to make after the seed; 0 goes on for ever."""
-    top_k: CountOrZero = 0
-    """Sample among the k most probable characters; 0 among all."""
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    """Sample among the fewest characters whose probabilities sum to this."""
-    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    """Leave out characters less probable than this share of the most probable one."""
+    temperature: Annotated[float, Meta(ge=0, le=100)] = field(
+        default=0.8,
+        metadata={
+            "help": "Logits are divided by this: below 1 safer, above 1 wilder; "
+            "0 always takes the most probable character."
+        },
+    )
+    length: CountOrZero = field(
+        default=500,
+        metadata={"help": "Characters to make, the seed not counted; 0 goes on for ever."},
+    )
+    top_k: CountOrZero = field(
+        default=0, metadata={"help": "Only the K most probable characters; 0 for all."}
+    )
+    top_p: Annotated[float, Meta(gt=0, le=1)] = field(
+        default=1.0,
+        metadata={"help": "Only the fewest characters whose probabilities sum to this."},
+    )
+    min_p: Annotated[float, Meta(ge=0, le=1)] = field(
+        default=0.0,
+        metadata={"help": "Only characters at least this share as probable as the most probable."},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -155,11 +155,6 @@ def test_the_same_random_seed_gives_the_same_text_in_every_form_and_batch(runs: 
     assert generate(runs, "--seed", "a", "--length", 50) == raw.split("\0")[0]
 
 
-def test_the_text_does_not_depend_on_the_engine(runs: Path) -> None:
-    expected = generate(runs, "--seed", "the ", "--length", 200)
-    assert generate(runs, "--seed", "the ", "--length", 200, "--engine", "torch") == expected
-
-
 def test_defaults_come_from_the_run_and_options_go_first(tmp_path: Path) -> None:
     from charrnn.config.schema import GenerateConfig
 
@@ -228,7 +223,6 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
         (["--batch-size", "0"], "--batch-size"),
         (["--seed", "a", "--seeds", "-"], "--seed and --seeds"),
         (["--unknown", "what"], "--unknown"),
-        (["--engine", "abacus"], "--engine"),
         (["--allow", "é"], "no character"),
         (["--match", "[0-9]+"], "--match"),
         (["--min-length", "10", "--length", "5"], "--min-length"),
