@@ -87,13 +87,17 @@ def _download(url: str, path: Path, sha256: str | None, progress: Progress) -> N
     pooch.get_logger().setLevel("ERROR")
     name = one_line(url)
     with _network_faults_named(name), ExitStack() as stack:
+
+        def close_at_the_end(answer: Any, **_options: object) -> None:
+            stack.callback(answer.close)
+
         downloader = pooch.HTTPDownloader(
             progressbar=_ProgressBar(f"fetching {name}", progress, stack),
             chunk_size=BLOCK_BYTES,
             timeout=STALL_SECONDS,
             # Uncompressed, so that the announced length is that of the file.
             headers={"User-Agent": f"charrnn/{__version__}", "Accept-Encoding": "identity"},
-            hooks={"response": _refuse_unsafe_redirection},
+            hooks={"response": [close_at_the_end, refuse_unsafe_redirection]},
         )
         quoted = urllib.parse.quote(url, safe=LEFT_AS_THEY_ARE)
         pooch.retrieve(quoted, sha256, path.name, path.parent, downloader=downloader)
@@ -128,7 +132,7 @@ class _ProgressBar:
         """Leave the display to the stack."""
 
 
-def _refuse_unsafe_redirection(answer: Any, **_options: object) -> None:
+def refuse_unsafe_redirection(answer: Any, **_options: object) -> None:
     """Stop at a redirection that leaves https, or http and https altogether.
 
     Raises:
@@ -139,7 +143,6 @@ def _refuse_unsafe_redirection(answer: Any, **_options: object) -> None:
     target = urllib.parse.urljoin(answer.url, answer.headers["Location"])
     allowed = ("https",) if answer.url.startswith("https:") else ("http", "https")
     if urllib.parse.urlsplit(target).scheme not in allowed:
-        answer.close()
         raise UserError(
             f"{one_line(answer.url)}: the server sends us to {quote(target)}, "
             f"which is not {join_words(allowed)}",
@@ -174,8 +177,6 @@ def _network_faults_named(name: str) -> Iterator[None]:
 
 def _refused(name: str, error: Any) -> UserError:
     answer = error.response
-    for received in (answer, *answer.history):
-        received.close()
     kind = (
         UserError if answer.status_code < http.HTTPStatus.INTERNAL_SERVER_ERROR else RunFailedError
     )

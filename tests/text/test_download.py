@@ -5,8 +5,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +123,22 @@ def test_what_comes_after_the_announced_end_is_left_alone(server: Server) -> Non
 
 def test_a_redirection_is_followed(server: Server) -> None:
     assert fetch(server.url("moved")).read_bytes() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "is_allowed"),
+    [
+        ("https://a.org/x", "/y", True),
+        ("https://a.org/x", "https://b.org/y", True),
+        ("https://a.org/x", "http://a.org/x", False),
+        ("http://a.org/x", "https://a.org/x", True),
+        ("http://a.org/x", "file:///etc/passwd", False),
+    ],
+)
+def test_a_redirection_never_leads_to_less_safety(asked: str, place: str, is_allowed: bool) -> None:
+    answer = SimpleNamespace(url=asked, is_redirect=True, headers={"Location": place})
+    with nullcontext() if is_allowed else pytest.raises(UserError, match="sends us to"):
+        download.refuse_unsafe_redirection(answer)
 
 
 def test_nobody_listening_is_told() -> None:
