@@ -25,6 +25,7 @@ SHARED_BY_ALL = {
     "messages",
     "network",
     "tensors",
+    "validation",
 }
 
 # Each room may import itself, the rooms named here, and what is shared by all.
