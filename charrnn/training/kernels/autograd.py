@@ -10,7 +10,7 @@ No gradient goes to the state before: truncated backpropagation ends there.
 Shapes: S parts of the state, T time, B batch, H hidden, G gate rows, N rows of inputs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -49,40 +49,21 @@ class GateInputs(NamedTuple):
         return cls(gates_VG.contiguous(), ids_TB.contiguous(), is_table=True)
 
 
-class _CellKernels(NamedTuple):
-    """In what the cells differ: the arrays of their kernels, by name.
-
-    Each name stands for the array's part at the time step at hand, `NAME'` for its part one step
-    later; `bias` and `carried` are the same at all times.
-    """
-
-    kept: tuple[str, ...]
-    """What the way back needs."""
-    forward: tuple[str, ...]
-    """Arguments after the products, the inputs, and which of them each row reads."""
-    backward: tuple[str, ...]
-    """Arguments after the gradient of the hidden state."""
-
-
-CELL_KERNELS = {
-    "lstm": _CellKernels(
-        kept=("hidden", "gates", "cells"),
-        forward=("gates", "cells", "cells'", "hidden'"),
-        backward=("gates", "cells", "cells'", "carried"),
-    ),
-    "gru": _CellKernels(
-        kept=("hidden", "gates", "candidates"),
-        forward=("bias", "gates", "candidates", "carried", "hidden'"),
-        backward=("gates", "candidates", "hidden", "carried"),
-    ),
-    "rnn": _CellKernels(
-        kept=("hidden",),
-        forward=("hidden'",),
-        backward=("hidden'", "gates"),
-    ),
+FORWARD_ARRAYS = {
+    "lstm": ("gates", "cells", "cells'", "hidden'"),
+    "gru": ("bias", "gates", "candidates", "carried", "hidden'"),
+    "rnn": ("hidden'",),
 }
-INPUT_ARRAYS = 3
-"""Products, inputs, and which of them each row reads: what every forward kernel takes first."""
+"""What each cell's kernel takes after the products, the inputs, and which of these each row reads.
+
+A name stands for an array's part at the time step at hand, `NAME'` for its part one step later.
+"""
+BACKWARD_ARRAYS = {
+    "lstm": ("gates", "cells", "cells'", "carried"),
+    "gru": ("gates", "candidates", "hidden", "carried"),
+    "rnn": ("hidden'", "gates"),
+}
+"""What it takes on the way back, after the gradient of the hidden state."""
 SAME_AT_ALL_TIMES = ("bias", "carried")
 
 
@@ -144,9 +125,9 @@ class _Layer(Function):
         if bias_H is not None:
             arrays["bias"] = bias_H.detach().contiguous()
         _run_forward(cell, packed, inputs, arrays)
-        kept = CELL_KERNELS[cell].kept
         ctx.cell, ctx.packed, ctx.is_table, ctx.rows = cell, packed, inputs.is_table, len(rows_NG)
-        ctx.save_for_backward(inputs.at_TB, *(arrays[name] for name in kept))
+        ctx.kept = [name for name in arrays if name not in SAME_AT_ALL_TIMES]
+        ctx.save_for_backward(inputs.at_TB, *(arrays[name] for name in ctx.kept))
         after_SBH = _state_after(cell, arrays)
         ctx.mark_non_differentiable(after_SBH)
         return arrays["hidden"][1:], after_SBH
@@ -156,7 +137,7 @@ class _Layer(Function):
     def backward(ctx: Any, d_hidden_TBH: Tensor, _d_after: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the inputs, the recurrent weights and a GRU's bias."""
         at_TB, *kept = ctx.saved_tensors
-        arrays: Arrays = dict(zip(CELL_KERNELS[ctx.cell].kept, kept, strict=True))
+        arrays: Arrays = dict(zip(ctx.kept, kept, strict=True))
         hidden = arrays["hidden"]
         arrays.setdefault("gates", torch.empty_like(hidden[1:]))
         arrays["carried"] = torch.zeros_like(hidden[0], dtype=torch.float32)
@@ -203,8 +184,8 @@ def _state_after(cell: str, arrays: Arrays) -> Tensor:
 
 
 def _run_forward(cell: str, packed: PackedWeights, inputs: GateInputs, arrays: Arrays) -> None:
-    hidden, names = arrays["hidden"], CELL_KERNELS[cell].forward
-    step = kernel(f"{cell}_forward", hidden.dtype, arrays=INPUT_ARRAYS + len(names))
+    hidden, names = arrays["hidden"], FORWARD_ARRAYS[cell]
+    step = kernel(f"{cell}_forward", hidden.dtype, arrays=3 + len(names))
     at_rows = inputs.rows_NG.data_ptr()
     times = zip(
         hidden[:-1],
@@ -220,7 +201,7 @@ def _run_forward(cell: str, packed: PackedWeights, inputs: GateInputs, arrays: A
 def _run_backward(cell: str, packed: PackedWeights, arrays: Arrays, d_hidden_TBH: Tensor) -> None:
     """From the last step to the first; the gates' activations become their gradients."""
     d_gates, d_hidden = arrays["gates"].unbind(), d_hidden_TBH.contiguous().unbind()
-    time, names = len(d_hidden), CELL_KERNELS[cell].backward
+    time, names = len(d_hidden), BACKWARD_ARRAYS[cell]
     step = kernel(f"{cell}_backward", d_hidden[0].dtype, arrays=1 + len(names))
     at_arrays = list(_addresses_in_time(arrays, names, time))
     for t in range(time - 1, -1, -1):
@@ -234,15 +215,15 @@ def _addresses_in_time(
     arrays: Arrays, names: Sequence[str], time: int
 ) -> Iterator[tuple[int, ...]]:
     """The addresses of a kernel's arrays at each time step."""
-    return zip(*(_addresses_of(arrays, name, time) for name in names), strict=True)
 
+    def of(name: str) -> Iterable[int]:
+        array = arrays[name.removesuffix("'")]
+        if name in SAME_AT_ALL_TIMES:
+            return repeat(array.data_ptr(), time)
+        first = 1 if name.endswith("'") else 0
+        return _addresses(array)[first : first + time]
 
-def _addresses_of(arrays: Arrays, name: str, time: int) -> Iterator[int] | range:
-    array = arrays[name.removesuffix("'")]
-    if name in SAME_AT_ALL_TIMES:
-        return repeat(array.data_ptr(), time)
-    first = 1 if name.endswith("'") else 0
-    return _addresses(array)[first : first + time]
+    return zip(*map(of, names), strict=True)
 
 
 def _addresses(array: Tensor) -> range:
