@@ -113,6 +113,8 @@ GENERATION = {
     "allow": Help(SHAPE, "CHARACTERS"),
     "ban": Help(SHAPE, "CHARACTERS"),
     "match": Help(SHAPE, "REGEX"),
+    "grammar": Help(SHAPE, "FILE"),
+    "json_schema": Help(SHAPE, "FILE"),
 }
 """How the help shows the options of a generation, in this order."""
 
@@ -167,8 +169,9 @@ def _generation_parameters() -> Iterator[Parameter]:
     for name, shown in GENERATION.items():
         kind = str if get_origin(kinds[name]) is Literal else kinds[name]
         default = False if kind is bool else None
-        annotation = Annotated[kind if kind is bool else kind | None, shown]
-        yield _parameter(name, annotation, default, text=texts[name])
+        yield _parameter(
+            name, Annotated[kind if kind is bool else kind | None, shown], default, texts[name]
+        )
 
 
 def _parameter(name: str, annotation: Any, default: Any, text: str = "") -> Parameter:
