@@ -113,6 +113,8 @@ GENERATION = {
     "allow": Help(SHAPE, "CHARACTERS"),
     "ban": Help(SHAPE, "CHARACTERS"),
     "match": Help(SHAPE, "REGEX"),
+    "grammar": Help(SHAPE, "FILE"),
+    "json_schema": Help(SHAPE, "FILE"),
 }
 """How the help shows the options of a generation, in this order."""
 

@@ -23,6 +23,7 @@ from charrnn.generation.task import GenerationTask
 from charrnn.run.paths import resolve_run
 
 ESCAPED = ("stop", "allow", "ban")
+FILES = ("grammar", "json_schema")
 
 
 def run(arguments: GenerateArguments, changes: dict[str, Any], console: Console) -> None:
@@ -34,7 +35,7 @@ def run(arguments: GenerateArguments, changes: dict[str, Any], console: Console)
         BrokenPipeError: The reader of stdout is gone.
     """
     model = load(resolve_run(arguments.run))
-    task = model.task(**_unescaped(changes) if arguments.escapes else changes)
+    task = model.task(**changes | _read_files(changes) | _read_escapes(arguments, changes))
     _refuse_endless(arguments, task)
     make = OneText if arguments.is_single else ManyTexts
     work = make(arguments, console, model, task)
@@ -47,16 +48,27 @@ def run(arguments: GenerateArguments, changes: dict[str, Any], console: Console)
             _end_line(out, console)
 
 
-def _unescaped(changes: dict[str, Any]) -> dict[str, Any]:
-    """The same, with escapes read in the texts that may have any."""
+def _read_files(changes: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given as files."""
+    given = [name for name in FILES if changes[name] is not None]
+    if not given:
+        return {}
+    from charrnn.cli.seed_input import read_seed
+
+    return {name: read_seed(changes[name]) for name in given}
+
+
+def _read_escapes(arguments: GenerateArguments, changes: dict[str, Any]) -> dict[str, Any]:
+    """The options that may have escapes, if those are to be read."""
+    if not arguments.escapes:
+        return {}
     from charrnn.cli.seed_input import unescaped
 
-    read = {
+    return {
         name: [unescaped(each) for each in value] if name == "stop" else unescaped(value)
         for name in ESCAPED
         if (value := changes[name]) is not None
     }
-    return changes | read
 
 
 def _end_line(out: TextOutput, console: Console) -> None:
@@ -209,7 +221,10 @@ class OneText(_Work):
         if arguments.save_state is None:
             return
         if self.task.constraint is not None:
-            raise UserError("--save-state and --match exclude each other: a match is complete")
+            raise UserError(
+                f"`save_state` and `{self.task.options.constraint}` exclude each other: "
+                "a text that was held to one is complete"
+            )
         path = Path(arguments.save_state)
         if not path.parent.is_dir():
             raise UserError(f"--save-state {path}: there is no folder {path.parent}")

@@ -19,6 +19,7 @@ from charrnn.validation import check_bounds
 Unknown = Literal["error", "replace", "skip", "nearest"]
 
 RNG_SEED_LIMIT = 2**63
+CONSTRAINTS = ("match", "grammar", "json_schema")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,12 @@ class GenerationOptions(GenerateConfig):
         default=None,
         metadata={"help": "Write only what this regular expression matches in full."},
     )
+    grammar: str | None = field(
+        default=None, metadata={"help": "Write only what this grammar, in Lark's syntax, derives."}
+    )
+    json_schema: str | None = field(
+        default=None, metadata={"help": "Write only JSON that conforms to this JSON schema."}
+    )
     unknown: Unknown = field(
         default="error",
         metadata={
@@ -53,6 +60,11 @@ class GenerationOptions(GenerateConfig):
     def is_endless(self) -> bool:
         """Whether no number of characters ends a text."""
         return self.length == 0
+
+    @property
+    def constraint(self) -> str | None:
+        """The name of the option that texts are held to; None if there is none."""
+        return next((name for name in CONSTRAINTS if getattr(self, name) is not None), None)
 
 
 OPTION_NAMES = tuple(each.name for each in fields(GenerationOptions))
@@ -108,8 +120,11 @@ def _refuse_unknown(changes: Mapping[str, Any]) -> None:
 def _refuse_conflicts(options: GenerationOptions) -> None:
     if not options.is_endless and options.min_length > options.length:
         raise UserError(f"`min_length` {options.min_length} is more than `length` {options.length}")
-    if options.match is not None and options.stop:
+    given = [name for name in CONSTRAINTS if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise UserError(f"`{given[0]}` and `{given[1]}` exclude each other")
+    if given and options.stop:
         raise UserError(
-            "`match` and `stop` cannot be combined: what `stop` cuts would not match in full",
-            hint="say in the expression where a text ends",
+            f"`{given[0]}` and `stop` cannot be combined: what `stop` cuts would not be complete",
+            hint=f"say in `{given[0]}` where a text ends",
         )

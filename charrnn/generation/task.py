@@ -98,8 +98,16 @@ def _usable_characters(options: GenerationOptions, vocabulary: Vocabulary) -> Bo
 def _compile_constraint(
     options: GenerationOptions, vocabulary: Vocabulary, usable_V: BoolArray
 ) -> "Constraint | None":
-    if options.match is None:
+    if options.constraint is None:
         return None
-    from charrnn.generation.constraints import Constraint
+    from charrnn.generation.constraints import compile_constraint
 
-    return Constraint(options, vocabulary, usable_V)
+    return compile_constraint(
+        match=options.match,
+        grammar=options.grammar,
+        json_schema=options.json_schema,
+        vocabulary=vocabulary,
+        usable_V=usable_V.copy(),
+        min_length=options.min_length,
+        length=options.length or None,
+    )
