@@ -4,6 +4,7 @@ A command parses, calls functions and shows what they return. Whatever goes wron
 here as an exception and leaves as a message, a hint and an exit code.
 """
 
+import importlib
 import os
 import sys
 import traceback
@@ -15,14 +16,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from charrnn import __version__
 from charrnn.cli import signals
-from charrnn.cli.eval import evaluate
-from charrnn.cli.generate import generate
-from charrnn.cli.prepare import prepare
 from charrnn.cli.signals import Interrupted
-from charrnn.cli.train import train
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, RunFailedError, UserError
 
+COMMANDS = {"prepare": "prepare", "train": "train", "generate": "generate", "eval": "evaluate"}
+"""The function of each command, in the module of the command's name."""
 SILENT_ENDS = (BrokenPipeError, KeyboardInterrupt, Interrupted)
 """Ends that show in the exit code alone."""
 
@@ -46,7 +45,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code, whichever way it ends."""
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
-    except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001 - the last net
+    except (Exception, KeyboardInterrupt, Interrupted) as error:
         return _end(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE
 
@@ -129,7 +128,20 @@ class PlainCommand(TyperCommand):
 
 
 class PlainGroup(TyperGroup):
-    """The group of all commands."""
+    """The group of all commands, each imported when it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # names alone, for help and typos
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"charrnn.cli.{cmd_name}")
+        only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        only.command(cmd_name, cls=PlainCommand)(getattr(module, COMMANDS[cmd_name]))
+        return typer.main.get_command(only)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return all parameters, --help included."""
@@ -190,10 +202,6 @@ app = typer.Typer(
     epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
     'then `charrnn generate --seed "The "`.',
 )
-app.command(cls=PlainCommand)(prepare)
-app.command(cls=PlainCommand)(train)
-app.command(cls=PlainCommand)(generate)
-app.command("eval", cls=PlainCommand)(evaluate)
 
 
 @app.callback()

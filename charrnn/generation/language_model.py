@@ -17,7 +17,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.load import read_generate_config
 from charrnn.config.schema import GenerateConfig
 from charrnn.generation.generate import Stream
 from charrnn.generation.options import (
@@ -60,6 +59,10 @@ class LanguageModel:
     @cached_property
     def defaults(self) -> GenerateConfig:
         """The run's own defaults."""
+        if self.trained.card.generate is not None:
+            return self.trained.card.generate
+        from charrnn.config.load import read_generate_config
+
         return read_generate_config(self.trained.path / CONFIG_FILE)
 
     def options(self, **changes: Any) -> GenerationOptions:

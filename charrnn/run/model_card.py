@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from charrnn import __version__
-from charrnn.config.schema import Config
+from charrnn.config.schema import Config, GenerateConfig
 from charrnn.errors import UserError
 from charrnn.files import check_format_version, read_json_object
 from charrnn.messages import format_path
@@ -49,6 +49,8 @@ class ModelCard:
     step: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     valid_loss_nats: Annotated[float, Meta(ge=0, lt=2**63)]
     weights_sha256: Sha256
+    generate: GenerateConfig | None = None
+    """The run's defaults of generation; None in runs of 0.1.0, whose `config.yaml` has them."""
 
     @classmethod
     def of(
@@ -77,6 +79,7 @@ class ModelCard:
             step=step,
             valid_loss_nats=valid_loss_nats,
             weights_sha256="",
+            generate=config.generate,
         )
 
     @property

@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
@@ -167,6 +168,11 @@ class RunWriter:
         """Write the resolved configuration, under the notes; from now on this is a run."""
         notes = "".join(f"{NOTE}{escape_controls(note, keep=frozenset())}\n" for note in self.notes)
         write_atomically(self.path / CONFIG_FILE, (notes + dump_config(config)).encode("utf-8"))
+        with suppress(UserError):  # no model yet, or a damaged one, which is not ours to mend
+            card = read_card(self.path)
+            if card.generate != config.generate:
+                changed = replace(card, generate=config.generate)
+                write_json_atomically(self.path / CARD_FILE, changed.to_json())
 
     def save_best(self, weights: Mapping[str, FloatArray], card: ModelCard) -> None:
         """Make these the run's model: `model.safetensors` and the `model.json` that names it."""
