@@ -49,7 +49,7 @@ ARROWS = {
     "generation": {"inference", "run", "text"},
     "training": {"evaluation", "inference", "run", "text"},
 }
-HEAVY = {"torch", "rich", "typer", "yaml", "safetensors"}
+HEAVY = {"torch", "rich", "typer", "yaml", "safetensors", "pooch"}
 MAY_BE_HEAVY = {
     "charrnn.training": {"torch"},
     "charrnn.cli": {"typer"},
