@@ -15,7 +15,7 @@ from charrnn.generation.options import GenerateOptions
 from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from charrnn.generation.pattern import Pattern
+    from charrnn.generation.constraints import Constraint
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -24,7 +24,7 @@ class Rules:
     """Options and a vocabulary, compiled; shared by all texts of a generation."""
 
     def __init__(self, options: GenerateOptions, vocabulary: Vocabulary) -> None:
-        """Make the masks and compile the pattern.
+        """Make the masks and compile the constraint.
 
         Raises:
             UserError: No text could ever keep these rules.
@@ -37,7 +37,7 @@ class Rules:
         self.first_id = specials if self.eos_id is None else self.eos_id
         """The lowest id that can be drawn; the ids of <pad>, <unk> and <bos> are below it."""
         usable_V = _usable(options, vocabulary)
-        self.pattern = _pattern(options, vocabulary, usable_V)
+        self.constraint = _constraint(options, vocabulary, usable_V)
         self.goes_on_V = None if usable_V[self.first_id :].all() else usable_V
         """What may be drawn where a text may not end; None if that is every candidate."""
         usable_V = usable_V.copy()
@@ -48,7 +48,7 @@ class Rules:
     @property
     def may_never_end(self) -> bool:
         """Whether nothing but an interruption is certain to end a text, or likely to."""
-        ends_by_itself = self.eos_id is not None or self.options.stop or self.pattern is not None
+        ends_by_itself = self.eos_id is not None or self.options.stop or self.constraint is not None
         return self.options.is_endless and not ends_by_itself
 
 
@@ -66,17 +66,17 @@ def _usable(options: GenerateOptions, vocabulary: Vocabulary) -> BoolArray:
     return usable_V
 
 
-def _pattern(
+def _constraint(
     options: GenerateOptions, vocabulary: Vocabulary, usable_V: BoolArray
-) -> "Pattern | None":
+) -> "Constraint | None":
     if options.match is None:
         return None
-    from charrnn.generation.pattern import Pattern
+    from charrnn.generation.constraints import compile_constraint
 
-    return Pattern.compile(
-        options.match,
-        vocabulary.characters,
-        usable_V,
+    return compile_constraint(
+        match=options.match,
+        vocabulary=vocabulary,
+        usable_V=usable_V,
         min_length=options.min_length,
-        max_length=options.length or None,
+        length=options.length or None,
     )

@@ -57,7 +57,7 @@ class Tile:
         self._uniforms_R = np.ones(rows)
         self._allowed_RV = np.ones((rows, network.vocabulary_size), np.bool_)
         self._is_masked = rules.goes_on_V is not None or rules.usable_V is not None
-        self._is_masked |= rules.pattern is not None
+        self._is_masked |= rules.constraint is not None
         self._sampler = Sampler(
             rules.options,
             first_id=rules.first_id,

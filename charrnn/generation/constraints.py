@@ -1,0 +1,349 @@
+"""Text that keeps to a regular expression, a grammar or a JSON schema from its first character on.
+
+llguidance (https://github.com/guidance-ai/llguidance) works out what may come next: derivatives of
+regular expressions and an Earley parser, over the bytes of UTF-8. Each character of the vocabulary
+is a token there, and one more token, of no character, is the end.
+
+An expression is intersected with "so many of the characters that may be generated". So whatever is
+allowed can be completed to a match within the length, and no text runs into a dead end. A grammar
+or a schema is not regular and has no such intersection: there a text can reach a point where the
+vocabulary lacks the next character, or its greatest length before it is complete. Both raise an
+error; a text that ends without one is complete.
+
+Shapes: V vocabulary.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.errors import RunFailedError, UserError
+from charrnn.generation.constraint_errors import (
+    escape_regex,
+    grammar_error,
+    length_error,
+    no_match_error,
+    regex_error,
+)
+from charrnn.messages import quote, reason
+from charrnn.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+BoolArray = npt.NDArray[np.bool_]
+
+MAX_SOURCE_CHARACTERS = 1 << 20
+"""The longest expression, grammar or schema that is read."""
+MAX_LENGTH_TRIED = 1 << 17
+"""How far a shortest match is looked for, which serves a hint alone."""
+MAX_STATES = 250_000
+"""States that texts share until they start again, each about 1.5 kB (llguidance's default)."""
+_REPEAT_LIMIT = (1 << 32) - 1  # what a repetition counts up to; no text is as long
+
+
+class Constraint:
+    """What texts are held to, for one vocabulary and range of lengths; shared by all of them."""
+
+    def __init__(
+        self,
+        option: str,
+        grammar: str,
+        vocabulary: Vocabulary,
+        usable_V: BoolArray,
+        min_length: int,
+        length: int | None,
+    ) -> None:
+        """Use a grammar in Lark's syntax; `option` is what errors call it."""
+        self.option = option
+        self.vocabulary = vocabulary
+        self.usable_V = usable_V
+        self.min_length = min_length
+        self.length = length
+        all_usable = bool(usable_V[len(vocabulary.specials) :].all())
+        self.any_character_V = None if all_usable else usable_V
+        """What may be drawn where every character may; None if that is the whole vocabulary."""
+        self._grammar = grammar
+        self._tokenizer = _tokenizer(vocabulary)
+        self._lock = Lock()
+        self._start = (0, _matcher(self._tokenizer, grammar))
+
+    @property
+    def problem(self) -> str:
+        """What llguidance finds wrong with the grammar; empty if nothing."""
+        return self._start[1].get_error()
+
+    def begin(self) -> "ConstraintState":
+        """Return the state of an empty text."""
+        return ConstraintState(self)
+
+    def matcher(self, *, after: int = -1) -> "tuple[int, LLMatcher]":
+        """Return a matcher at the start, and the number of the memory that it works with.
+
+        Matchers share the memory of what they have worked out, which is bounded. One that found
+        it full asks for another: any with a number greater than `after`.
+        """
+        with self._lock:
+            number, start = self._start
+            if number <= after:
+                number += 1
+                start = _matcher(self._tokenizer, self._grammar)
+                self._start = number, start
+            return number, start.deep_copy()
+
+
+class ConstraintState:
+    """The place of one text in a constraint.
+
+    Where the text so far is complete, it may end. In lines mode the model says whether it does, by
+    <eos>. A stream has no such sign, so any character may be drawn there, and one that does not
+    lead on ends the text: it ends as probably as the model would leave the constraint.
+    """
+
+    def __init__(self, constraint: Constraint) -> None:
+        self._constraint = constraint
+        self._memory, self._matcher = constraint.matcher()
+        self._ids: list[int] = []
+        self._next_V = self._look_ahead()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text satisfies the constraint and no longer one that begins with it could."""
+        return self._may_end and not self._next_V.any()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the text may neither end nor go on."""
+        return not (self._may_end or self._next_V.any())
+
+    def allowed(self) -> BoolArray | None:
+        """The ids that may be drawn, (V,), those among them that end the text; None for all."""
+        if not self._may_end:
+            return self._next_V
+        eos_id = self._constraint.vocabulary.eos_id
+        if eos_id is None:
+            return self._constraint.any_character_V
+        ending_V = self._next_V.copy()
+        ending_V[eos_id] = True
+        return ending_V
+
+    def take(self, id_: int) -> bool:
+        """Go on with an id; False if it does not lead on, which ends the text.
+
+        Raises:
+            RunFailedError: The text may neither end nor go on (never with a regular expression),
+                or what may come next takes too much time or memory to work out.
+        """
+        if not self._next_V[id_]:
+            return False
+        self._ids.append(id_)
+        self._matcher.consume_token(id_)
+        self._next_V = self._look_ahead()
+        if self.is_stuck:
+            self._raise_stuck()
+        return True
+
+    def _look_ahead(self) -> BoolArray:
+        """Work out which ids lead on, (V,), and whether the text may end."""
+        constraint, made = self._constraint, len(self._ids)
+        mask = self._matcher.compute_bitmask()
+        if self._matcher.is_error() and not _is_dead_end(self._matcher):
+            mask = self._start_again()
+        self._may_end = self._matcher.is_accepting() and made >= constraint.min_length
+        if self._matcher.is_stopped() or made == constraint.length:
+            return np.zeros_like(constraint.usable_V)
+        bits = np.frombuffer(mask, np.uint8)
+        allowed_V = np.unpackbits(bits, count=len(constraint.usable_V), bitorder="little")
+        return allowed_V.view(np.bool_) & constraint.usable_V
+
+    def _start_again(self) -> bytes:
+        """Bring a matcher with a new memory to this place; return its mask.
+
+        Raises:
+            RunFailedError: This text alone takes too much.
+        """
+        self._memory, self._matcher = self._constraint.matcher(after=self._memory)
+        self._matcher.consume_tokens(self._ids)
+        mask = self._matcher.compute_bitmask()
+        if self._matcher.is_error() and not _is_dead_end(self._matcher):
+            raise RunFailedError(
+                f"{self._constraint.option} takes too much time or memory after "
+                f"{len(self._ids):,} characters",
+                hint="simplify it, or lower --length",
+            )
+        return mask
+
+    def _raise_stuck(self) -> NoReturn:
+        option, made = self._constraint.option, len(self._ids)
+        if made == self._constraint.length:
+            message = f"the text is not complete by {option} after --length {made:,} characters"
+            hint = "raise --length, or bound what repeats (maxLength and maxItems in a schema)"
+        elif self._matcher.is_accepting():
+            message = f"by {option} the text ends after {made:,} characters, before --min-length"
+            hint = f"lower --min-length {self._constraint.min_length:,}"
+        else:
+            tail = self._constraint.vocabulary.decode(np.array(self._ids[-20:]))
+            message = f"no character that may be generated goes on after {quote(tail)} by {option}"
+            hint = "what comes next there is not in the model's vocabulary, or not allowed"
+        raise RunFailedError(message, hint=hint)
+
+
+def compile_constraint(
+    *,
+    match: str | None = None,
+    grammar: str | None = None,
+    json_schema: str | None = None,
+    vocabulary: Vocabulary,
+    usable_V: BoolArray | None = None,
+    min_length: int = 0,
+    length: int | None = None,
+) -> Constraint:
+    r"""Prepare what texts are held to; exactly one of the first three is given.
+
+    Args:
+        match: a regular expression that the whole text matches, in the dialect of Rust's `regex`:
+            no look-around, backreferences or `\b`; `^` and `$` at the ends alone.
+        grammar: a context-free grammar in Lark's syntax, as llguidance reads it.
+        json_schema: a JSON schema; texts are JSON without spaces that conforms to it.
+        vocabulary: the model's characters.
+        usable_V: (V,) the characters that may be generated; left out, all.
+        min_length: least number of characters of a text.
+        length: greatest number of characters of a text; None without limit.
+
+    Raises:
+        UserError: It is not understood, too large, or no text of these characters and lengths
+            can keep to it.
+    """
+    if usable_V is None:
+        usable_V = np.arange(len(vocabulary)) >= len(vocabulary.specials)
+    if match is not None:
+        return _compile_match(match, vocabulary, usable_V, min_length, length)
+    if grammar is not None:
+        option, source = "--grammar", grammar
+    elif json_schema is not None:
+        option, source = "--json-schema", _translate_schema(json_schema)
+    else:
+        raise ValueError("neither match nor grammar nor json_schema is given")
+    _check_size(option, source)
+    constraint = Constraint(option, source, vocabulary, usable_V, min_length, length)
+    if problem := constraint.problem:
+        raise grammar_error(option, problem)
+    if constraint.begin().is_stuck:
+        raise UserError(
+            f"no text can keep to {option}",
+            hint="none of the characters that it may begin with can be generated",
+        )
+    return constraint
+
+
+def _compile_match(
+    expression: str,
+    vocabulary: Vocabulary,
+    usable_V: BoolArray,
+    min_length: int,
+    length: int | None,
+) -> Constraint:
+    """Compile a regular expression, or say why no text can match it."""
+    _check_size("--match", expression)
+    characters = [vocabulary.characters[id_] for id_ in np.flatnonzero(usable_V)]
+
+    def compiled(least: int, most: int | None) -> Constraint:
+        grammar = _translate_regex(expression, characters, least, most)
+        return Constraint("--match", grammar, vocabulary, usable_V, least, most)
+
+    def is_possible(least: int, most: int | None) -> bool:
+        constraint = compiled(least, most)
+        return not constraint.problem and not constraint.begin().is_stuck
+
+    constraint = compiled(min_length, length)
+    if problem := constraint.problem:
+        raise regex_error(expression, problem)
+    if not constraint.begin().is_stuck:
+        return constraint
+    if not is_possible(0, None):
+        raise no_match_error(expression, characters)
+    if length is not None and not is_possible(0, length):
+        more = range(length + 1, MAX_LENGTH_TRIED)
+        shortest = length + 1 + bisect_left(more, True, key=lambda most: is_possible(0, most))
+        hint = f"the shortest match has {shortest:,} characters: raise --length"
+    else:
+        fewer = range(1, min_length)
+        possible = bisect_left(fewer, True, key=lambda least: not is_possible(least, length))
+        hint = f"a --min-length of {possible:,} is possible"
+    raise length_error(expression, min_length, length, hint)
+
+
+def _translate_regex(
+    expression: str, characters: Sequence[str], least: int, most: int | None
+) -> str:
+    """Return the grammar of the matches of so many of these characters."""
+    usable = "".join(f"\\u{{{ord(char):x}}}" for char in characters)
+    limit = "" if most is None else min(most, _REPEAT_LIMIT)
+    counted = f"/[{usable}]{{{min(least, _REPEAT_LIMIT)},{limit}}}/"
+    return f"start: T\nT: /{escape_regex(expression)}/ & {counted}"
+
+
+def _translate_schema(schema: str) -> str:
+    """Return the grammar of the JSON that conforms to a schema; everything does to `true`.
+
+    Raises:
+        UserError: It is no JSON, or no schema.
+    """
+    _check_size("--json-schema", schema)
+    try:
+        value = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--json-schema is not JSON: {reason(error)}") from error
+    if value is True:
+        value = {}
+    if not isinstance(value, dict):
+        raise UserError("--json-schema is not a JSON schema: it is no JSON object")
+    compact = {"x-guidance": {"whitespace_flexible": False}}
+    return f"start: %json {json.dumps(compact | value)}"
+
+
+def _check_size(option: str, source: str) -> None:
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        raise UserError(
+            f"{option} has {len(source):,} characters; at most {MAX_SOURCE_CHARACTERS:,} are read"
+        )
+
+
+class _Characters:
+    """A vocabulary as llguidance wants a tokenizer: each character is a token, the end the last."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.eos_token_id = len(vocabulary)
+        self.bos_token_id = None
+        self.special_token_ids = [*range(len(vocabulary.specials)), self.eos_token_id]
+        self.tokens = [*(char.encode() for char in vocabulary.characters), b"<end>"]
+
+    def __call__(self, text: str) -> list[int]:
+        ids: list[int] = self._vocabulary.encode(text).tolist()
+        return ids
+
+
+def _tokenizer(vocabulary: Vocabulary) -> "LLTokenizer":
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Characters(vocabulary)), slices=[])
+
+
+def _matcher(tokenizer: "LLTokenizer", grammar: str) -> "LLMatcher":
+    from llguidance import LLMatcher, LLParserLimits
+
+    limits = LLParserLimits(verbose_errors=False, max_lexer_states=MAX_STATES)
+    # Bytes that are forced would be offered as whole characters, which they may only be parts of.
+    source = LLMatcher.grammar_from_lark(f'{grammar}\n%llguidance {{"no_forcing": true}}\n')
+    return LLMatcher(tokenizer, source, log_level=0, limits=limits)
+
+
+def _is_dead_end(matcher: "LLMatcher") -> bool:
+    """Whether the matcher found that nothing may follow, and has not failed otherwise."""
+    return matcher.get_error().startswith("NoExtension")
