@@ -160,7 +160,7 @@ def slug_of(name: str) -> str:
     elif is_url(name):
         words = "-".join(Path(re.split(r"[?#]", name)[0]).with_suffix("").parts[1:][-2:])
     else:
-        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem
+        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem  # noqa: PTH100
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "text"
 
 
