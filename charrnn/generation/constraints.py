@@ -42,6 +42,8 @@ MAX_SOURCE_CHARACTERS = 1 << 20
 """The longest expression, grammar or schema that is read."""
 MAX_LENGTH_TRIED = 1 << 17
 """How far a shortest match is looked for, which serves a hint alone."""
+MAX_STATES = 250_000
+"""States that texts share until they start again, each about 1.5 kB (llguidance's default)."""
 _REPEAT_LIMIT = (1 << 32) - 1  # what a repetition counts up to; no text is as long
 
 
@@ -57,7 +59,7 @@ class Constraint:
         min_length: int,
         length: int | None,
     ) -> None:
-        """Use a grammar that llguidance understands; `option` is what errors call it."""
+        """Use a grammar in Lark's syntax; `option` is what errors call it."""
         self.option = option
         self.vocabulary = vocabulary
         self.usable_V = usable_V
@@ -172,18 +174,18 @@ class ConstraintState:
             raise RunFailedError(
                 f"{self._constraint.option} takes too much time or memory after "
                 f"{len(self._ids):,} characters",
-                hint="simplify it, or lower --length",
+                hint="simplify it, or lower `length`",
             )
         return mask
 
     def _raise_stuck(self) -> NoReturn:
         option, made = self._constraint.option, len(self._ids)
         if made == self._constraint.length:
-            message = f"the text is not complete by {option} after --length {made:,} characters"
-            hint = "raise --length, or bound what repeats (maxLength and maxItems in a schema)"
+            message = f"the text is not complete by {option} after `length` {made:,} characters"
+            hint = "raise `length`, or bound what repeats (maxLength and maxItems in a schema)"
         elif self._matcher.is_accepting():
-            message = f"by {option} the text ends after {made:,} characters, before --min-length"
-            hint = f"lower --min-length {self._constraint.min_length:,}"
+            message = f"by {option} the text ends after {made:,} characters, before `min_length`"
+            hint = f"lower `min_length` {self._constraint.min_length:,}"
         else:
             tail = self._constraint.vocabulary.decode(np.array(self._ids[-20:]))
             message = f"no character that may be generated goes on after {quote(tail)} by {option}"
@@ -222,14 +224,13 @@ def compile_constraint(
     if match is not None:
         return _compile_match(match, vocabulary, usable_V, min_length, length)
     if grammar is not None:
-        option, source = "--grammar", grammar
+        option, source = "`grammar`", grammar
     elif json_schema is not None:
-        option, source = "--json-schema", _as_json_object(json_schema)
+        option, source = "`json_schema`", _translate_schema(json_schema)
     else:
         raise ValueError("neither match nor grammar nor json_schema is given")
     _check_size(option, source)
-    translated = _translate_grammar(option, source)
-    constraint = Constraint(option, translated, vocabulary, usable_V, min_length, length)
+    constraint = Constraint(option, source, vocabulary, usable_V, min_length, length)
     if problem := constraint.problem:
         raise grammar_error(option, problem)
     if constraint.begin().is_stuck:
@@ -248,12 +249,12 @@ def _compile_match(
     length: int | None,
 ) -> Constraint:
     """Compile a regular expression, or say why no text can match it."""
-    _check_size("--match", expression)
+    _check_size("`match`", expression)
     characters = [vocabulary.characters[id_] for id_ in np.flatnonzero(usable_V)]
 
     def compiled(least: int, most: int | None) -> Constraint:
         grammar = _translate_regex(expression, characters, least, most)
-        return Constraint("--match", grammar, vocabulary, usable_V, least, most)
+        return Constraint("`match`", grammar, vocabulary, usable_V, least, most)
 
     def is_possible(least: int, most: int | None) -> bool:
         constraint = compiled(least, most)
@@ -269,11 +270,11 @@ def _compile_match(
     if length is not None and not is_possible(0, length):
         more = range(length + 1, MAX_LENGTH_TRIED)
         shortest = length + 1 + bisect_left(more, True, key=lambda most: is_possible(0, most))
-        hint = f"the shortest match has {shortest:,} characters: raise --length"
+        hint = f"the shortest match has {shortest:,} characters: raise `length`"
     else:
         fewer = range(1, min_length)
         possible = bisect_left(fewer, True, key=lambda least: not is_possible(least, length))
-        hint = f"a --min-length of {possible:,} is possible"
+        hint = f"a `min_length` of {possible:,} is possible"
     raise length_error(expression, min_length, length, hint)
 
 
@@ -281,37 +282,29 @@ def _translate_regex(
     expression: str, characters: Sequence[str], least: int, most: int | None
 ) -> str:
     """Return the grammar of the matches of so many of these characters."""
-    from llguidance import LLMatcher
-
     usable = "".join(f"\\u{{{ord(char):x}}}" for char in characters)
     limit = "" if most is None else min(most, _REPEAT_LIMIT)
     counted = f"/[{usable}]{{{min(least, _REPEAT_LIMIT)},{limit}}}/"
-    return LLMatcher.grammar_from_lark(f"start: T\nT: /{escape_regex(expression)}/ & {counted}")
+    return f"start: T\nT: /{escape_regex(expression)}/ & {counted}"
 
 
-def _translate_grammar(option: str, source: str) -> str:
-    from llguidance import LLMatcher
-
-    if option == "--grammar":
-        return LLMatcher.grammar_from_lark(source)
-    return LLMatcher.grammar_from_json_schema(source, defaults={"whitespace_flexible": False})
-
-
-def _as_json_object(schema: str) -> str:
-    """Return a JSON schema's object; `true`, which everything conforms to, is an empty one.
+def _translate_schema(schema: str) -> str:
+    """Return the grammar of the JSON that conforms to a schema; everything does to `true`.
 
     Raises:
         UserError: It is no JSON, or no schema.
     """
+    _check_size("`json_schema`", schema)
     try:
         value = json.loads(schema)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--json-schema is not JSON: {reason(error)}") from error
+        raise UserError(f"`json_schema` is not JSON: {reason(error)}") from error
     if value is True:
-        return "{}"
+        value = {}
     if not isinstance(value, dict):
-        raise UserError("--json-schema is not a JSON schema: it is no JSON object")
-    return schema
+        raise UserError("`json_schema` is not a JSON schema: it is no JSON object")
+    compact = {"x-guidance": {"whitespace_flexible": False}}
+    return f"start: %json {json.dumps(compact | value)}"
 
 
 def _check_size(option: str, source: str) -> None:
@@ -345,8 +338,10 @@ def _tokenizer(vocabulary: Vocabulary) -> "LLTokenizer":
 def _matcher(tokenizer: "LLTokenizer", grammar: str) -> "LLMatcher":
     from llguidance import LLMatcher, LLParserLimits
 
-    limits = LLParserLimits(verbose_errors=False)
-    return LLMatcher(tokenizer, grammar, log_level=0, limits=limits)
+    limits = LLParserLimits(verbose_errors=False, max_lexer_states=MAX_STATES)
+    # Bytes that are forced would be offered as whole characters, which they may only be parts of.
+    source = LLMatcher.grammar_from_lark(f'{grammar}\n%llguidance {{"no_forcing": true}}\n')
+    return LLMatcher(tokenizer, source, log_level=0, limits=limits)
 
 
 def _is_dead_end(matcher: "LLMatcher") -> bool:
