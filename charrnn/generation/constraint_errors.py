@@ -45,8 +45,8 @@ def regex_error(expression: str, problem: str) -> UserError:
         place = _place(expression, len(marked[1])) if marked else None
         return _not_understood(expression, why[1], place)
     return UserError(
-        f"--match {quote(expression)} takes too much time or memory",
-        hint="simplify it, or lower --min-length and --length",
+        f"`match` {quote(expression)} takes too much time or memory",
+        hint="simplify it, or lower `min_length` and `length`",
     )
 
 
@@ -70,13 +70,13 @@ def no_match_error(expression: str, characters: Iterable[str]) -> UserError:
     hint = "its parts contradict each other, or need characters that may not be generated"
     if missing:
         hint = f"it names characters that may not be generated: {', '.join(missing[:5])}"
-    return UserError(f"no text at all can match --match {quote(expression)}", hint=hint)
+    return UserError(f"no text at all can match `match` {quote(expression)}", hint=hint)
 
 
 def length_error(expression: str, least: int, most: int | None, hint: str) -> UserError:
     """Say that there are matches, but none as long as asked for."""
     return UserError(
-        f"no text that matches --match {quote(expression)} has {_wording(least, most)} characters",
+        f"no text that matches `match` {quote(expression)} has {_wording(least, most)} characters",
         hint=hint,
     )
 
@@ -84,7 +84,7 @@ def length_error(expression: str, least: int, most: int | None, hint: str) -> Us
 def _not_understood(expression: str, why: str, place: int | None = None) -> UserError:
     where = "" if place is None else f" at character {place}"
     return UserError(
-        f"--match {quote(expression)} is not understood: {reason(ValueError(why))}{where}",
+        f"`match` {quote(expression)} is not understood: {reason(ValueError(why))}{where}",
         hint=DIALECT,
     )
 

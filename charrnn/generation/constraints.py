@@ -174,18 +174,18 @@ class ConstraintState:
             raise RunFailedError(
                 f"{self._constraint.option} takes too much time or memory after "
                 f"{len(self._ids):,} characters",
-                hint="simplify it, or lower --length",
+                hint="simplify it, or lower `length`",
             )
         return mask
 
     def _raise_stuck(self) -> NoReturn:
         option, made = self._constraint.option, len(self._ids)
         if made == self._constraint.length:
-            message = f"the text is not complete by {option} after --length {made:,} characters"
-            hint = "raise --length, or bound what repeats (maxLength and maxItems in a schema)"
+            message = f"the text is not complete by {option} after `length` {made:,} characters"
+            hint = "raise `length`, or bound what repeats (maxLength and maxItems in a schema)"
         elif self._matcher.is_accepting():
-            message = f"by {option} the text ends after {made:,} characters, before --min-length"
-            hint = f"lower --min-length {self._constraint.min_length:,}"
+            message = f"by {option} the text ends after {made:,} characters, before `min_length`"
+            hint = f"lower `min_length` {self._constraint.min_length:,}"
         else:
             tail = self._constraint.vocabulary.decode(np.array(self._ids[-20:]))
             message = f"no character that may be generated goes on after {quote(tail)} by {option}"
@@ -224,9 +224,9 @@ def compile_constraint(
     if match is not None:
         return _compile_match(match, vocabulary, usable_V, min_length, length)
     if grammar is not None:
-        option, source = "--grammar", grammar
+        option, source = "`grammar`", grammar
     elif json_schema is not None:
-        option, source = "--json-schema", _translate_schema(json_schema)
+        option, source = "`json_schema`", _translate_schema(json_schema)
     else:
         raise ValueError("neither match nor grammar nor json_schema is given")
     _check_size(option, source)
@@ -249,12 +249,12 @@ def _compile_match(
     length: int | None,
 ) -> Constraint:
     """Compile a regular expression, or say why no text can match it."""
-    _check_size("--match", expression)
+    _check_size("`match`", expression)
     characters = [vocabulary.characters[id_] for id_ in np.flatnonzero(usable_V)]
 
     def compiled(least: int, most: int | None) -> Constraint:
         grammar = _translate_regex(expression, characters, least, most)
-        return Constraint("--match", grammar, vocabulary, usable_V, least, most)
+        return Constraint("`match`", grammar, vocabulary, usable_V, least, most)
 
     def is_possible(least: int, most: int | None) -> bool:
         constraint = compiled(least, most)
@@ -270,11 +270,11 @@ def _compile_match(
     if length is not None and not is_possible(0, length):
         more = range(length + 1, MAX_LENGTH_TRIED)
         shortest = length + 1 + bisect_left(more, True, key=lambda most: is_possible(0, most))
-        hint = f"the shortest match has {shortest:,} characters: raise --length"
+        hint = f"the shortest match has {shortest:,} characters: raise `length`"
     else:
         fewer = range(1, min_length)
         possible = bisect_left(fewer, True, key=lambda least: not is_possible(least, length))
-        hint = f"a --min-length of {possible:,} is possible"
+        hint = f"a `min_length` of {possible:,} is possible"
     raise length_error(expression, min_length, length, hint)
 
 
@@ -294,15 +294,15 @@ def _translate_schema(schema: str) -> str:
     Raises:
         UserError: It is no JSON, or no schema.
     """
-    _check_size("--json-schema", schema)
+    _check_size("`json_schema`", schema)
     try:
         value = json.loads(schema)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--json-schema is not JSON: {reason(error)}") from error
+        raise UserError(f"`json_schema` is not JSON: {reason(error)}") from error
     if value is True:
         value = {}
     if not isinstance(value, dict):
-        raise UserError("--json-schema is not a JSON schema: it is no JSON object")
+        raise UserError("`json_schema` is not a JSON schema: it is no JSON object")
     compact = {"x-guidance": {"whitespace_flexible": False}}
     return f"start: %json {json.dumps(compact | value)}"
 

@@ -29,7 +29,7 @@ from charrnn.inference.cells import (
     arrange_gates,
     transposed,
 )
-from charrnn.network import STATE_PARTS, FloatArray, IdArray, Network
+from charrnn.network import STATE_PARTS, FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 
@@ -86,32 +86,6 @@ class NumpyNetwork:
         logits_NV = np.dot(tops_BTH.reshape(batch * time, -1), self.output_HV)
         np.add(logits_NV, self.output_bias_V, out=logits_NV)
         return logits_NV.reshape(batch, time, -1), stepper.state()
-
-
-class Stepper(Protocol):
-    """A network with a state of its own, moved on character by character in R rows."""
-
-    def read(self, ids: Ids) -> None:
-        """Read one id in each row."""
-
-    def predict(self) -> FloatArray:
-        """The logits of what comes next (...V); overwritten by the next call."""
-
-    def state(self) -> FloatArray:
-        """A copy of the state, (S, L, R, H)."""
-
-    def set_state(self, state_SLRH: FloatArray) -> None:
-        """Go on from a state."""
-
-    def set_row(self, row: int, state_SL1H: FloatArray) -> None:
-        """Go on from a state in one row, and leave the others as they are."""
-
-
-def stepper_for(network: Network, rows: int) -> Stepper:
-    """A stepper from the zero state, as quick as this network can be stepped."""
-    if isinstance(network, NumpyNetwork):
-        return NumpyStepper(network, rows)
-    return ProtocolStepper(network, rows)
 
 
 class NumpyStepper:
@@ -180,39 +154,6 @@ class NumpyStepper:
         if card.cell == "rnn":
             return RnnLayer(weights, operand, own, self._workshop)
         return LstmLayer(weights, operand, own, self._states[1][layer], self._workshop)
-
-
-class ProtocolStepper:
-    """Steps any `Network` through its `advance`, torch's for one."""
-
-    def __init__(self, network: Network, rows: int) -> None:
-        self._network = network
-        self._shape = () if rows == 1 else (rows,)
-        self._state_SLRH = network.initial_state(rows)
-        self._logits = np.zeros((*self._shape, network.vocabulary_size), np.float32)
-
-    def read(self, ids: Ids) -> None:
-        """Read one id in each row."""
-        ids_R1 = np.reshape(ids, (-1, 1))
-        logits_R1V, self._state_SLRH = self._network.advance(ids_R1, self._state_SLRH)
-        self._logits = logits_R1V.reshape(self._logits.shape)
-
-    def predict(self) -> FloatArray:
-        """The logits of what comes next (...V)."""
-        return self._logits
-
-    def state(self) -> FloatArray:
-        """A copy of the state, (S, L, R, H)."""
-        return self._state_SLRH.copy()
-
-    def set_state(self, state_SLRH: FloatArray) -> None:
-        """Go on from a state."""
-        self._state_SLRH = state_SLRH.copy()
-
-    def set_row(self, row: int, state_SL1H: FloatArray) -> None:
-        """Go on from a state in one row, and leave the others as they are."""
-        self._state_SLRH = self._state_SLRH.copy()
-        self._state_SLRH[:, :, row] = state_SL1H[:, :, 0]
 
 
 class Entrance(Protocol):

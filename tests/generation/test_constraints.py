@@ -307,7 +307,7 @@ def test_a_text_that_needs_too_many_states_by_itself_is_an_error(
 ) -> None:
     monkeypatch.setattr(constraints, "MAX_STATES", 50)
     constraint, vocabulary = compile_for("abc", match="[ab]*a[ab]{20}", length=1000)
-    with pytest.raises(RunFailedError, match="--match takes too much time or memory after"):
+    with pytest.raises(RunFailedError, match="`match` takes too much time or memory after"):
         walk(constraint, vocabulary, seed=1, end=0)
 
 
@@ -336,7 +336,7 @@ def test_a_text_that_needs_too_many_states_by_itself_is_an_error(
 def test_what_is_not_understood_is_refused_with_its_place(expression: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         compile_for("ab", match=expression)
-    assert caught.value.message.startswith("--match ")
+    assert caught.value.message.startswith("`match` ")
     assert "\n" not in caught.value.message
     assert "Rust" in (caught.value.hint or "")
 
@@ -369,8 +369,8 @@ def test_an_expression_that_no_usable_text_matches_is_refused(expression: str, h
 @pytest.mark.parametrize(
     ("least", "most", "message", "hint"),
     [
-        (7, 7, "exactly 7 characters", "a --min-length of 6 is possible"),
-        (0, 1, "at most 1 characters", "the shortest match has 2 characters: raise --length"),
+        (7, 7, "exactly 7 characters", "a `min_length` of 6 is possible"),
+        (0, 1, "at most 1 characters", "the shortest match has 2 characters: raise `length`"),
     ],
 )
 def test_impossible_lengths_are_refused_with_what_is_possible(
@@ -385,7 +385,7 @@ def test_impossible_lengths_are_refused_with_what_is_possible(
 def test_a_finite_pattern_shorter_than_the_least_length_is_refused() -> None:
     with pytest.raises(UserError, match="5 or more") as caught:
         compile_for("a", match="a{1,3}", min_length=5)
-    assert "a --min-length of 3 is possible" in (caught.value.hint or "")
+    assert "a `min_length` of 3 is possible" in (caught.value.hint or "")
 
 
 # --- Grammars -------------------------------------------------------------------------------------
@@ -429,9 +429,9 @@ def test_a_text_that_is_not_complete_at_its_greatest_length_is_an_error() -> Non
     constraint, _ = compile_for("ab()", grammar='start: "a" | "(" start ")"', length=2)
     state = constraint.begin()
     state.take(4)
-    with pytest.raises(RunFailedError, match="not complete by --grammar after --length 2") as error:
+    with pytest.raises(RunFailedError, match="not complete by `grammar` after `length` 2") as error:
         state.take(4)
-    assert "--length" in (error.value.hint or "")
+    assert "`length`" in (error.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -445,12 +445,12 @@ def test_a_grammar_that_needs_an_unknown_character_later_is_an_error(grammar: st
 
 def test_a_grammar_that_ends_before_the_least_length_is_an_error() -> None:
     state = compile_for("ab", grammar='start: "a"', min_length=2)[0].begin()
-    with pytest.raises(RunFailedError, match="ends after 1 characters, before --min-length"):
+    with pytest.raises(RunFailedError, match="ends after 1 characters, before `min_length`"):
         state.take(4)
 
 
 def test_a_grammar_cannot_make_special_ids() -> None:
-    with pytest.raises(UserError, match="no text can keep to --grammar"):
+    with pytest.raises(UserError, match="no text can keep to `grammar`"):
         compile_for("ab", grammar='start: <eos> "a"')
 
 
@@ -467,7 +467,7 @@ def test_a_grammar_cannot_make_special_ids() -> None:
 def test_a_wrong_grammar_is_refused_with_its_place(grammar: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         compile_for("ab", grammar=grammar)
-    assert caught.value.message.startswith("--grammar is not understood")
+    assert caught.value.message.startswith("`grammar` is not understood")
     assert "\n" not in caught.value.message
 
 
@@ -521,7 +521,7 @@ def test_json_is_written_without_spaces() -> None:
 def test_a_wrong_schema_is_refused(schema: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         compile_for("ab", json_schema=schema)
-    assert "--json-schema" in caught.value.message
+    assert "`json_schema`" in caught.value.message
     assert "\n" not in caught.value.message
 
 
