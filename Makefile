@@ -4,12 +4,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+PIP_WITH_GROUPS := $(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 PYTEST_ARGS ?=
-MINUTES ?= 20
+MINUTES ?= 30
 READERS ?=
+KILLS ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format fuzz bench bench-losses campaign-kills docs clean
@@ -30,12 +32,12 @@ lint: $(DEV_INSTALLED) ## Check format, style and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(DEV_INSTALLED) ## Put every file into the house format.
+format: $(DEV_INSTALLED) ## Put every file into the common format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-fuzz: $(DEV_INSTALLED) ## Search for input that breaks a reader; MINUTES=20, READERS="card text".
-	$(PIP_INSTALL) '.[fuzz]'
+fuzz: $(DEV_INSTALLED) ## Search for input that breaks a reader; MINUTES=30, READERS="card text".
+	$(PIP_INSTALL) --group fuzz
 	$(BIN)/python -m tests.fuzz.exhaustive
 	$(BIN)/python -m tests.fuzz.campaign --minutes $(MINUTES) $(READERS)
 
@@ -49,10 +51,10 @@ bench-losses: $(DEV_INSTALLED) ## Train recipes and sizes, three seeds each (ove
 	$(BIN)/python benchmarks/sizes.py
 	$(BIN)/python benchmarks/recipes.py --svg docs/recipes.svg
 
-campaign-kills: $(DEV_INSTALLED) ## Kill hundreds of trainings at every moment; nothing may be lost.
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills
+campaign-kills: $(DEV_INSTALLED) ## Kill trainings at every moment, KILLS=1000 times; nothing may be lost.
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills --kills $(KILLS)
 
-docs: $(DEV_INSTALLED) ## Make the JSON Schema and the reference's tables anew.
+docs: $(DEV_INSTALLED) ## Regenerate the JSON Schema and the tables of the settings.
 	$(BIN)/python scripts/write_reference.py
 
 clean: ## Remove what tools leave behind; runs, corpora and .venv stay.
@@ -60,11 +62,12 @@ clean: ## Remove what tools leave behind; runs, corpora and .venv stay.
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) .
+	$(PIP_INSTALL)
 	@touch $@
 
 $(DEV_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) '.[dev]'
+	$(PIP_WITH_GROUPS)
+	$(PIP_INSTALL) --group dev
 	@touch $@ $(INSTALLED)
 
 $(BIN)/python:

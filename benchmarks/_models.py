@@ -60,6 +60,7 @@ def write_run(path: Path, card: ModelCard) -> Path:
     config = Config(
         model=ModelConfig(cell=card.cell, hidden_size=card.hidden_size, layers=card.layers)
     )
-    with RunWriter.create(path, config, VOCABULARY) as writer:
+    with RunWriter.claim(path, VOCABULARY) as writer:
+        writer.write_config(config)
         writer.save_best(random_weights(card), card)
     return path

@@ -13,16 +13,14 @@ One stream is compared with two honest things, in turns, the best round of each 
   once a character, and nn.Linear in inference mode, softmax, torch.multinomial. It runs in a
   process of its own, with one thread and with all, and the faster of the two counts.
 
-`charrnn` is one core, `partner` what the command does for a long text: two, if another one is
-free. `ratio` is how many times as fast as torch the faster of them is.
+`charrnn` is one core. `ratio` is how many times as fast as torch it is.
 
 On a machine that has other work to do, --cpu-time counts processor time instead of time: it leaves
-out what is spent waiting for a processor; partners are left out, and torch's loop has one thread.
+out what is spent waiting for a processor; torch's loop then has one thread.
 
 The second table says what bounds the speed: how many GB of weights are read in a second. `read` is
-the plainest reading of the same bytes that NumPy knows (a vector times itself), on one core;
-`products 2` are the bare products with a partner; the last column is what 30 times torch would
-have to read.
+the plainest reading of the same bytes that NumPy knows (a vector times itself), on one core; the
+last column is what 30 times torch would have to read.
 
 Many texts are made as `charrnn generate --samples N --batch-size B` makes them, for the first two
 sizes. A batch of few texts wastes rows: a text keeps its place in a product whatever the batch, so
@@ -43,15 +41,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 import numpy as np
 from _models import VOCABULARY, card_of, random_weights
 
-from charrnn.config.schema import GenerateConfig
-from charrnn.generation.batching import generate_many
-from charrnn.generation.jobs import Job, Opening
-from charrnn.generation.options import options_from
-from charrnn.generation.partner import Partner, is_possible, partner_for
+from charrnn.generation.generate import Stream
+from charrnn.generation.options import GenerationOptions
 from charrnn.generation.rng import UniformStream
-from charrnn.generation.rules import Rules
-from charrnn.generation.stream import Stream
-from charrnn.inference.cells import PlainWorkshop, Workshop
+from charrnn.generation.scheduler import generate_many
+from charrnn.generation.seeds import Prefix
+from charrnn.generation.sequence import Sequence
+from charrnn.generation.task import GenerationTask
+from charrnn.inference.cells import aligned
 from charrnn.inference.network import NumpyNetwork
 from charrnn.machine import processor_count
 from charrnn.network import FloatArray
@@ -79,12 +76,11 @@ def main() -> None:
         serve_torch_loop(options.torch_loop, options.threads, clock)
         return
     print(f"one stream, characters per second (best of {options.rounds} rounds)\n")
-    print(f"{'':14}{'products':>10}{'charrnn':>10}{'share':>8}{'partner':>10}", end="")
-    print(f"{'torch':>9}{'ratio':>8}")
+    print(f"{'':14}{'products':>10}{'charrnn':>10}{'share':>8}{'torch':>9}{'ratio':>8}")
     rates = {size: print_single(size, options.rounds, clock) for size in options.sizes}
     print("\nwhat bounds it, GB of weights per second\n")
     print(f"{'':14}{'MB':>10}{'read':>10}{'products':>10}{'charrnn':>10}", end="")
-    print(f"{'products 2':>12}{'partner':>10}{f'{TARGET} x torch':>12}")
+    print(f"{f'{TARGET} x torch':>12}")
     for size in options.sizes:
         print_bytes(size, rates[size])
     if options.one:
@@ -116,12 +112,10 @@ def print_single(size: str, rounds: int, clock: Clock) -> Rates:
     with ExitStack() as stack:
         rates = best_rates(contenders_for(size, clock, stack), rounds)
     rates["torch"] = max(rate for name, rate in rates.items() if name.startswith("torch"))
-    products, charrnn, partner, torch = (
-        rates[name] for name in ("products", "charrnn", "partner", "torch")
-    )
+    products, charrnn, torch = (rates[name] for name in ("products", "charrnn", "torch"))
     print(
-        f"{size:14}{products:10,.0f}{charrnn:10,.0f}{charrnn / products:8.0%}{partner:10,.0f}"
-        f"{torch:9,.0f}{max(charrnn, partner) / torch:7.1f}x",
+        f"{size:14}{products:10,.0f}{charrnn:10,.0f}{charrnn / products:8.0%}"
+        f"{torch:9,.0f}{charrnn / torch:7.1f}x",
         flush=True,
     )
     return rates
@@ -132,18 +126,11 @@ def contenders_for(size: str, clock: Clock, stack: ExitStack) -> dict[str, Calla
     card = card_of(size)
     network = NumpyNetwork(random_weights(card), card)
     is_alone = clock is time.perf_counter
-    partner, partnered = Partner(), stream_of(network)
     steps: dict[str, Callable[[], object]] = {
         "read": reading_of(network),
-        "products": products_of(network, PlainWorkshop()),
+        "products": products_of(network),
         "charrnn": stream_of(network).advance,
-        "products 2": products_of(network, partner),
-        "partner": partnered.advance,
     }
-    if is_alone and is_possible():
-        partner.begin()
-        stack.callback(partner.end)
-        stack.enter_context(partner_for(partnered, network, length=0))
     loops = [
         TorchLoop(size, threads, clock) for threads in {1, processor_count() if is_alone else 1}
     ]
@@ -168,9 +155,8 @@ def print_bytes(size: str, rates: Rates) -> None:
     """How many bytes of weights these rates amount to."""
     size_bytes = FLOAT_BYTES * product_weights(card_of(size))
     print(f"{size:14}{size_bytes / 1e6:10.1f}", end="")
-    for name in ("read", "products", "charrnn", "products 2", "partner"):
-        width = max(10, len(name) + 2)
-        print(f"{rates[name] * size_bytes / 1e9:{width}.0f}", end="")
+    for name in ("read", "products", "charrnn"):
+        print(f"{rates[name] * size_bytes / 1e9:10.0f}", end="")
     print(f"{TARGET * rates['torch'] * size_bytes / 1e9:12.0f}")
 
 
@@ -185,15 +171,15 @@ def print_many(size: str, length: int) -> None:
     print(f"{size:14}" + "".join(f"{rate:10,.0f}" for rate in rates), flush=True)
 
 
-def rules_for(length: int) -> Rules:
+def task_of(network: NumpyNetwork, length: int) -> GenerationTask:
     """The shipped defaults, with a length."""
-    return Rules(options_from(GenerateConfig(), {"length": length}), VOCABULARY)
+    return GenerationTask(network, VOCABULARY, GenerationOptions(length=length))
 
 
 def stream_of(network: NumpyNetwork) -> Stream:
     """An endless text."""
-    job = Job(rules_for(0), Opening([5]), UniformStream(1, 0), kept=False)
-    return Stream(network, rules_for(0), job)
+    task = task_of(network, 0)
+    return Stream(task, Sequence(task, Prefix([5]), UniformStream(1, 0), keep=False))
 
 
 def reading_of(network: NumpyNetwork) -> Callable[[], object]:
@@ -216,13 +202,13 @@ def matrices_of(network: NumpyNetwork) -> list[FloatArray]:
     return [*matrices, network.output_HV]
 
 
-def products_of(network: NumpyNetwork, workshop: Workshop) -> Callable[[], object]:
+def products_of(network: NumpyNetwork) -> Callable[[], object]:
     """The products of one character."""
     products = []
     for matrix_KG in matrices_of(network):
-        operand_K, result_G = map(workshop.buffer, zip(matrix_KG.shape, strict=True))
+        operand_K, result_G = map(aligned, zip(matrix_KG.shape, strict=True))
         operand_K[:] = 0.5
-        products.append(workshop.product(operand_K, matrix_KG, result_G))
+        products.append(partial(np.dot, operand_K, matrix_KG, result_G))
 
     def multiply() -> None:
         for product in products:
@@ -249,13 +235,11 @@ def rate_of_steps(step: Callable[[], object], clock: Clock) -> float:
 
 def rate_of_many(network: NumpyNetwork, batch_size: int, length: int) -> float:
     """Characters per second of many texts, enough of them to fill the batch several times."""
-    rules = rules_for(length)
+    task = task_of(network, length)
     count = max(64, 4 * batch_size)
-    jobs = (Job(rules, Opening([5]), UniformStream(1, each)) for each in range(count))
+    sequences = (Sequence(task, Prefix([5]), UniformStream(1, each)) for each in range(count))
     begin = time.perf_counter()
-    made = sum(
-        len(text.text) for text in generate_many(network, rules, jobs, batch_size=batch_size)
-    )
+    made = sum(len(text.text) for text in generate_many(task, sequences, batch_size=batch_size))
     return made / (time.perf_counter() - begin)
 
 

@@ -7,14 +7,15 @@ process of its own as in life:
 
 - plain: the usual PyTorch loop in float32: `nn.Embedding`, `nn.LSTM` (or GRU, RNN), `nn.Linear`,
   cross-entropy, clipping, AdamW, with all of torch's threads;
-- charrnn: `Learner.step` as `charrnn train` runs it, in each arithmetic (kernel and precision)
-  that works here; the fastest counts;
-- products: nothing but the matrix products that no implementation can avoid, in bfloat16: in each
-  time step h W_h forward and its gradient backward, and one large product for the weights, as
-  torch.mm computes them.
+- charrnn: `TrainingStep.step` as `charrnn train` runs it, by each kernel (torch's layers, our own
+  in C) in each precision that works here;
+- products: nothing but the matrix products that no implementation can avoid, in bfloat16 (where
+  it does not work, in float32): in each time step h W_h forward and its gradient backward, and one
+  large product for the weights, as torch.mm computes them.
 
-Prints characters per second (medians) and the two ratios. A size is `CELL LAYERSxHIDDEN bBATCH`;
-`muon` behind it lets charrnn's step take that optimiser, the usual loop keeps to AdamW.
+Prints a line for each: characters per second (medians), and the ratios to the usual loop and to the
+products. The fastest of charrnn's has a star. A size is `CELL LAYERSxHIDDEN bBATCH`; `muon` behind
+it lets charrnn's step take that optimiser, the usual loop keeps to AdamW.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import NamedTuple, Self
 
@@ -33,11 +35,10 @@ from torch.nn import functional
 
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.network import GATES
+from charrnn.training import kernels
 from charrnn.training.batches import Batch
-from charrnn.training.kernels import compiled_kernels
 from charrnn.training.model import RECURRENT, CharRNN, initialize
-from charrnn.training.step import TrainingStep
-from charrnn.training.threads import threads_of_torch
+from charrnn.training.step import TrainingStep, torch_threads
 
 VOCABULARY, EMBEDDING, LENGTH = 67, 64, 64
 SIZES = (
@@ -128,25 +129,24 @@ def charrnn_step(size: Size, threads: int, kernel: str, precision: str) -> Step:
         threads=threads,
         clip_norm=CLIP_NORM,
     )
-    learner, indices = TrainingStep(model, config), itertools.count()
+    training_step, indices = TrainingStep(model, config), itertools.count()
     state = model.initial_state(size.rows)
 
     def step() -> None:
-        with threads_of_torch(1):
-            learner.step(next(indices), batch, state, rate=0.001)
+        with torch_threads(1):
+            training_step.step(next(indices), batch, state, rate=0.001)
 
     return step
 
 
-def products_step(size: Size, threads: int) -> Step:
+def products_step(size: Size, threads: int, precision: str) -> Step:
     """The products with the recurrent matrices, and nothing else."""
     torch.set_num_threads(threads)
     gates, rows, hidden = GATES[size.cell] * size.hidden, size.rows, size.hidden
-    weight = torch.randn(gates, hidden, dtype=torch.bfloat16)
-    state, gradient = (torch.randn(rows, n, dtype=torch.bfloat16) for n in (hidden, gates))
-    states, gradients = (
-        torch.randn(LENGTH * rows, n, dtype=torch.bfloat16) for n in (hidden, gates)
-    )
+    draw = partial(torch.randn, dtype=getattr(torch, precision))
+    weight = draw(gates, hidden)
+    state, gradient = draw(rows, hidden), draw(rows, gates)
+    states, gradients = draw(LENGTH * rows, hidden), draw(LENGTH * rows, gates)
 
     def step() -> None:
         for _ in range(size.layers):
@@ -160,12 +160,12 @@ def products_step(size: Size, threads: int) -> Step:
 
 
 def step_of(contender: str, size: Size, threads: int) -> Step:
-    """The step of `plain`, `products` or `KERNEL/PRECISION`."""
+    """The step of `plain`, `products/PRECISION` or `KERNEL/PRECISION`."""
     if contender == "plain":
         return plain_step(size, threads)
-    if contender == "products":
-        return products_step(size, threads)
     kernel, precision = contender.split("/")
+    if kernel == "products":
+        return products_step(size, threads, precision)
     return charrnn_step(size, threads, kernel, precision)
 
 
@@ -229,18 +229,23 @@ def median_seconds(names: list[str], size: str, threads: int, rounds: int) -> di
 
 
 def print_size(size_text: str, threads: int, rounds: int) -> None:
-    """Measure one size and print its line."""
+    """Measure one size and print its table."""
     size = Size.of(size_text)
-    kernels = ("torch", "native") if compiled_kernels() else ("torch",)
-    ours = [f"{kernel}/{precision}" for kernel in kernels for precision in ("float32", "bfloat16")]
-    times = median_seconds(["plain", *ours, "products"], size_text, threads, rounds)
-    speeds = {name: size.rows * LENGTH / seconds for name, seconds in times.items()}
-    best = max((name for name in ours if name in speeds), key=lambda name: speeds[name])
-    print(
-        f"{size_text:21}{speeds['plain']:11,.0f}{speeds[best]:11,.0f}{speeds['products']:11,.0f}"
-        f"{speeds[best] / speeds['plain']:9.2f}{speeds[best] / speeds['products']:11.0%}  {best}",
-        flush=True,
-    )
+    names = ("torch", "native") if kernels.available() else ("torch",)
+    ours = [f"{kernel}/{precision}" for kernel in names for precision in ("float32", "bfloat16")]
+    bare = ["products/bfloat16", "products/float32"]
+    times = median_seconds(["plain", *ours, *bare], size_text, threads, rounds)
+    if not any(name in times for name in ours if name.endswith("bfloat16")):
+        bare = ["products/float32"]
+    best = min((name for name in ours if name in times), key=times.__getitem__)
+    print(size_text)
+    for name in ("plain", *ours, bare[0]):
+        if name not in times:
+            print(f"  {name:18} does not work on this processor")
+            continue
+        speed = size.rows * LENGTH / times[name]
+        ratios = "".join(f"{times[to] / times[name]:12.2f}" for to in ("plain", bare[0]))
+        print(f"  {name:18}{speed:13,.0f}{ratios}{' *' if name == best else ''}", flush=True)
 
 
 def main() -> None:
@@ -255,7 +260,7 @@ def main() -> None:
         serve(options.serve, Size.of(options.sizes[0]), options.threads)
         return
     print(f"characters per second, {LENGTH} steps, {options.threads} threads\n")
-    print(f"{'':21}{'plain':>11}{'charrnn':>11}{'products':>11}{'/ plain':>9}{'/ products':>11}")
+    print(f"{'':20}{'characters/s':>13}{'/ plain':>12}{'/ products':>12}")
     for size in options.sizes:
         print_size(size, options.threads, options.rounds)
 

@@ -1,17 +1,17 @@
 """Where the `charrnn` command and `python -m charrnn` begin."""
 
-import signal
+import sys
 
 
 def main() -> None:
-    """Run the command line; while it is imported, Ctrl-C has nothing to put away and just ends."""
-    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_heard:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Run the command line, on a system that has what it needs."""
+    if sys.platform == "win32":
+        sys.exit("error: charrnn needs Linux or macOS; on Windows use WSL")
+    from charrnn.cli import signals
+
+    signals.end_at_once()  # while modules are imported there is nothing to clean up
     from charrnn.cli import app
 
-    if is_heard:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     app.main()
 
 

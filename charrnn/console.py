@@ -1,7 +1,6 @@
-"""How things are shown: results on stdout, everything else on stderr, control characters harmless.
+"""Output: results on stdout, everything else on stderr, control characters made visible.
 
-Rich is imported only when something is drawn with it, so that a command in a pipe never pays
-for a terminal that is not there.
+Rich is imported only when something is drawn with it: in a pipe its import would be wasted time.
 """
 
 import json
@@ -10,12 +9,29 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Protocol, TextIO
 
 from charrnn.errors import RunFailedError, UserError
 
 Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Opens a progress display; `Console.progress` is one, `silent` shows nothing."""
+
+    def __call__(
+        self, description: str, total: int | None, /, *, unit: str
+    ) -> AbstractContextManager[Advance]:
+        """Begin a piece of work of `total` units (None: not known), advanced by the result."""
+
+
+@contextmanager
+def silent(_description: str, _total: int | None, /, *, unit: str) -> Iterator[Advance]:
+    """Show no progress."""
+    del unit
+    yield lambda _amount: None
+
 
 HARMLESS_CONTROLS = frozenset("\n\t")
 PLAIN_PROGRESS_SECONDS = 10.0
@@ -24,8 +40,8 @@ PLAIN_PROGRESS_SECONDS = 10.0
 def escape_controls(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> str:
     r"""Make control, format and surrogate characters visible: ESC becomes ``\x1b``.
 
-    Text from a model or from somebody's file must not be able to send escape codes to the
-    terminal, nor turn the reading direction round (Unicode categories Cc, Cf, Cs, Zl, Zp).
+    Text from a model or a file must not send escape codes to the terminal, nor reverse the
+    reading direction (Unicode categories Cc, Cf, Cs, Zl, Zp). Characters in `keep` stay.
     """
     if text.isprintable():
         return text
@@ -43,7 +59,7 @@ def _escaped(char: str) -> str:
 
 
 def write_result(text: str, stream: TextIO | None = None) -> None:
-    """Write a line of result to stdout; what its encoding cannot hold is escaped.
+    """Write a result and a newline to stdout; what its encoding cannot hold is escaped.
 
     Raises:
         RunFailedError: stdout is closed.
@@ -57,38 +73,38 @@ def write_result(text: str, stream: TextIO | None = None) -> None:
 
 
 def write_json(value: dict[str, Any]) -> None:
-    """Write one JSON object as one line to stdout, in ASCII, so that any locale can carry it."""
+    """Write one JSON object as one line to stdout, in ASCII, which every encoding has."""
     write_result(json.dumps(value, ensure_ascii=True, allow_nan=False))
 
 
 class Console:
-    """The voice of a command on stderr; `quiet` leaves only errors."""
+    """Writes to stderr what a command has to say; `quiet` leaves only errors."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person is likely to watch stderr live."""
+        """Whether stderr is a terminal on which progress may be drawn."""
         return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
 
     def note(self, text: str) -> None:
-        """Tell something worth knowing."""
+        """Write a line of information."""
         if not self.quiet:
             self._write(text)
 
     def warn(self, text: str) -> None:
-        """Tell something that may surprise later."""
+        """Write a warning: something that may surprise later."""
         self.note(f"warning: {text}")
 
     def error(self, error: UserError) -> None:
-        """Show what went wrong and what to do about it."""
+        """Write an error's message and hint, also when quiet."""
         self._write(f"error: {error.message}")
         if error.hint:
             self._write(f" hint: {error.hint}")
 
-    def facts(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
-        """Show named values under a title, aligned in two columns."""
+    def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Write a title and rows of a name and a value, aligned in two columns."""
         if self.quiet:
             return
         width = max(len(name) for name, _ in rows)
@@ -98,10 +114,14 @@ class Console:
 
     @contextmanager
     def progress(self, description: str, total: int | None, *, unit: str) -> Iterator[Advance]:
-        """Show how far a piece of work has come; the caller advances it by so many units.
+        """Show how far a piece of work has come; call what this yields with each amount done.
 
-        A live bar on a terminal; elsewhere a plain line every ten seconds. `unit` "bytes" is
-        shown in KB, MB and GB.
+        A live bar on a terminal; elsewhere a plain line every ten seconds.
+
+        Args:
+            description: what is done, such as "scoring".
+            total: how much there is to do; None if that is not known.
+            unit: what is counted; "bytes" are shown in KB, MB and GB.
         """
         if self.quiet:
             yield lambda _amount: None
@@ -122,7 +142,7 @@ class Console:
 
 
 def _silence_stderr() -> None:
-    """Let nobody hear from now on: that the listener has gone is no reason to stop the work."""
+    """Redirect stderr to /dev/null after a write to it failed: the work goes on without it."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())
@@ -130,7 +150,7 @@ def _silence_stderr() -> None:
 
 
 class _PlainProgress:
-    """Progress for logs: a line now and then, none for work that is soon done."""
+    """Writes a line every ten seconds, so none for work that is done before."""
 
     def __init__(self, console: Console, description: str, total: int | None, unit: str) -> None:
         self.console = console

@@ -1,10 +1,10 @@
-"""What a user can get wrong or meet: one message, one hint, one exit code."""
+"""Errors that a user meets, each with one message, one hint and one exit code."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How every charrnn command reports its end to the shell."""
+    """The exit codes of every charrnn command."""
 
     DONE = 0
     FAILED = 1
@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """Something that the user can mend; shown as a message and a hint, never as a traceback.
+    """Wrong usage or wrong input; shown as a message and a hint, never as a traceback.
 
     The message names the file, line, key or character at fault; the hint says what to do next.
     """
@@ -30,7 +30,7 @@ class UserError(Exception):
 
 
 class RunFailedError(UserError):
-    """The input was right and the work failed all the same: a full disk, a network that stalled."""
+    """The input was right and the work failed: a full disk, a network that does not answer."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint, exit_code=ExitCode.FAILED)

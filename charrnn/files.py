@@ -1,7 +1,7 @@
 """Files that are whole or not there: atomic writes, and reads that trust nothing.
 
 A file is written under a temporary name in its own folder, flushed to the disk, then renamed:
-whoever reads it, at whatever moment, finds the old content or the new one, never a part.
+a reader finds, at any moment, the old content or the new one, never a part.
 """
 
 import contextlib
@@ -14,8 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from charrnn.errors import RunFailedError, UserError
-from charrnn.messages import format_path, format_value
+from charrnn.messages import format_path, format_value, reason
+from charrnn.validation import damaged
 
 JSON_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -72,7 +75,7 @@ def raise_write_error(path: Path, error: OSError) -> NoReturn:
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     way_out = "free some space, or choose another folder" if is_full else "choose another folder"
     raise RunFailedError(
-        f"cannot write {format_path(path)}: {error.strerror or error}",
+        f"cannot write {format_path(path)}: {reason(error)}",
         hint=f"{way_out}; what was there before is unchanged",
     ) from error
 
@@ -87,8 +90,7 @@ def checked_size(path: Path, folder: Path, *, limit: int) -> int:
         inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
         status = path.stat()
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {format_path(path)}: {reason}") from error
+        raise UserError(f"cannot read {format_path(path)}: {reason(error)}") from error
     if not inside:
         raise UserError(
             f"{format_path(path)} is a link that leaves its folder",
@@ -114,22 +116,22 @@ def read_checked(path: Path, folder: Path, *, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise UserError(f"cannot read {format_path(path)}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {format_path(path)}: {reason(error)}") from error
 
 
 def read_json_object(path: Path, folder: Path, *, limit: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
-    """Read a JSON object from a file that nobody vouches for.
+    """Read a JSON object from a file that may come from a stranger.
 
     Raises:
         UserError: The file is missing, too large, not UTF-8, not JSON, or no object.
     """
     content = read_checked(path, folder, limit=limit)
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{format_path(path)} is damaged: {_reason(error)}") from error
+        value = msgspec.json.decode(content)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise damaged(format_path(path), reason(error)) from error
     if not isinstance(value, dict):
-        raise UserError(f"{format_path(path)} is damaged: it holds no JSON object")
+        raise damaged(format_path(path), "it holds no JSON object")
     return value
 
 
@@ -146,14 +148,6 @@ def check_format_version(value: dict[str, Any], path: Path, *, reads: int, hint:
             f"this charrnn reads {reads}",
             hint=hint,
         )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _reason(error: Exception) -> str:
-    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
 def _umask() -> int:

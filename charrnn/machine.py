@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from charrnn.errors import UserError
+from charrnn.messages import byte_size
+
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ALL_BLAS_VARIABLE = "OMP_NUM_THREADS"
@@ -42,3 +45,29 @@ def physical_bytes() -> int | None:
         return min(memory, int(CONTAINER_LIMIT.read_text()))
     except (ValueError, OSError):  # no container, or one without a limit ("max")
         return memory
+
+
+def fits_in_memory(needed: int, *, share: float = 1.0) -> bool:
+    """Whether so many bytes are within a share of the memory; true if the machine will not say."""
+    available = physical_bytes()
+    return available is None or needed <= share * available
+
+
+def require_memory(needed: int, what: str, *, detail: str = "", hint: str = "") -> None:
+    """Refuse what this machine cannot hold, before any of it is asked for.
+
+    Args:
+        needed: Bytes that cannot be avoided.
+        what: What takes them, such as a path or `training`.
+        detail: What else the message says.
+        hint: How less is needed.
+
+    Raises:
+        UserError: There is less memory; with the bytes.
+    """
+    if not fits_in_memory(needed):
+        raise UserError(
+            f"{what} takes {needed:,} bytes ({byte_size(needed)}) of memory or more, "
+            f"this machine has {byte_size(physical_bytes() or 0)}{detail}",
+            hint=hint,
+        )

@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 from charrnn.config.schema import DataConfig
-from charrnn.text.corpus import Corpus, prepare
+from charrnn.text.corpus import Corpus
+from charrnn.text.prepare import prepare
 
 WORDS = ("the", "of", "and", "sea", "wind", "salt", "boat", "oar", "rope", "tide", "gull", "foam")
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import save_file
 
 from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
 from charrnn.network import FloatArray
 from charrnn.run.model_card import FORMAT_VERSION, ModelCard
+from charrnn.run.paths import NEXT_WEIGHTS_FILE, WEIGHTS_FILE
+from charrnn.run.reader import TrainedModel
 from charrnn.run.writer import RunWriter
 from charrnn.text.vocabulary import Vocabulary
 
@@ -47,6 +50,13 @@ def random_ids(card: ModelCard, *shape: int, seed: int = 0) -> npt.NDArray[np.in
     return np.random.default_rng(seed).integers(0, card.vocabulary_size, shape)
 
 
+def begin_run(path: Path, config: Config, vocabulary: Vocabulary) -> RunWriter:
+    """Begin a run in a folder that is new or empty."""
+    writer = RunWriter.claim(path, vocabulary)
+    writer.write_config(config)
+    return writer
+
+
 def write_run(
     path: Path,
     *,
@@ -81,6 +91,16 @@ def write_run(
         ),
         generate=generate or GenerateConfig(),
     )
-    with RunWriter.create(path, config, vocabulary) as writer:
+    with begin_run(path, config, vocabulary) as writer:
         writer.save_best(random_weights(card, weights_seed, weights_scale), card)
     return path
+
+
+def cut_off_between_renames(run: Path, model: TrainedModel) -> dict[str, FloatArray]:
+    """Leave a run as a kill does in the middle of saving better weights, of step 2; those."""
+    better = {name: weight + 1 for name, weight in model.weights.items()}
+    with RunWriter.reopen(run) as writer:
+        writer.save_best(better, replace(model.card, step=2))
+    (run / WEIGHTS_FILE).rename(run / NEXT_WEIGHTS_FILE)
+    save_file(dict(model.weights), run / WEIGHTS_FILE)
+    return better

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import charrnn.files
-from charrnn.cli.app import _as_user_error, run
+from charrnn.cli.app import as_user_error, run
 from charrnn.config.memory import estimated_bytes
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import ExitCode, UserError
@@ -227,7 +227,7 @@ def test_a_line_too_long_for_the_memory_is_refused_with_its_bytes(
 ) -> None:
     """Every line of a batch is padded to the longest, which only the text can tell."""
     Path("lines.txt").write_text("a short one\n" * 50 + "x" * 50_000 + "\n" + "b\n" * 20)
-    monkeypatch.setattr("charrnn.config.memory.physical_bytes", lambda: 10**9)
+    monkeypatch.setattr("charrnn.machine.physical_bytes", lambda: 10**9)
     settings = ["--set=data.source=lines.txt", "--set=data.mode=lines", "--set=train.batch_size=64"]
     assert train(*settings) == ExitCode.WRONG_INPUT
     assert "GB) of memory or more" in said(capsys)
@@ -244,7 +244,7 @@ def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = write_run(tmp_path / "run")
-    monkeypatch.setattr("charrnn.run.reader.physical_bytes", lambda: 1000)
+    monkeypatch.setattr("charrnn.machine.physical_bytes", lambda: 1000)
     with pytest.raises(UserError, match=r"takes [\d,]+ bytes .* this machine has"):
         read_model(target)
 
@@ -258,7 +258,7 @@ def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
     ],
 )
 def test_memory_that_runs_out_all_the_same_is_told_as_that(error: BaseException) -> None:
-    told = _as_user_error(error)
+    told = as_user_error(error)
     assert told.exit_code == ExitCode.FAILED
     assert "not enough memory" in told.message
 

@@ -1,4 +1,4 @@
-"""A short campaign of kills; `make campaign-kills` is the long one."""
+"""A short campaign of kills; `make campaign-kills KILLS=1000` is the long one."""
 
 import json
 import os

@@ -43,7 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data" / "names.txt", folder / "data")
     (folder / "poems.txt").write_text("Once. The Hello hello\n" + prose(5000))
-    (folder / "openings.txt").write_text("the sea\nthe wind\nsalt\nfoam\n")
     command = folder / "bin" / "charrnn"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charrnn "$@"\n')
@@ -60,7 +59,7 @@ def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

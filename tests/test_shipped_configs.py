@@ -6,10 +6,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from charrnn.config.reader import dump_config, load_config
-from charrnn.config.reference import json_schema
+from charrnn.config.load import dump_config, load_config
 from charrnn.config.schema import Config
 from charrnn.config.yaml_reader import read_yaml
+from scripts.write_reference import json_schema
 from tests.cli.process import succeed, succeed_json
 
 ROOT = Path(__file__).parent.parent

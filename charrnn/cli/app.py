@@ -1,81 +1,37 @@
-"""The front door: the four commands, and how every one of them ends.
+"""The command line: the commands, and how every one of them ends.
 
-A command parses, calls one function and renders. Whatever goes wrong below arrives here as an
-exception and leaves as a message, a hint and an exit code.
+A command parses, calls functions and shows what they return. Whatever goes wrong below arrives
+here as an exception and leaves as a message, a hint and an exit code.
 """
 
+import importlib
 import os
-import signal
 import sys
 import traceback
 from contextlib import suppress
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from charrnn import __version__
-from charrnn.cli.eval import evaluate
-from charrnn.cli.generate import generate
-from charrnn.cli.plain_command import PlainCommand, PlainGroup
-from charrnn.cli.prepare import prepare
-from charrnn.cli.train import train
+from charrnn.cli import signals
+from charrnn.cli.signals import Interrupted
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, RunFailedError, UserError
 
-app = typer.Typer(
-    name="charrnn",
-    cls=PlainGroup,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Character-level recurrent language models: learn the next character of a text, "
-    "then write and score text with what was learned.",
-    epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
-    'then `charrnn generate --seed "The "`.',
-)
-app.command(cls=PlainCommand)(prepare)
-app.command(cls=PlainCommand)(train)
-app.command(cls=PlainCommand)(generate)
-app.command("eval", cls=PlainCommand)(evaluate)
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; raised in the main thread so that everything is closed on the way out."""
-
-
-SILENT_ENDS: dict[type[BaseException], int] = {
-    BrokenPipeError: ExitCode.READER_GONE,
-    KeyboardInterrupt: ExitCode.INTERRUPTED,
-    Terminated: ExitCode.TERMINATED,
-}
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        write_result(f"charrnn {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def charrnn(
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    """Character-level recurrent language models."""
+COMMANDS = {"prepare": "prepare", "train": "train", "generate": "generate", "eval": "evaluate"}
+"""The function of each command, in the module of the command's name."""
+SILENT_ENDS = (BrokenPipeError, KeyboardInterrupt, Interrupted)
+"""Ends that show in the exit code alone."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and leave the process with the exit code that the shell expects."""
+    """Run the command line and exit the process with the code that a shell expects."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    signals.raise_in_main_thread()
     code = run(arguments)
-    _listen_no_more()
+    signals.end_at_once()
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -86,47 +42,49 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and turn its end, of whatever kind, into an exit code."""
+    """Run one command; returns its exit code, whichever way it ends."""
     try:
-        return _invoke(arguments)
-    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - the last net
+        result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
+    except (Exception, KeyboardInterrupt, Interrupted) as error:
         return _end(error, arguments)
-
-
-def _end(error: BaseException, arguments: list[str]) -> int:
-    """Tell what went wrong, if there is anything to tell; returns the exit code."""
-    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--debug" in flags:
-        Console().note("".join(traceback.format_exception(error)).rstrip())
-    if type(error) in SILENT_ENDS:
-        return SILENT_ENDS[type(error)]
-    return _report(_as_user_error(error), as_json="--json" in flags)
-
-
-def _invoke(arguments: list[str]) -> int:
-    result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
     return result if isinstance(result, int) else ExitCode.DONE
 
 
-def _as_user_error(error: BaseException) -> UserError:
+def _end(error: BaseException, arguments: list[str]) -> int:
+    """Show what went wrong, if there is anything to show; returns the exit code."""
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--debug" in flags:
+        Console().note("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, SILENT_ENDS):
+        return _silent_exit_code(error)
+    return _report(as_user_error(error), as_json="--json" in flags)
+
+
+def _silent_exit_code(error: BaseException) -> int:
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    return ExitCode.INTERRUPTED if is_interrupt else ExitCode.READER_GONE
+
+
+def as_user_error(error: BaseException) -> UserError:
+    """Turn any exception into a message, a hint and an exit code."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return UserError(f"{where}{error.strerror or error}", exit_code=ExitCode.FAILED)
+        return RunFailedError(f"{where}{error.strerror or error}")
     if _is_out_of_memory(error):
-        return UserError(
+        return RunFailedError(
             "there is not enough memory for this",
             hint="a smaller model, batch or --samples needs less",
-            exit_code=ExitCode.FAILED,
         )
     describe = getattr(error, "format_message", None)
-    if callable(describe):
+    if callable(describe):  # Typer's errors of usage
         return UserError(str(describe()), hint=_usage_hint(error))
-    return UserError(
+    return RunFailedError(
         f"{type(error).__name__}: {error}",
         hint="this looks like a fault of charrnn itself; --debug shows where",
-        exit_code=ExitCode.FAILED,
     )
 
 
@@ -145,18 +103,116 @@ def _usage_hint(error: BaseException) -> str:
 def _report(error: UserError, *, as_json: bool) -> int:
     Console().error(error)
     if as_json:
-        told = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        fields = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
         with suppress(OSError, RunFailedError):  # stderr has said it; the exit code says it too
-            write_json({"error": told})
+            write_json({"error": fields})
     return error.exit_code
 
 
-def _listen_no_more() -> None:
-    """From here on a signal just ends the process: nothing is left to put away or to say."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
+# --- Typer, without pydantic ---------------------------------------------------------------------
+#
+# Recent versions of Typer convert every value, strings too, with pydantic, whose import takes
+# longer than all that `charrnn generate` does (120 ms). charrnn's options are flags, strings,
+# numbers and lists of strings, which Python converts. This replaces a private attribute of Typer's
+# parameters; where a version of Typer has no such attribute, Typer converts by itself.
+
+NOUNS = {int: "a whole number", float: "a number"}
 
 
-def _raise_terminated(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
+class PlainCommand(TyperCommand):
+    """A command whose values Python converts."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, --help included."""
+        return _convert_plainly(super().get_params(ctx))
+
+
+class PlainGroup(TyperGroup):
+    """The group of all commands, each imported when it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # names alone, for help and typos
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"charrnn.cli.{cmd_name}")
+        only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        only.command(cmd_name, cls=PlainCommand)(getattr(module, COMMANDS[cmd_name]))
+        return typer.main.get_command(only)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return all parameters, --help included."""
+        return _convert_plainly(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; how it ends is decided here and not by Typer, which has other codes."""
+        try:
+            return super().invoke(ctx)
+        except SILENT_ENDS as error:
+            raise typer.Exit(_silent_exit_code(error)) from None
+
+
+def _convert_plainly(params: list[Any]) -> list[Any]:
+    for param in params:
+        descriptor = getattr(param, "type_descriptor", None)
+        if descriptor is not None and hasattr(param, "_runtime_param"):
+            param._runtime_param = _PlainConverter(descriptor.annotation)
+    return params
+
+
+class _PlainConverter:
+    """Takes the place of Typer's own converter of a parameter."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._annotation = annotation
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Convert the text of a parameter.
+
+        Raises:
+            typer.BadParameter: It is not a number where one belongs.
+        """
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if isinstance(value, tuple):
+            return list(value)
+        if self._annotation not in NOUNS:
+            return value
+        try:
+            return self._annotation(value)
+        except ValueError as error:
+            message = f"{value!r} is not {NOUNS[self._annotation]}."
+            raise typer.BadParameter(message, ctx=ctx, param=param) from error
+
+
+# --- The commands --------------------------------------------------------------------------------
+
+app = typer.Typer(
+    name="charrnn",
+    cls=PlainGroup,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Character-level recurrent language models: learn the next character of a text, "
+    "then write and score text with what was learned.",
+    epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
+    'then `charrnn generate --seed "The "`.',
+)
+
+
+@app.callback()
+def charrnn(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Character-level recurrent language models."""
+    if version:
+        write_result(f"charrnn {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        write_result(context.get_help())
+        raise typer.Exit(ExitCode.WRONG_INPUT)

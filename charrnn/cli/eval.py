@@ -142,7 +142,8 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
     if question.engine != "torch":
         use_one_blas_thread()
     from charrnn.cli.eval_view import Report, tell_unknown
-    from charrnn.run.reader import read_model, resolve_run
+    from charrnn.run.paths import resolve_run
+    from charrnn.run.reader import read_model
 
     model = read_model(resolve_run(run))
     question.check_fits(model)
@@ -170,7 +171,7 @@ def _evaluate(question: _Question, run: str | None, console: Console, *, as_json
 
 
 def _material(question: _Question, model: "TrainedModel", console: Console) -> "EvalText":
-    from charrnn.config.reader import read_run_config
+    from charrnn.config.load import read_run_config
     from charrnn.evaluation.eval_text import other_text, own_split
     from charrnn.run.paths import CONFIG_FILE
 

@@ -12,8 +12,8 @@ from charrnn.errors import UserError
 
 if TYPE_CHECKING:
     from charrnn.config.schema import DataConfig
-    from charrnn.text.corpus import Prepared
     from charrnn.text.manifest import Manifest, SplitRecord
+    from charrnn.text.prepare import Prepared
 
 EXAMPLES = """
 Examples:
@@ -35,7 +35,6 @@ def prepare(
             metavar="CORPUS",
             help="Files, folders, http(s) addresses, - for stdin, builtin:python-docs. "
             "Several are joined in this order. Left out, data.source of the configuration.",
-            show_default=False,
         ),
     ] = None,
     config_file: Annotated[
@@ -44,7 +43,6 @@ def prepare(
             "--config",
             metavar="FILE",
             help="The YAML configuration whose data section says how to read the text.",
-            show_default=False,
         ),
     ] = None,
     overrides: Overrides = None,
@@ -54,7 +52,6 @@ def prepare(
             "--out",
             metavar="DIR",
             help="The folder to make. Left out, one under data/prepared/.",
-            show_default=False,
         ),
     ] = None,
     json: Json = False,
@@ -65,14 +62,14 @@ def prepare(
 
     Prints the folder on stdout. The same text with the same options is not prepared again.
     """
-    from charrnn.text.corpus import prepare as prepare_corpus
+    from charrnn.text.prepare import prepare as prepare_corpus
 
     console = Console(quiet=quiet)
     data = _data_config(corpus, config_file, overrides or [])
     prepared = prepare_corpus(
         data, out=None if out is None else Path(out), progress=console.progress
     )
-    _tell(prepared, console)
+    _show(prepared, console)
     if json:
         write_json(_summary(prepared))
     else:
@@ -85,7 +82,7 @@ prepare.__doc__ = f"{prepare.__doc__}\n{EXAMPLES}"
 def _data_config(
     corpus: list[str] | None, config_file: str | None, overrides: list[str]
 ) -> "DataConfig":
-    from charrnn.config.reader import load_config
+    from charrnn.config.load import load_config
 
     if not (corpus or config_file or overrides):
         raise UserError(
@@ -96,16 +93,16 @@ def _data_config(
     return replace(data, source=corpus) if corpus else data
 
 
-def _tell(prepared: "Prepared", console: Console) -> None:
-    """Show a table for people."""
+def _show(prepared: "Prepared", console: Console) -> None:
+    """Show what was prepared as a table, and what is odd about it."""
     manifest = prepared.corpus.manifest
-    console.facts(
+    console.table(
         str(prepared.corpus.path) + ("" if prepared.fresh else ": prepared before, nothing to do"),
         [
             ("source", _sources(manifest)),
             ("characters", f"{manifest.characters:,} ({manifest.distinct_characters:,} distinct)"),
-            ("training", _size(manifest.train)),
-            ("validation", _size(manifest.valid)),
+            ("training", _size(manifest.splits.train)),
+            ("validation", _size(manifest.splits.valid)),
             ("vocabulary", f"{manifest.vocabulary_size:,} ids as {manifest.dtype}"),
         ],
     )
@@ -131,7 +128,7 @@ def _size(split: "SplitRecord") -> str:
 
 
 def _summary(prepared: "Prepared") -> dict[str, Any]:
-    """Return what a program wants to know."""
+    """Return the object that `--json` prints."""
     manifest = prepared.corpus.manifest.to_json()
     return {
         "path": str(prepared.corpus.path),

@@ -1,6 +1,6 @@
 r"""Where seeds come from: the command line, a file, stdin; one, or one a line.
 
-stdin is read only when it is asked for, so that a pipe that somebody left open holds nothing up.
+stdin is read only when it is asked for, so that a pipe that was left open holds nothing up.
 """
 
 import os
@@ -15,7 +15,7 @@ from charrnn.errors import RunFailedError, UserError
 READ_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
 LONGEST_SEED_BYTES = 1 << 26
-"""Hours of reading for a network; whoever gives more has named an endless device or stream."""
+"""Hours of reading for a network; a longer input is probably an endless device."""
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 STDIN = "-"
 
@@ -67,11 +67,6 @@ def unescaped(text: str) -> str:
         UserError: A backslash stands before something else.
     """
     return ESCAPE.sub(_unescape, text)
-
-
-def escaped(text: str) -> str:
-    r"""Text on one line: a line's end as \n, a backslash doubled; `unescaped` undoes it."""
-    return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TextIO
 
-from charrnn.cli.interrupts import Interrupts
+from charrnn.cli.signals import Interrupts
 from charrnn.console import escape_controls
 from charrnn.errors import RunFailedError
 

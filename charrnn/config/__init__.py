@@ -1,6 +1,6 @@
-"""The configuration: one typed schema, and everything that reads, checks and documents it.
+"""The configuration: one typed schema, and everything that reads, checks and writes it.
 
-`schema` says what there is; `fields` understands its annotations; `yaml_reader` reads YAML without
-its traps; `checks` finds all that is wrong; `reader` puts them together; `memory` does the
-arithmetic of what a training needs; `reference` makes the JSON Schema and the documentation.
+`schema` says what there is; `yaml_reader` reads YAML without its traps; `load` puts file and
+command line together and finds all that is wrong; `memory` does the arithmetic of what a training
+needs.
 """

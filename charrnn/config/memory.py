@@ -6,8 +6,7 @@ Letters: V vocabulary, E embedding, H hidden, L layers, B batch, T time.
 """
 
 from charrnn.config.schema import Config, ModelConfig
-from charrnn.errors import UserError
-from charrnn.machine import physical_bytes
+from charrnn.machine import require_memory
 from charrnn.messages import byte_size
 from charrnn.network import GATES, STATE_PARTS
 
@@ -64,15 +63,13 @@ def check_memory(
     Raises:
         UserError: Training takes more memory than there is; with the bytes and their parts.
     """
-    available = physical_bytes()
     needed = estimated_bytes(config, vocabulary_size, longest_line)
-    if available is None or needed <= available:
-        return
     activations = FLOAT_BYTES * activation_count(config, vocabulary_size, longest_line)
-    raise UserError(
-        f"{lead}training takes {needed:,} bytes ({byte_size(needed)}) of memory or more, "
-        f"this machine has {byte_size(available)}: {byte_size(needed - activations)} for weights "
-        f"and optimiser (model), {byte_size(activations)} for a batch (train)",
+    require_memory(
+        needed,
+        f"{lead}training",
+        detail=f": {byte_size(needed - activations)} for weights and optimiser (model), "
+        f"{byte_size(activations)} for a batch (train)",
         hint="less is needed with a smaller model.hidden_size, model.layers, model.embedding_size, "
         "train.batch_size or train.sequence_length, or with shorter lines",
     )

@@ -8,37 +8,30 @@ two. Nothing here reads a file, so that what only looks at settings stays quick 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from msgspec import Meta
 
-
-@dataclass(frozen=True)
-class Matches:
-    """Text that the whole of a regular expression matches, and what to call such text."""
-
-    pattern: str
-    meaning: str
-
-
-Count = Annotated[int, Ge(1), Le(1_000_000_000)]
-CountOrZero = Annotated[int, Ge(0), Le(1_000_000_000)]
-Seed = Annotated[int, Ge(0), Lt(2**63)]
-Width = Annotated[int, Ge(1), Le(65_536)]
-Dropout = Annotated[float, Ge(0), Lt(1)]
-Place = Annotated[str, Matches(r"[^\x00]+", "non-empty text")]
-Sha256 = Annotated[str, Matches("[0-9a-fA-F]{64}", "64 hexadecimal digits")]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+CountOrZero = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Width = Annotated[int, Meta(ge=1, le=65_536)]
+Dropout = Annotated[float, Meta(ge=0, lt=1)]
+Name = Annotated[str, Meta(min_length=1)]
+Sha256 = Annotated[
+    str, Meta(pattern="^[0-9a-fA-F]{64}$", max_length=64, title="64 hexadecimal digits")
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """What is read, and how text becomes ids."""
 
-    source: Place | Annotated[list[Place], MinLen(1)] = "builtin:python-docs"
+    source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
     """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, or several."""
     sha256: Sha256 | None = None
     """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
     mode: Literal["stream", "lines"] = "stream"
     """stream: one long text. lines: one example a line, each with a learned begin and end."""
-    valid_fraction: Annotated[float, Gt(0), Le(0.5)] = 0.1
+    valid_fraction: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
     """Share of the text, counted from its end, that is held out for validation."""
     encoding: str = "utf-8"
     """The text encoding of the source, by Python's name for it."""
@@ -53,6 +46,11 @@ class DataConfig:
     shuffle_seed: Seed = 1
     """The seed of that shuffle, apart from train.seed so that the split stays the same."""
 
+    @property
+    def sources(self) -> list[str]:
+        """Every source, in order, also where there is only one."""
+        return [self.source] if isinstance(self.source, str) else self.source
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
@@ -66,7 +64,7 @@ class ModelConfig:
     """Length of a character's embedding vector; unused with onehot."""
     hidden_size: Width = 384
     """Hidden units in each layer."""
-    layers: Annotated[int, Ge(1), Le(64)] = 1
+    layers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Recurrent layers, one on top of the other."""
     dropout: Dropout = 0.1
     """Share of each layer's output units dropped in training, the last layer's included."""
@@ -74,7 +72,7 @@ class ModelConfig:
     """Share of the embedding's units dropped in training; unused with onehot."""
     weight_dropout: Dropout = 0.0
     """Share of the recurrent weights dropped in each step of training (weight-drop, or
-    DropConnect): what keeps a large network from learning a small text by heart."""
+    DropConnect); keeps a large network from overfitting a small text."""
     tie_weights: bool = False
     """Use the embedding as the output matrix too; needs embedding_size = hidden_size."""
 
@@ -83,9 +81,9 @@ class ModelConfig:
 class TrainConfig:
     """How the network learns."""
 
-    batch_size: Annotated[int, Ge(1), Le(65_536)] = 16
+    batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 16
     """Parallel streams (stream mode) or lines (lines mode) in a step."""
-    sequence_length: Annotated[int, Ge(1), Le(65_536)] = 64
+    sequence_length: Annotated[int, Meta(ge=1, le=65_536)] = 64
     """Stream mode: characters a step, through which gradients flow back."""
     cold_start_fraction: Dropout = 0.02
     """Stream mode: share of rows whose carried state is cleared before a step. A network that only
@@ -96,23 +94,23 @@ class TrainConfig:
     """What turns gradients into updates. muon makes those of the matrices between units orthogonal
     and leaves all other weights to AdamW: it learns far more from each step, and is for a text
     that is read a few times."""
-    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.004
+    learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.004
     """The peak learning rate, reached after the warm-up."""
-    final_learning_rate_fraction: Annotated[float, Ge(0), Le(1)] = 0.02
+    final_learning_rate_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.02
     """The share of learning_rate that the cosine decay ends at."""
     warmup_steps: CountOrZero = 50
     """Steps in which the learning rate rises linearly from zero."""
-    weight_decay: Annotated[float, Ge(0), Le(10)] = 0.1
+    weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.1
     """Decoupled weight decay, on matrices; biases are left alone."""
-    clip_norm: Annotated[float, Gt(0), Le(1_000_000)] = 1.0
+    clip_norm: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
     """The largest gradient norm; a larger gradient is scaled down to it."""
     eval_every_steps: Count = 500
     """Steps between evaluations of the whole validation split."""
     save_every_steps: Count = 500
     """Steps between saves of what --resume needs."""
-    save_every_minutes: Annotated[float, Gt(0), Le(1_000_000)] | None = 10.0
+    save_every_minutes: Annotated[float, Meta(gt=0, le=1_000_000)] | None = 10.0
     """A save is made at the latest after so many minutes, too; null counts steps alone."""
-    keep: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    keep: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Older saves to keep beside the last one, for --resume --from-step."""
     log_every_steps: Count = 50
     """Steps between lines of metrics.jsonl; each holds the mean loss since the line before."""
@@ -125,10 +123,8 @@ class TrainConfig:
     C compiler makes in a moment. auto takes the faster, if a training is long enough to gain."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is a GPU if there is one."""
-    threads: Annotated[int, Ge(1), Le(1024)] | None = None
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Parts of each batch that are computed side by side, a thread each; null measures."""
-    workers: Annotated[int, Ge(0), Le(64)] = 0
-    """Processes that load batches; 0 loads them in the training process."""
     seed: Seed = 1
     """The random seed of weights, dropout and the order of the data."""
 
@@ -137,16 +133,28 @@ class TrainConfig:
 class GenerateConfig:
     """This model's defaults for `charrnn generate`; options on the command line go first."""
 
-    temperature: Annotated[float, Ge(0), Le(100)] = 0.8
-    """Logits are divided by this; 0 always takes the most probable character."""
-    length: CountOrZero = 500
-    """Characters to make after the seed; 0 goes on for ever."""
-    top_k: CountOrZero = 0
-    """Sample among the k most probable characters; 0 among all."""
-    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Sample among the fewest characters whose probabilities sum to this."""
-    min_p: Annotated[float, Ge(0), Le(1)] = 0.0
-    """Leave out characters less probable than this share of the most probable one."""
+    temperature: Annotated[float, Meta(ge=0, le=100)] = field(
+        default=0.8,
+        metadata={
+            "help": "Logits are divided by this: below 1 safer, above 1 wilder; "
+            "0 always takes the most probable character."
+        },
+    )
+    length: CountOrZero = field(
+        default=500,
+        metadata={"help": "Characters to make, the seed not counted; 0 goes on for ever."},
+    )
+    top_k: CountOrZero = field(
+        default=0, metadata={"help": "Only the K most probable characters; 0 for all."}
+    )
+    top_p: Annotated[float, Meta(gt=0, le=1)] = field(
+        default=1.0,
+        metadata={"help": "Only the fewest characters whose probabilities sum to this."},
+    )
+    min_p: Annotated[float, Meta(ge=0, le=1)] = field(
+        default=0.0,
+        metadata={"help": "Only characters at least this share as probable as the most probable."},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,18 +1,17 @@
 """YAML as a configuration needs it: plain values with one meaning each, nothing that surprises.
 
-The parser's event stream is turned into values here, because PyYAML's own loading follows
-YAML 1.1: there `no` is false, `010` is 8, `12:30:00` is 45000, `1e-3` is text, and a key that
-stands twice wins silently. Here numbers are those of YAML 1.2, text stays text, and tags,
-anchors, aliases, deep nesting and large files are refused before they cost anything.
+PyYAML's own values follow YAML 1.1: there `no` is false, `010` is 8, `12:30:00` is 45000, `1e-3`
+is text, and a key that stands twice wins silently. Here its parser and composer are used and the
+values are ours: numbers are those of YAML 1.2, text stays text, and tags, anchors, aliases, deep
+nesting and large files are refused before they cost anything.
 """
 
 import math
 import re
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import yaml
 
@@ -27,9 +26,11 @@ MOST_BYTES = 1_000_000
 DEEPEST_NESTING = 20
 LONGEST_NUMBER = 100
 
-NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-TRUES = frozenset({"true", "True", "TRUE"})
-FALSES = frozenset({"false", "False", "FALSE"})
+CONSTANTS: dict[str, Scalar] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
@@ -55,7 +56,12 @@ def read_yaml(path: Path) -> dict[str, Value]:
     """
     source = source_name(path)
     content = _read_stdin() if path == STDIN else _read_file(path)
-    return parse_yaml(_decoded(content, source), source=source)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = _place(source, content[: error.start].decode("utf-8", "replace"))
+        raise UserError(f"{where}: this byte is not UTF-8", hint="save it as UTF-8") from error
+    return parse_yaml(text, source=source)
 
 
 def source_name(path: Path) -> str:
@@ -108,10 +114,8 @@ def plain_scalar(text: str) -> Scalar:
     Raises:
         ValueError: It is a number that no setting can have.
     """
-    if text in NULLS:
-        return None
-    if text in TRUES or text in FALSES:
-        return text in TRUES
+    if text in CONSTANTS:
+        return CONSTANTS[text]
     if NOT_FINITE.fullmatch(text):
         raise ValueError(f"{text} is not a number that a setting can have")
     if not FLOAT.fullmatch(text):
@@ -128,23 +132,28 @@ def plain_scalar(text: str) -> Scalar:
 def _read_stdin() -> bytes:
     if sys.stdin is None:
         raise UserError("stdin is closed, so there is no configuration to read")
-    return _limited(sys.stdin.buffer, "stdin")
+    return _read_limited(sys.stdin.buffer, "stdin")
 
 
 def _read_file(path: Path) -> bytes:
+    source = format_path(path)
     try:
+        if path.is_dir():
+            raise UserError(f"{source}: a directory, not a file")
         if not stat.S_ISREG(path.stat().st_mode):
-            _refuse_special(path)
+            hint = "a configuration that comes through a pipe is named -"
+            raise UserError(f"{source}: not a plain file", hint=hint)
         with path.open("rb") as file:
-            return _limited(file, format_path(path))
+            return _read_limited(file, source)
     except FileNotFoundError as error:
-        raise UserError(f"{format_path(path)}: no such file", hint=_neighbour(path)) from error
+        meant = nearest(path.stem, [each.stem for each in path.parent.glob("*.yaml")])
+        hint = f"did you mean {format_path(path.with_name(f'{meant}.yaml'))}?" if meant else ""
+        raise UserError(f"{source}: no such file", hint=hint) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{format_path(path)}: {reason}") from error
+        raise UserError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _limited(file: IO[bytes], source: str) -> bytes:
+def _read_limited(file: IO[bytes], source: str) -> bytes:
     content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise UserError(
@@ -154,142 +163,90 @@ def _limited(file: IO[bytes], source: str) -> bytes:
     return content
 
 
-def _refuse_special(path: Path) -> NoReturn:
-    if path.is_dir():
-        raise UserError(f"{format_path(path)}: a directory, not a file")
-    raise UserError(
-        f"{format_path(path)}: not a plain file",
-        hint="a configuration that comes through a pipe is named -",
-    )
-
-
-def _neighbour(path: Path) -> str:
-    meant = nearest(path.stem, [each.stem for each in path.parent.glob("*.yaml")])
-    return f"did you mean {format_path(path.with_name(f'{meant}.yaml'))}?" if meant else ""
-
-
-def _decoded(content: bytes, source: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        raise UserError(
-            f"{source}:{line}:{column}: this byte is not UTF-8", hint="save the file as UTF-8"
-        ) from error
-
-
 def _refuse_unprintable(text: str, source: str) -> None:
     if found := UNPRINTABLE.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        column = found.start() - text.rfind("\n", 0, found.start())
-        raise UserError(
-            f"{source}:{line}:{column}: "
-            f"the character U+{ord(found.group()):04X} may not stand in YAML"
-        )
+        where = _place(source, text[: found.start()])
+        raise UserError(f"{where}: the character U+{ord(found[0]):04X} may not stand in YAML")
 
 
 def _document(text: str, source: str) -> Value:
+    """The value of the only document; None when there is none."""
     _refuse_unprintable(text, source)
-    return _Builder(_events(text, source), source).document()
-
-
-def _events(text: str, source: str) -> Iterator[yaml.Event]:
-    """The parser's events one by one: nothing is built yet, so nothing can be made to explode."""
     try:
-        yield from yaml.parse(text, Loader=LOADER)
+        _check_events(text, source)
+        node = yaml.compose(text, Loader=LOADER)
     except yaml.MarkedYAMLError as error:
         problem = error.problem or "this is not YAML"
         hint = next((HINTS[known] for known in HINTS if known in problem), "")
         mark = error.problem_mark or error.context_mark
-        where = source if mark is None else f"{source}:{mark.line + 1}:{mark.column + 1}"
-        raise UserError(f"{where}: {problem}", hint=hint) from error
+        raise UserError(f"{_where(source, mark)}: {problem}", hint=hint) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # an odd escape, without libyaml
         raise UserError(f"{source}: this is not YAML: {quote(str(error))}") from error
+    return None if node is None else _value(node, source)
 
 
-class _Builder:
-    """Builds values from events; it recurses as deep as the nesting, which is bounded."""
+def _check_events(text: str, source: str) -> None:
+    """Refuse what is not a plain value while nothing is built yet that could be made to explode.
 
-    def __init__(self, events: Iterator[yaml.Event], source: str) -> None:
-        self.events = events
-        self.source = source
-
-    def document(self) -> Value:
-        """The value of the only document; None when there is none."""
-        self._skip(yaml.StreamStartEvent)
-        if isinstance(next(self.events), yaml.StreamEndEvent):
-            return None
-        value = self._value(next(self.events), depth=1)
-        self._skip(yaml.DocumentEndEvent)
-        following = next(self.events)
-        if not isinstance(following, yaml.StreamEndEvent):
-            self._refuse(following, "a second document begins here; a configuration is one")
-        return value
-
-    def _skip(self, expected: type[yaml.Event]) -> None:
-        event = next(self.events)
-        assert isinstance(event, expected), event
-
-    def _value(self, event: yaml.Event, depth: int) -> Value:
-        self._refuse_extras(event)
-        if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event)
+    Raises:
+        UserError: There is an anchor, alias or tag, deep nesting or a second document.
+    """
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
         if depth > DEEPEST_NESTING:
-            self._refuse(event, f"nested more than {DEEPEST_NESTING} deep")
-        is_list = isinstance(event, yaml.SequenceStartEvent)
-        return self._sequence(depth) if is_list else self._mapping(depth)
-
-    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
-        is_plain = event.implicit[0]
-        try:
-            return plain_scalar(event.value) if is_plain else str(event.value)
-        except ValueError as error:
-            self._refuse(event, str(error))
-
-    def _sequence(self, depth: int) -> list[Value]:
-        values = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            values.append(self._value(event, depth + 1))
-        return values
-
-    def _mapping(self, depth: int) -> dict[str, Value]:
-        values: dict[str, Value] = {}
-        keys: dict[str, yaml.Event] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self._key(event)
-            if first := keys.get(key):
-                already = f"first at {self._where(first)}"
-                self._refuse(event, f"duplicate key {format_name(key)}, {already}")
-            keys[key] = event
-            values[key] = self._value(next(self.events), depth + 1)
-        return values
-
-    def _key(self, event: yaml.Event) -> str:
-        """A key is the text that stands there, whatever it would mean as a value."""
-        self._refuse_extras(event)
-        if not isinstance(event, yaml.ScalarEvent):
-            self._refuse(event, "a key must be a single word")
-        return str(event.value)
-
-    def _refuse_extras(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.AliasEvent):
-            self._refuse(
-                event,
-                f"the alias {format_name(f'*{event.anchor}')} is not allowed",
-                hint=QUOTE_HINT,
-            )
-        if anchor := getattr(event, "anchor", None):
-            self._refuse(
-                event, f"the anchor {format_name(f'&{anchor}')} is not allowed", hint=QUOTE_HINT
-            )
+            _refuse(source, event, f"nested more than {DEEPEST_NESTING} deep")
+        if documents > 1:
+            _refuse(source, event, "a second document begins here; a configuration is one")
+        if name := getattr(event, "anchor", None):
+            is_alias = isinstance(event, yaml.AliasEvent)
+            word, sign = ("alias", "*") if is_alias else ("anchor", "&")
+            _refuse_extra(source, event, f"{word} {format_name(sign + name)}")
         if tag := getattr(event, "tag", None):
-            self._refuse(event, f"the tag {format_name(tag)} is not allowed", hint=QUOTE_HINT)
+            _refuse_extra(source, event, f"tag {format_name(tag)}")
 
-    def _where(self, event: yaml.Event) -> str:
-        mark = event.start_mark
-        assert mark is not None, "events that were parsed know where they stood"
-        return f"{self.source}:{mark.line + 1}:{mark.column + 1}"
 
-    def _refuse(self, event: yaml.Event, problem: str, *, hint: str = "") -> NoReturn:
-        raise UserError(f"{self._where(event)}: {problem}", hint=hint)
+def _value(node: yaml.Node, source: str) -> Value:
+    """Build a node's value; recurses as deep as the nesting, which is bounded."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, source) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, source)
+    try:
+        return str(node.value) if node.style else plain_scalar(node.value)  # type: ignore[attr-defined]
+    except ValueError as error:
+        _refuse(source, node, str(error))
+
+
+def _mapping(node: yaml.MappingNode, source: str) -> dict[str, Value]:
+    """A mapping's keys are the text that stands there, whatever it would mean as a value."""
+    values: dict[str, Value] = {}
+    first: dict[str, str] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            _refuse(source, key, "a key must be a single word")
+        name = str(key.value)
+        if name in first:
+            _refuse(source, key, f"duplicate key {format_name(name)}, first at {first[name]}")
+        first[name] = _where(source, key.start_mark)
+        values[name] = _value(value, source)
+    return values
+
+
+def _place(source: str, before: str) -> str:
+    """`source:line:column` of what comes after the text `before`."""
+    return f"{source}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
+def _where(source: str, mark: Any) -> str:
+    return source if mark is None else f"{source}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _refuse_extra(source: str, event: yaml.Event, what: str) -> NoReturn:
+    _refuse(source, event, f"the {what} is not allowed", hint=QUOTE_HINT)
+
+
+def _refuse(source: str, at: Any, problem: str, *, hint: str = "") -> NoReturn:
+    raise UserError(f"{_where(source, at.start_mark)}: {problem}", hint=hint)

@@ -8,19 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from charrnn.config.schema import DataConfig
+from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.evaluation.scoring import Starts
 from charrnn.messages import format_name, format_path
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.code_points import CodePoints
-from charrnn.text.corpus import Corpus, find_prepared, prepare
+from charrnn.text.corpus import Corpus, find_prepared
 from charrnn.text.manifest import SplitName
-from charrnn.text.progress import Progress, silent
+from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
 from charrnn.text.sources import STDIN, can_be_read_again
 
@@ -62,7 +60,6 @@ def own_split(
         UserError: The text is gone, or is not any more what it was.
     """
     _check_mode(model, data)
-    names = _names(data)
     corpus = find_prepared(data, model.card.corpus_sha256) or _prepared_again(model, data, progress)
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
@@ -70,7 +67,7 @@ def own_split(
             hint=f"one of them was changed; {ANY_TEXT_HINT}",
         )
     split = corpus.train if name == "train" else corpus.valid
-    return EvalText(", ".join(names), split.ids, split.starts)
+    return EvalText(", ".join(data.sources), split.ids, split.starts)
 
 
 def other_text(
@@ -82,12 +79,7 @@ def other_text(
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-
-    def count(points: CodePoints) -> None:
-        distinct, counts = np.unique(points, return_counts=True)
-        unknown.update(dict(zip(map(chr, distinct), counts.tolist(), strict=True)))
-
-    split = read_text([name], data, model.vocabulary, unknown=count, progress=progress)
+    split = read_text([name], data, model.vocabulary, unknown=unknown.update, progress=progress)
     source = "stdin" if name == STDIN else name
     material = EvalText(source, split.ids, split.starts, unknown.most_common())
     _check_length(material)
@@ -95,7 +87,7 @@ def other_text(
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
-    if gone := [name for name in _names(data) if not can_be_read_again(name)]:
+    if gone := [name for name in data.sources if not can_be_read_again(name)]:
         source = "stdin" if gone[0] == STDIN else f"the pipe {format_name(gone[0])}"
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
@@ -112,10 +104,6 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
             + ANY_TEXT_HINT,
             exit_code=error.exit_code,
         ) from error
-
-
-def _names(data: DataConfig) -> list[str]:
-    return [data.source] if isinstance(data.source, str) else data.source
 
 
 def _check_mode(model: TrainedModel, data: DataConfig) -> None:

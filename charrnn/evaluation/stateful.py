@@ -68,7 +68,7 @@ class ParallelReading:
         self._hits_BC: Counts = np.zeros((row_count, chunks), np.int64)
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Read the whole stretch; `progress` is told how many targets were scored anew."""
+        """Read the whole stretch; `progress` is told of each batch's targets, 0 in corrections."""
         self._sweep(np.arange(len(self._rows.lengths)), progress)
         settled = 1
         for sweep in count():
@@ -78,7 +78,7 @@ class ParallelReading:
             if sweep >= PARALLEL_SWEEPS:
                 astray = astray[:1]
             self._starts_SLBH[:, :, astray] = self._borders_CSLBH[-1][:, :, astray - 1]
-            self._sweep(astray, lambda _targets: None)
+            self._sweep(astray, lambda _targets: progress(0))
             settled = int(astray[0]) + 1
 
     def score(self, unknown_id: int) -> Score:

@@ -1,218 +1,149 @@
-"""Any number of texts, made by a few threads, handed out in order, in bounded memory.
+"""Batches whose texts have the bits that they have in any company.
 
-Texts are independent, so each thread works at texts of its own with single-threaded products:
-no thread ever waits for another within a product, which on a machine that has other work to do
-would make a product many times slower. NumPy lets go of Python's lock while it multiplies.
+A product of R rows reads the weights once for all of them, which is several times cheaper than R
+products of one row. But BLAS adds in another order when there are more or fewer rows, or when a
+row stands elsewhere among them, and a last bit that differs can become another character. So a
+sample has a slot that depends on its number alone: always the same row of a batch with the same
+number of rows. The first sample has a batch of one row, which is how a single text is computed.
 
-A sample waits until its place is free on some thread's bench. So that memory stays bounded, no
-job is accepted that is further than a window ahead of the text that is handed out next.
+Shapes: R rows, V vocabulary, S parts of the state, L layers, H hidden.
 """
 
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
-from typing import Self
+from typing import NamedTuple
 
-from charrnn.generation.jobs import GeneratedText, Job
-from charrnn.generation.rules import Rules
-from charrnn.generation.tiles import TILE_ROWS, Bench, Place, place_of
-from charrnn.inference.network import NumpyNetwork
-from charrnn.machine import physical_bytes, processor_count
-from charrnn.network import Network
+import numpy as np
+import numpy.typing as npt
 
-WINDOW = 8 * TILE_ROWS[-1]
-"""How many samples may be under way or waiting at most, per thread."""
-MEMORY_SHARE = 0.25
-"""The share of the machine's memory that the threads' buffers may take."""
-BYTES_PER_LOGIT = 32
-"""A row's buffers for each character of the vocabulary: logits, weights, sums, masks."""
-CHECK_SECONDS = 0.1
+from charrnn.generation.generate import Stream
+from charrnn.generation.sampling import BoolArray, log_normalizers
+from charrnn.generation.sequence import Sequence
+from charrnn.generation.task import GenerationTask
+from charrnn.inference.network import NumpyStepper
+
+BATCH_ROWS = (1, 4, 16, 64)
+"""The rows of a thread's batches; samples beyond the first ones take turns in the last. Each has
+four times the rows of the one before, so that a few texts do not pay for many idle rows."""
 
 
-def generate_many(
-    network: Network,
-    rules: Rules,
-    jobs: Iterable[Job],
-    *,
-    batch_size: int | None = None,
-    check: Callable[[], None] | None = None,
-) -> Generator[GeneratedText, None, None]:
-    """Make the texts of many jobs; they come in order, each as soon as all before it are there.
+class Slot(NamedTuple):
+    """Where a sample is computed: the batch of so many rows, and a row in it."""
 
-    Args:
-        network: what predicts.
-        rules: what all texts follow.
-        jobs: in order of their samples, which count from 0; taken as there is room for them, on
-            a thread of its own, so that waiting for the next one holds nothing up.
-        batch_size: the most texts to be under way at once; left out, what memory and processors
-            allow. It never changes a text.
-        check: called before each wait, and ten times a second within one; it may raise.
-
-    Raises:
-        Exception: What the jobs' iterable raises, after the texts before it; or what a thread met.
-    """
-    threads = thread_count(network)
-    if batch_size is None:
-        batch_size = threads * TILE_ROWS[-1]
-    threads = min(threads, -(-batch_size // TILE_ROWS[-1]))  # full tiles are the cheapest
-    with _Crew(network, rules, jobs, batch_size, threads) as crew:
-        yield from crew.results(check or _nothing)
+    rows: int
+    row: int
 
 
-def thread_count(network: Network) -> int:
-    """As many threads as there are processors for us and memory for their buffers.
-
-    One, if BLAS has threads of its own, or if the network is not NumPy's: then the processors are
-    shared out already.
-    """
-    is_single = os.environ.get("OPENBLAS_NUM_THREADS") == "1"
-    if not (is_single and isinstance(network, NumpyNetwork)):
-        return 1
-    tile_bytes = sum(TILE_ROWS) * network.vocabulary_size * BYTES_PER_LOGIT
-    room = int(MEMORY_SHARE * (physical_bytes() or 0) / tile_bytes)
-    return max(1, min(processor_count(), room))
+def slot_of(sample: int) -> Slot:
+    """The slot of a sample."""
+    for rows in BATCH_ROWS[:-1]:
+        if sample < rows:
+            return Slot(rows, sample)
+        sample -= rows
+    return Slot(BATCH_ROWS[-1], sample % BATCH_ROWS[-1])
 
 
-def _nothing() -> None:
-    """Check nothing."""
+class Worker:
+    """The batches of one thread, made when they are first needed."""
+
+    def __init__(self, task: GenerationTask) -> None:
+        self._task = task
+        self._batches: dict[int, Batch | SingleBatch] = {}
+        self.taken: set[Slot] = set()
+        """The slots in which texts are under way."""
+
+    def begin(self, slot: Slot, sequence: Sequence) -> None:
+        """Put a sequence into its slot, which is free."""
+        if slot.rows not in self._batches:
+            make = SingleBatch if slot.rows == 1 else Batch
+            self._batches[slot.rows] = make(self._task, slot.rows)
+        self._batches[slot.rows].begin(slot.row, sequence)
+        self.taken.add(slot)
+
+    def advance(self) -> list[Sequence]:
+        """Move every text on by one character; return those that have ended."""
+        busy = {slot.rows for slot in self.taken}
+        ended = [each for rows in busy for each in self._batches[rows].advance()]
+        self.taken -= {slot_of(sequence.uniforms.sample) for sequence in ended}
+        return ended
 
 
-class _Crew:
-    """The threads, and what lies between them, guarded by one lock."""
+class SingleBatch:
+    """A batch of one row: NumPy multiplies a vector faster than a matrix of one row."""
 
-    def __init__(
-        self, network: Network, rules: Rules, jobs: Iterable[Job], batch_size: int, threads: int
-    ) -> None:
-        self._network = network
-        self._rules = rules
-        self._jobs = jobs
-        self._batch_size = batch_size
-        self._share = -(-batch_size // threads)
-        self._window = WINDOW * threads
-        self._changed = threading.Condition()
-        self._waiting: dict[Place, deque[Job]] = {}
-        self._finished: dict[int, GeneratedText] = {}
-        self._accepted = 0
-        self._handed_out = 0
-        self._under_way = 0
-        self._all_accepted = False
-        self._stopped = False
-        self._faults: list[BaseException] = []
-        self._last_words: list[BaseException] = []
-        self._feeder = threading.Thread(target=self._feed, daemon=True)
-        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+    def __init__(self, task: GenerationTask, _rows: int) -> None:
+        self._task = task
 
-    def __enter__(self) -> Self:
-        for thread in (self._feeder, *self._workers):
-            thread.start()
-        return self
+    def begin(self, _row: int, sequence: Sequence) -> None:
+        """Begin a text."""
+        self._stream = Stream(self._task, sequence)
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Stop the workers; the feeder may be waiting for input, and is left to itself."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        for worker in self._workers:
-            worker.join()
+    def advance(self) -> list[Sequence]:
+        """Move the text on by one character; return it if it has ended."""
+        self._stream.advance()
+        return [self._stream.sequence] if self._stream.has_ended else []
 
-    def results(self, check: Callable[[], None]) -> Iterator[GeneratedText]:
-        """The texts in order."""
-        while (text := self._next_text(check)) is not None:
-            yield text
 
-    def _next_text(self, check: Callable[[], None]) -> GeneratedText | None:
-        """Wait for the next text in order; None after the last one."""
-        patience = 0.0
-        while True:
-            with self._changed:
-                if self._changed.wait_for(self._has_news, patience):
-                    return self._hand_out()
-            check()
-            patience = CHECK_SECONDS
+class Batch:
+    """The rows of a product, in each a text or none."""
 
-    def _has_news(self) -> bool:
-        """Whether the next text is there, or never will be."""
-        return self._handed_out in self._finished or bool(self._faults) or self._is_over()
+    def __init__(self, task: GenerationTask, rows: int) -> None:
+        """Begin with all rows idle; `rows` is 2 or more."""
+        size = task.network.vocabulary_size
+        self._sequences: dict[int, Sequence] = {}
+        self._unread: dict[int, list[int]] = {}
+        self._network = task.network
+        self._stepper = NumpyStepper(task.network, rows)
+        self._sampler = task.sampler(rows)
+        self._ids_R = np.zeros(rows, np.intp)
+        self._uniforms_R = np.ones(rows)
+        self._allowed_RV = np.ones((rows, size), np.bool_) if task.is_masked else None
 
-    def _is_over(self) -> bool:
-        return self._all_accepted and self._handed_out == self._accepted
+    def begin(self, row: int, sequence: Sequence) -> None:
+        """Put a text into an idle row."""
+        state_SL1H = sequence.prefix.state_SL1H
+        if state_SL1H is None:
+            state_SL1H = self._network.initial_state(1)
+        self._stepper.set_row(row, state_SL1H)
+        self._ids_R[row], *rest = sequence.prefix.ids
+        self._unread[row] = rest[::-1]
+        self._sequences[row] = sequence
+        sequence.start_clock()
 
-    def _hand_out(self) -> GeneratedText | None:
-        for error in (*self._faults, *(self._last_words if self._is_over() else ())):
-            raise error
-        if self._is_over():
-            return None
-        text = self._finished.pop(self._handed_out)
-        self._handed_out += 1
-        self._changed.notify_all()
-        return text
+    def advance(self) -> list[Sequence]:
+        """Read one id in every row, of a seed or drawn; return the texts that have ended."""
+        self._stepper.read(self._ids_R)
+        writing = [row for row in self._sequences if not self._unread[row]]
+        for row in self._sequences.keys() - writing:
+            self._ids_R[row] = self._unread[row].pop()
+        return self._draw(writing) if writing else []
 
-    def _feed(self) -> None:
-        """Accept jobs while there are any; runs on a thread of its own."""
-        try:
-            for job in self._jobs:
-                if not self._accept(job):
-                    return
-        except BaseException as error:  # noqa: BLE001 - it is raised again after the last text
-            self._last_words.append(error)
-        with self._changed:
-            self._all_accepted = True
-            self._changed.notify_all()
+    def _draw(self, writing: list[int]) -> list[Sequence]:
+        """Draw an id for each row that writes; return the texts that have ended."""
+        for row in writing:
+            self._uniforms_R[row] = self._sequences[row].uniforms.next()
+        logits_RV = self._stepper.predict()
+        drawn_R = self._sampler.draw_rows(logits_RV, self._uniforms_R, self._allowed(writing))
+        scores = [0.0] * len(drawn_R)
+        if self._sequences[writing[0]].is_scored:
+            chosen_R = logits_RV[np.arange(len(drawn_R)), drawn_R]
+            scores = (chosen_R - log_normalizers(logits_RV)).tolist()
+        self._ids_R[writing] = drawn_R[writing]
+        return self._take(writing, drawn_R, scores)
 
-    def _accept(self, job: Job) -> bool:
-        """Let a job wait for its place as soon as there is room; False when nobody wants it."""
-        with self._changed:
-            while self._accepted >= self._handed_out + self._window and not self._stopped:
-                self._changed.wait()
-            self._waiting.setdefault(place_of(self._accepted), deque()).append(job)
-            self._accepted += 1
-            self._changed.notify_all()
-            return not self._stopped
+    def _allowed(self, writing: list[int]) -> BoolArray | None:
+        """The ids that may be drawn in each row, (R, V)."""
+        if self._allowed_RV is not None:
+            self._allowed_RV[...] = True
+            for row in writing:
+                allowed_V = self._sequences[row].allowed()
+                if allowed_V is not None:
+                    self._allowed_RV[row] = allowed_V
+        return self._allowed_RV
 
-    def _work(self) -> None:
-        """Make texts while there are any to make; runs on threads of its own."""
-        bench = Bench(self._network, self._rules)
-        try:
-            while self._take_on(bench):
-                if ended := bench.advance():
-                    self._put_out(ended)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the texts come out
-            with self._changed:
-                self._faults.append(error)
-                self._changed.notify_all()
-
-    def _take_on(self, bench: Bench) -> bool:
-        """Begin jobs whose places are free, waiting for some if need be; False at the end."""
-        with self._changed:
-            while not self._stopped:
-                room = min(self._share - len(bench.taken), self._batch_size - self._under_way)
-                for job in self._takable(bench.taken)[: max(room, 0)]:
-                    place = place_of(job.uniforms.sample)
-                    self._waiting[place].popleft()
-                    self._under_way += 1
-                    bench.begin(place, job)
-                if bench.taken:
-                    return True
-                if self._all_accepted and not self._takable(set()):
-                    return False
-                self._changed.wait()
-            return False
-
-    def _takable(self, taken: set[Place]) -> list[Job]:
-        """The first job that waits for each place that is not taken, the earliest samples first."""
-        first = [jobs[0] for place, jobs in self._waiting.items() if jobs and place not in taken]
-        return sorted(first, key=lambda job: job.uniforms.sample)
-
-    def _put_out(self, ended: list[Job]) -> None:
-        texts = {job.uniforms.sample: job.result() for job in ended}
-        with self._changed:
-            self._finished |= texts
-            self._under_way -= len(ended)
-            self._changed.notify_all()
+    def _take(
+        self, writing: list[int], drawn_R: npt.NDArray[np.intp], scores: list[float]
+    ) -> list[Sequence]:
+        """Go on with the drawn ids; return the texts that end by them, their rows idle again."""
+        for row, id_ in zip(writing, drawn_R[writing].tolist(), strict=True):
+            self._sequences[row].take(id_, scores[row])
+        ended = [row for row in writing if self._sequences[row].ended_by is not None]
+        return [self._sequences.pop(row) for row in ended]

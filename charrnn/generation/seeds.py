@@ -1,16 +1,20 @@
-"""A seed as the ids that the network reads before it writes, strangers among its characters too."""
+"""A seed as the ids that the network reads before it writes, unknown characters included.
+
+Shapes: S parts of the state, L layers, H hidden.
+"""
 
 import unicodedata
-from collections.abc import Iterator
-from typing import Literal, NoReturn
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
+from charrnn.generation.options import Unknown
+from charrnn.network import FloatArray
 from charrnn.text.vocabulary import Vocabulary
 
-Unknown = Literal["error", "replace", "skip", "nearest"]
-
-TWINS = str.maketrans(
+PLAINER = str.maketrans(
     {
         "\N{LEFT SINGLE QUOTATION MARK}": "'",
         "\N{RIGHT SINGLE QUOTATION MARK}": "'",
@@ -26,7 +30,17 @@ TWINS = str.maketrans(
 """Characters that word processors put in the place of plainer ones."""
 
 
-def opening_ids(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Where a text begins: a state, and the ids that are read from there."""
+
+    ids: Sequence[int]
+    """At least one; the prediction after the last of them is the first character's."""
+    state_SL1H: FloatArray | None = None
+    """None is the state before any character."""
+
+
+def prefix_ids(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -> list[int]:
     """The ids to read before a text that continues a seed, at least one.
 
     A line begins with <bos>. A stream cannot be begun with nothing, so an empty seed is taken
@@ -36,13 +50,13 @@ def opening_ids(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -
     Raises:
         UserError: The seed has a character that the vocabulary does not have.
     """
-    ids = seed_ids(seed, vocabulary, unknown)
+    ids = encode_seed(seed, vocabulary, unknown)
     if vocabulary.bos_id is not None:
         return [vocabulary.bos_id, *ids]
-    return ids or [_opening(vocabulary)]
+    return ids or [_first_id(vocabulary)]
 
 
-def seed_ids(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -> list[int]:
+def encode_seed(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -> list[int]:
     """The ids of a seed's characters, and of what stands for those that are not known.
 
     Raises:
@@ -52,7 +66,7 @@ def seed_ids(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -> l
     return ids
 
 
-def _opening(vocabulary: Vocabulary) -> int:
+def _first_id(vocabulary: Vocabulary) -> int:
     for char in "\n ":
         if char in vocabulary:
             return vocabulary.characters.index(char)
@@ -60,50 +74,52 @@ def _opening(vocabulary: Vocabulary) -> int:
 
 
 def _without_unknowns(seed: str, vocabulary: Vocabulary, unknown: Unknown) -> str:
-    strangers = vocabulary.unknown_in(seed)
-    if not strangers or unknown == "replace":  # what is unknown is encoded as <unk>
+    unknowns = vocabulary.unknown_in(seed)
+    if not unknowns or unknown == "replace":  # what is unknown is encoded as <unk>
         return seed
     if unknown == "error":
-        _refuse(strangers[0], _way_out(strangers[0][1]))
+        _refuse(unknowns[0], _advice(unknowns[0][1]))
     if unknown == "skip":
-        gone = {position for position, _ in strangers}
+        gone = {position for position, _ in unknowns}
         return "".join(char for position, char in enumerate(seed) if position not in gone)
-    replaced = dict(_twins(strangers, vocabulary))
+    replaced = dict(_replacements(unknowns, vocabulary))
     return "".join(replaced.get(position, char) for position, char in enumerate(seed))
 
 
-def _way_out(char: str) -> str:
+def _advice(char: str) -> str:
     if char == "\r":
-        return "lines that end as on Windows? --unknown skip reads the seed without its \\r"
-    return "--unknown replace, skip or nearest reads the seed all the same"
+        return "lines that end as on Windows? with `unknown` skip the seed is read without its \\r"
+    return "`unknown` replace, skip or nearest reads the seed all the same"
 
 
-def _twins(strangers: list[tuple[int, str]], vocabulary: Vocabulary) -> Iterator[tuple[int, str]]:
-    for position, char in strangers:
-        twin = nearest(char, vocabulary)
-        if twin is None:
-            _refuse((position, char), "nothing in it is near; --unknown replace or skip goes on")
-        yield position, twin
+def _replacements(
+    unknowns: list[tuple[int, str]], vocabulary: Vocabulary
+) -> Iterator[tuple[int, str]]:
+    for position, char in unknowns:
+        plainer = nearest_known(char, vocabulary)
+        if plainer is None:
+            _refuse((position, char), "nothing in it is near; `unknown` replace or skip goes on")
+        yield position, plainer
 
 
-def nearest(char: str, vocabulary: Vocabulary) -> str | None:
+def nearest_known(char: str, vocabulary: Vocabulary) -> str | None:
     """What comes nearest to a character: its other case, or it without accents or ornament."""
-    plain = _stripped(char)
+    plain = _without_accents(char)
     forms = (char.lower(), char.upper(), plain, plain.lower(), plain.upper(), char.casefold())
-    for form in (*forms, char.translate(TWINS)):
+    for form in (*forms, char.translate(PLAINER)):
         if form and all(each in vocabulary for each in form):
             return form
     return None
 
 
-def _stripped(char: str) -> str:
+def _without_accents(char: str) -> str:
     """A character without its accents, in Unicode's plainest compatible form."""
     parts = unicodedata.normalize("NFKD", char)
     return "".join(part for part in parts if not unicodedata.combining(part))
 
 
-def _refuse(stranger: tuple[int, str], hint: str) -> NoReturn:
-    position, char = stranger
+def _refuse(unknown_char: tuple[int, str], hint: str) -> NoReturn:
+    position, char = unknown_char
     name = unicodedata.name(char, "")
     raise UserError(
         f"the model does not know the character '{escape_controls(char, keep=frozenset())}' "

@@ -1,60 +1,150 @@
-"""One text in the making: what may come next, what of it is certain to stay, and when it has ended.
+"""One text in the making: what may come next, what of it is certain to stay, when it has ended.
 
-A draft knows nothing of networks or random numbers. It is asked which ids are allowed, is told
-which one was drawn, and answers with the text that has become certain.
+A sequence knows nothing of networks. It is asked which ids are allowed, is told which one was
+drawn, and answers with the text that has become certain.
+
+Shapes: V vocabulary.
 """
 
+import time
+from collections import abc
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
+from charrnn.generation.rng import UniformStream
+from charrnn.generation.sampling import BoolArray
+from charrnn.generation.seeds import Prefix
+from charrnn.generation.task import GenerationTask
 
-from charrnn.generation.rules import Rules
-from charrnn.generation.stop_strings import StopFinder
-
-BoolArray = npt.NDArray[np.bool_]
 End = Literal["length", "stop", "line", "match", "interrupted"]
 """Why a text ended: enough characters; a stop string; the end of a line in lines mode; the end of
-a match; or somebody pressed Ctrl-C."""
+a match; or Ctrl-C."""
 
 
-class Draft:
-    """A text that follows the rules, character by character."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneratedText:
+    """A text that was made, and how."""
 
-    def __init__(self, rules: Rules) -> None:
-        options = rules.options
-        self._rules = rules
-        self._characters = rules.characters
+    text: str
+    """What was generated; the seed is not part of it."""
+    seed: str
+    """What it continues, as it was given."""
+    rng_seed: int
+    """The random seed, which together with `sample` names the random numbers it was drawn with."""
+    sample: int
+    """The number of this text among those of one generation, from 0."""
+    ended_by: End
+    """Why it ended."""
+    log_probabilities: list[float] | None
+    """Of every character of `text`, in nats, by the model's own distribution over its whole
+    vocabulary, whatever was done to that distribution before the character was drawn."""
+    seconds: float
+    """From its beginning to its end; texts that are made side by side share that time."""
+
+    @property
+    def mean_log_probability(self) -> float | None:
+        """The mean of `log_probabilities`; None for no characters."""
+        if not self.log_probabilities:
+            return None
+        return sum(self.log_probabilities) / len(self.log_probabilities)
+
+
+class Sequence:
+    """A text on its way from a prefix to a `GeneratedText`."""
+
+    def __init__(
+        self,
+        task: GenerationTask,
+        prefix: Prefix,
+        uniforms: UniformStream,
+        *,
+        seed: str = "",
+        keep: bool = True,
+        scored: bool = False,
+    ) -> None:
+        """Prepare a text.
+
+        Args:
+            task: what it shares with others.
+            prefix: where it begins.
+            uniforms: the random numbers that it is drawn with.
+            seed: the seed as it was given, for the result.
+            keep: keep the text for `result`; otherwise memory stays bounded.
+            scored: keep the log-probability of each character.
+        """
+        options = task.options
+        self.prefix = prefix
+        self.uniforms = uniforms
+        self.seed = seed
+        self.ended_by: End | None = None
+        """Why the text has ended; None while it goes on."""
+        self._task = task
+        self._characters = task.vocabulary.characters
         self._length = options.length
         self._min_length = options.min_length
-        self._constraint = rules.constraint.begin() if rules.constraint else None
+        self._made = 0
+        self._pieces: list[str] | None = [] if keep else None
+        self._log_probabilities: list[float] | None = [] if scored else None
+        self._constraint = task.constraint.begin() if task.constraint else None
         self._stops = (
             StopFinder(options.stop, keep=options.keep_stop, min_length=options.min_length)
             if options.stop
             else None
         )
-        self.made = 0
-        """How many characters were drawn."""
-        self.ended_by: End | None = None
-        """Why the text has ended; None while it goes on."""
         if self._constraint and self._constraint.is_complete:
             self.ended_by = "match"
+        self.start_clock()
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether log-probabilities are wanted."""
+        return self._log_probabilities is not None
+
+    def start_clock(self) -> None:
+        """Count `seconds` from now on."""
+        self._began = time.perf_counter()
 
     def allowed(self) -> BoolArray | None:
         """The ids that may come next, (V,); None if that is every id that is ever drawn."""
         if self._constraint:
             return self._constraint.allowed()
-        if self.made < self._min_length:
-            return self._rules.goes_on_V
-        return self._rules.usable_V
+        if self._made < self._min_length:
+            return self._task.unfinished_V
+        return self._task.usable_V
 
-    def take(self, id_: int) -> str:
+    def take(self, id_: int, log_probability: float = 0.0) -> str:
         """Go on with a drawn id; return the text that is certain to stay from now on."""
-        if id_ == self._rules.eos_id:
+        if self._log_probabilities is not None:
+            self._log_probabilities.append(log_probability)
+        piece = self._follow(id_)
+        if self._pieces is not None:
+            self._pieces.append(piece)
+        return piece
+
+    def release(self) -> str:
+        """Return what was held back as the possible beginning of a stop string."""
+        return self._stops.rest() if self._stops else ""
+
+    def result(self) -> GeneratedText:
+        """The text as far as it is certain; as interrupted if it has not ended."""
+        text = "".join(self._pieces or ())
+        scores = self._log_probabilities
+        return GeneratedText(
+            text=text,
+            seed=self.seed,
+            rng_seed=self.uniforms.rng_seed,
+            sample=self.uniforms.sample,
+            ended_by=self.ended_by or "interrupted",
+            log_probabilities=None if scores is None else scores[: len(text)],
+            seconds=time.perf_counter() - self._began,
+        )
+
+    def _follow(self, id_: int) -> str:
+        if id_ == self._task.eos_id:
             return self._end("line")
         if self._constraint and not self._constraint.take(id_):
             return self._end("match")
-        self.made += 1
+        self._made += 1
         char = self._characters[id_]
         if self._stops:
             char = self._stops.feed(char)
@@ -62,15 +152,65 @@ class Draft:
                 return char + self._end("stop")
         if self._constraint and self._constraint.is_complete:
             return char + self._end("match")
-        if self.made == self._length:
+        if self._made == self._length:
             return char + self._end("length")
         return char
-
-    def let_go(self) -> str:
-        """What is held back as the possible beginning of a stop string, held back no longer."""
-        return self._stops.rest() if self._stops else ""
 
     def _end(self, reason: End) -> str:
         """Note why the text ended; return what was held back and stays after all."""
         self.ended_by = reason
-        return "" if reason == "stop" else self.let_go()
+        return "" if reason == "stop" else self.release()
+
+
+class StopFinder:
+    """Finds stop strings in a text that comes character by character.
+
+    The text ends where one of them is complete, and nothing behind the cut is ever shown: what
+    could still become the beginning of a stop string is held back until it is certain to stay.
+    """
+
+    def __init__(
+        self, stops: abc.Sequence[str], *, keep: bool = False, min_length: int = 0
+    ) -> None:
+        """Look for stop strings; `keep` leaves the one that is found in the text.
+
+        A stop string that would leave fewer than `min_length` characters is text like any other.
+        If several are complete at once, the longest counts.
+        """
+        self._longest_first = sorted(stops, key=len, reverse=True)
+        self._beginnings = {stop[:size] for stop in stops for size in range(1, len(stop))}
+        self._longest_beginning = max(map(len, stops), default=1) - 1
+        self._keep = keep
+        self._min_length = min_length
+        self._released = 0
+        self._held = ""
+        self.found = False
+
+    def feed(self, char: str) -> str:
+        """Take the next character of the text; return what is now certain to stay."""
+        self._held += char
+        for stop in self._longest_first:
+            if self._held.endswith(stop) and self._leaves_enough(stop):
+                self.found = True
+                return self._release(len(self._held) - (0 if self._keep else len(stop)))
+        return self._release(len(self._held) - self._length_to_hold())
+
+    def rest(self) -> str:
+        """Return what was held back, when the text has ended for another reason."""
+        return self._release(len(self._held))
+
+    def _leaves_enough(self, stop: str) -> bool:
+        length = self._released + len(self._held) - (0 if self._keep else len(stop))
+        return length >= self._min_length
+
+    def _length_to_hold(self) -> int:
+        """The length of the longest end of the text that a stop string could begin with."""
+        for size in range(min(len(self._held), self._longest_beginning), 0, -1):
+            if self._held[-size:] in self._beginnings:
+                return size
+        return 0
+
+    def _release(self, size: int) -> str:
+        released, self._held = self._held[:size], self._held[size:]
+        self._released += size
+        return released

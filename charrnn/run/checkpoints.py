@@ -8,25 +8,21 @@ Each is one file, replaced in one rename, so that a kill at any moment leaves th
 the new one. A digest of all that is in it tells damage from a save.
 """
 
-import hashlib
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from charrnn.errors import UserError
 from charrnn.files import (
+    checked_size,
     raise_write_error,
     read_checked,
     sync_folder,
     write_atomically,
 )
-from charrnn.machine import physical_bytes
-from charrnn.messages import join_words, reason
-from charrnn.tensors import Tensors, dump_tensors, parse_metadata, parse_tensors
+from charrnn.machine import require_memory
+from charrnn.messages import format_path, join_words
+from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
 STATE_FILE = "state.safetensors"
 KEPT_FILE = re.compile(r"state-([1-9][0-9]{0,9}|0)\.safetensors")
@@ -34,11 +30,8 @@ STATE_LIMIT_BYTES = 1 << 42
 DAMAGED_HINT = "the best weights can still be used; begin a new run to train on"
 
 
-class SavedState(NamedTuple):
-    """Everything that the next step depends on."""
-
-    tensors: Tensors
-    description: dict[str, Any]
+SavedState = DescribedTensors
+"""Everything that the next step depends on."""
 
 
 class SavedStates:
@@ -58,7 +51,7 @@ class SavedStates:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise_write_error(self.folder, error)
-        content = _packed(state)
+        content = dump_described(state.tensors, state.description)
         write_atomically(self.file, content)
         if keep:
             self._keep(step, content)
@@ -72,13 +65,8 @@ class SavedStates:
         """
         if not self.file.exists():
             return None
-        content = read_checked(self.file, self.folder.parent, limit=_most_bytes())
-        try:
-            return _unpacked(content)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(
-                f"{self.file} is damaged: {reason(error)}", hint=self._way_out()
-            ) from error
+        content = self._read(self.file)
+        return parse_described(content, source=format_path(self.file), hint=self._way_out())
 
     def go_back(self, step: int) -> None:
         """Make the save that was kept of this step the last one.
@@ -94,9 +82,7 @@ class SavedStates:
                 if steps
                 else "train.keep says how many older saves are kept",
             )
-        kept = self._kept_file(step)
-        content = read_checked(kept, self.folder.parent, limit=_most_bytes())
-        write_atomically(self.file, content)
+        write_atomically(self.file, self._read(self._kept_file(step)))
 
     def kept_steps(self) -> list[int]:
         """The steps of the saves that are kept by name, the last one's included."""
@@ -116,6 +102,12 @@ class SavedStates:
         for step in self.kept_steps():
             self._kept_file(step).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
+
+    def _read(self, file: Path) -> bytes:
+        """Read a save, which has to fit into this machine's memory."""
+        run = self.folder.parent
+        require_memory(checked_size(file, run, limit=STATE_LIMIT_BYTES), format_path(file))
+        return read_checked(file, run, limit=STATE_LIMIT_BYTES)
 
     def _keep(self, step: int, content: bytes) -> None:
         """Give the save that was just made a name of its own: the same file, where links work."""
@@ -146,36 +138,3 @@ class SavedStates:
         if not others:
             return DAMAGED_HINT
         return f"--resume --from-step {others[-1]} goes back to a save that was kept"
-
-
-def _most_bytes() -> int:
-    """What a save can have at the most: it has to fit into this machine's memory."""
-    return min(STATE_LIMIT_BYTES, physical_bytes() or STATE_LIMIT_BYTES)
-
-
-def _packed(state: SavedState) -> bytes:
-    description = json.dumps(state.description)
-    return dump_tensors(
-        state.tensors,
-        {"description": description, "sha256": _digest(state.tensors, description)},
-    )
-
-
-def _unpacked(content: bytes) -> SavedState:
-    tensors, metadata = parse_tensors(content), parse_metadata(content)
-    described = metadata["description"]
-    if metadata.get("sha256", "") not in {"", _digest(tensors, described)}:
-        raise ValueError("its content is not what its digest says")
-    description = json.loads(described)
-    if not isinstance(description, dict):
-        raise TypeError("it does not say where training stood")
-    return SavedState(tensors, description)
-
-
-def _digest(tensors: Tensors, description: str) -> str:
-    digest = hashlib.sha256(description.encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

@@ -4,29 +4,28 @@ A card may come from a stranger: nothing in it is believed beyond what a network
 """
 
 import math
-import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
+from msgspec import Meta
+
+from charrnn import __version__
+from charrnn.config.schema import Config, GenerateConfig
 from charrnn.errors import UserError
 from charrnn.files import check_format_version, read_json_object
-from charrnn.messages import format_path, format_value
+from charrnn.messages import format_path
 from charrnn.network import GATES
-from charrnn.run.paths import CARD_FILE, CONFIG_FILE, START_HINT
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, COPY_HINT, START_HINT
+from charrnn.validation import damaged, record_from_json
 
 FORMAT_VERSION = 1
 
-LARGEST = {
-    "vocabulary_size": 0x110010,
-    "embedding_size": 65_536,
-    "hidden_size": 65_536,
-    "layers": 64,
-}
-"""Sizes beyond which no card is believed."""
+MOST_CHARACTERS = 0x110010
+"""All of Unicode and the special entries: the largest vocabulary that a card is believed."""
 
-SHA256 = re.compile("[0-9a-f]{64}")
-LONGEST_VERSION = 100
+Width = Annotated[int, Meta(ge=1, le=65_536)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 
 CARD_LIMIT_BYTES = 1024 * 1024
 FLOAT32_BYTES = 4
@@ -37,19 +36,51 @@ class ModelCard:
     """What the weights are: `model.json`."""
 
     format_version: int
-    charrnn_version: str
+    charrnn_version: Annotated[str, Meta(max_length=100)]
     cell: Literal["lstm", "gru", "rnn"]
     input: Literal["embedding", "onehot"]
-    embedding_size: int
-    hidden_size: int
-    layers: int
+    embedding_size: Width
+    hidden_size: Width
+    layers: Annotated[int, Meta(ge=1, le=64)]
     tie_weights: bool
     mode: Literal["stream", "lines"]
-    vocabulary_size: int
-    corpus_sha256: str
-    step: int
-    valid_loss_nats: float
-    weights_sha256: str
+    vocabulary_size: Annotated[int, Meta(ge=1, le=MOST_CHARACTERS)]
+    corpus_sha256: Sha256
+    step: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    valid_loss_nats: Annotated[float, Meta(ge=0, lt=2**63)]
+    weights_sha256: Sha256
+    generate: GenerateConfig | None = None
+    """The run's defaults of generation; None in runs of 0.1.0, whose `config.yaml` has them."""
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        *,
+        vocabulary_size: int,
+        corpus_sha256: str,
+        step: int,
+        valid_loss_nats: float,
+    ) -> "ModelCard":
+        """Describe weights trained with a configuration; their checksum is known when written."""
+        model = config.model
+        return cls(
+            format_version=FORMAT_VERSION,
+            charrnn_version=__version__,
+            cell=model.cell,
+            input=model.input,
+            embedding_size=model.embedding_size,
+            hidden_size=model.hidden_size,
+            layers=model.layers,
+            tie_weights=model.tie_weights,
+            mode=config.data.mode,
+            vocabulary_size=vocabulary_size,
+            corpus_sha256=corpus_sha256,
+            step=step,
+            valid_loss_nats=valid_loss_nats,
+            weights_sha256="",
+            generate=config.generate,
+        )
 
     @property
     def gate_rows(self) -> int:
@@ -108,48 +139,7 @@ def read_card(path: Path) -> ModelCard:
     check_format_version(
         data, file, reads=FORMAT_VERSION, hint="a newer charrnn may have written it"
     )
-    return _checked_card(data, file)
-
-
-def _checked_card(data: dict[str, Any], file: Path) -> ModelCard:
-    expected = {field.name: field.type for field in fields(ModelCard)}
-    if missing := expected.keys() - data.keys():
-        raise _damaged(file, f"{min(missing)} is missing")
-    for name, kind in expected.items():
-        if not _is_of_kind(data[name], kind):
-            raise _damaged(file, f"{name} is {format_value(data[name])}")
-    card = ModelCard(**{name: data[name] for name in expected})
-    if odd := _odd_field(card):
-        raise _damaged(file, f"{odd} is {format_value(getattr(card, odd))}")
-    for name, most in LARGEST.items():
-        if not 1 <= getattr(card, name) <= most:
-            raise _damaged(
-                file, f"{name} is {format_value(getattr(card, name))}, not 1 to {most:,}"
-            )
+    card = record_from_json(ModelCard, data, source=format_path(file), hint=COPY_HINT)
     if card.tie_weights and (card.input != "embedding" or card.embedding_size != card.hidden_size):
-        raise _damaged(file, "tie_weights does not fit the sizes")
+        raise damaged(format_path(file), "tie_weights does not fit the sizes", hint=COPY_HINT)
     return card
-
-
-def _odd_field(card: ModelCard) -> str | None:
-    """The name of a field whose value is of the right kind, and cannot be all the same."""
-    is_right = {
-        "charrnn_version": len(card.charrnn_version) <= LONGEST_VERSION,
-        "corpus_sha256": SHA256.fullmatch(card.corpus_sha256),
-        "step": 0 <= card.step < 2**63,
-        "valid_loss_nats": 0 <= card.valid_loss_nats < 2**63,
-        "weights_sha256": SHA256.fullmatch(card.weights_sha256),
-    }
-    return next((name for name, right in is_right.items() if not right), None)
-
-
-def _damaged(file: Path, what: str) -> UserError:
-    return UserError(
-        f"{format_path(file)} is damaged: {what}", hint="copy the whole run directory again"
-    )
-
-
-def _is_of_kind(value: object, kind: Any) -> bool:
-    if choices := get_args(kind):
-        return value in choices
-    return type(value) is kind or (kind is float and type(value) is int)

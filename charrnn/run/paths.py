@@ -1,6 +1,11 @@
-"""The names in a run directory, and what to do without one."""
+"""The names in a run directory, and which run directory a command means."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+
+from charrnn.errors import UserError
+from charrnn.messages import format_path
 
 RUNS_FOLDER = Path("runs")
 
@@ -14,3 +19,60 @@ LAST_FOLDER = "last"
 LOCK_FILE = ".lock"
 
 START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
+COPY_HINT = "copy the whole run directory again"
+
+
+def resolve_run(option: str | None) -> Path:
+    """Find the run that a command means: the one named, or else the one trained last.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    if option is not None:
+        if not option:
+            raise UserError(
+                "the name of the run directory is empty",
+                hint="give --run (or CHARRNN_RUN) a folder, or leave it out for the newest run",
+            )
+        path = Path(option)
+        if not path.is_dir():
+            raise UserError(f"there is no run directory {format_path(path)}", hint=START_HINT)
+        return path
+    runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
+    if not runs:
+        raise UserError(f"there is no trained run under {RUNS_FOLDER}/", hint=START_HINT)
+    return _newest(runs, CARD_FILE)
+
+
+def free_run_path(name: str) -> Path:
+    """Return `runs/NAME`, or `runs/NAME-2`, `-3`, ... when there is one already."""
+    path = RUNS_FOLDER / name
+    number = 2
+    while path.exists():
+        path = RUNS_FOLDER / f"{name}-{number}"
+        number += 1
+    return path
+
+
+def last_begun_run(name: str | None) -> Path:
+    """Find the run that was begun last, of those that `free_run_path` gives the name to.
+
+    Raises:
+        UserError: There is none.
+    """
+    runs = [
+        config.parent
+        for config in RUNS_FOLDER.glob(f"*/{CONFIG_FILE}")
+        if name is None or re.fullmatch(re.escape(name) + r"(-\d+)?", config.parent.name)
+    ]
+    if not runs:
+        raise UserError(
+            f"there is no run {'' if name is None else name + ' '}under {RUNS_FOLDER}/ to resume",
+            hint="--out names the run directory",
+        )
+    return _newest(runs, CONFIG_FILE)
+
+
+def _newest(runs: Iterable[Path], file: str) -> Path:
+    """The run whose `file` was written last."""
+    return max(runs, key=lambda run: ((run / file).stat().st_mtime_ns, run.name))

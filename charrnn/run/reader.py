@@ -15,22 +15,21 @@ import numpy as np
 
 from charrnn.errors import UserError
 from charrnn.files import checked_size, read_checked, read_json_object
-from charrnn.machine import physical_bytes
-from charrnn.messages import byte_size, format_path, quote, reason
+from charrnn.machine import require_memory
+from charrnn.messages import format_path, quote, reason
 from charrnn.network import FloatArray
-from charrnn.run.model_card import CARD_LIMIT_BYTES, LARGEST, ModelCard, read_card
+from charrnn.run.model_card import CARD_LIMIT_BYTES, MOST_CHARACTERS, ModelCard, read_card
 from charrnn.run.paths import (
     CARD_FILE,
+    COPY_HINT,
     LAST_FOLDER,
     NEXT_WEIGHTS_FILE,
-    RUNS_FOLDER,
-    START_HINT,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from charrnn.run.tensor_header import HEADER_LIMIT_BYTES, HeaderError, check_header
-from charrnn.tensors import BadTensorsError, Tensors, parse_tensors
+from charrnn.tensors import HEADER_LIMIT_BYTES, BadTensorsError, Tensors, parse_tensors
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.validation import damaged
 
 CHARACTER_LIMIT_BYTES = 24
 """What a character takes in `vocabulary.json` at the most, however it is written and indented."""
@@ -44,28 +43,6 @@ class TrainedModel:
     card: ModelCard
     vocabulary: Vocabulary
     weights: Mapping[str, FloatArray]
-
-
-def resolve_run(option: str | None) -> Path:
-    """The run that a command means: the one named, or else the run trained last under `runs/`.
-
-    Raises:
-        UserError: There is no such run.
-    """
-    if option is not None:
-        if not option:
-            raise UserError(
-                "the name of the run directory is empty",
-                hint="give --run (or CHARRNN_RUN) a folder, or leave it out for the newest run",
-            )
-        path = Path(option)
-        if not path.is_dir():
-            raise UserError(f"there is no run directory {format_path(path)}", hint=START_HINT)
-        return path
-    runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
-    if not runs:
-        raise UserError(f"there is no trained run under {RUNS_FOLDER}/", hint=START_HINT)
-    return max(runs, key=lambda run: ((run / CARD_FILE).stat().st_mtime_ns, run.name))
 
 
 def read_model(path: Path) -> TrainedModel:
@@ -98,7 +75,6 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
 
 def _read_model(path: Path) -> TrainedModel:
     card = read_card(path)
-    _check_weights_header(path, card)
     vocabulary = read_vocabulary(path, most=card.vocabulary_size)
     if len(vocabulary) != card.vocabulary_size:
         raise UserError(
@@ -128,7 +104,7 @@ def check_entries(path: Path) -> None:
             checked_size(entry, path, limit=sys.maxsize)
 
 
-def read_vocabulary(path: Path, *, most: int = LARGEST["vocabulary_size"]) -> Vocabulary:
+def read_vocabulary(path: Path, *, most: int = MOST_CHARACTERS) -> Vocabulary:
     """Read a run's vocabulary, which has at most so many entries.
 
     Raises:
@@ -138,21 +114,6 @@ def read_vocabulary(path: Path, *, most: int = LARGEST["vocabulary_size"]) -> Vo
     limit = CARD_LIMIT_BYTES + CHARACTER_LIMIT_BYTES * most
     data = read_json_object(file, path, limit=limit)
     return Vocabulary.from_json(data, source=format_path(file))
-
-
-def _check_weights_header(path: Path, card: ModelCard) -> None:
-    """Refuse weights that are not what the card says before reading more than their header."""
-    file = path / WEIGHTS_FILE
-    if not file.exists():
-        return  # and who looks for the weights will say so, or find the next ones
-    checked_size(file, path, limit=card.weights_bytes + HEADER_LIMIT_BYTES)
-    try:
-        check_header(file, card.shapes())
-    except (HeaderError, OSError) as error:
-        raise UserError(
-            f"{format_path(file)} is damaged, or not what {CARD_FILE} describes: {reason(error)}",
-            hint="copy the whole run directory again",
-        ) from error
 
 
 class WeightsFile(NamedTuple):
@@ -179,44 +140,31 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
         limit = expected + HEADER_LIMIT_BYTES
         if checked_size(candidate, path, limit=limit) <= expected:
             continue
-        _check_fits(candidate, expected)
+        require_memory(expected, format_path(candidate))
         content = read_checked(candidate, path, limit=limit)
         if hashlib.sha256(content).hexdigest() == card.weights_sha256:
             return WeightsFile(candidate, content)
     if not file.exists():
-        raise UserError(f"{format_path(file)} is missing", hint="copy the whole run directory")
-    raise UserError(
-        f"{format_path(file)} is damaged, or not the file that {CARD_FILE} describes",
-        hint="copy the run directory again, or train it again",
+        raise UserError(f"{format_path(file)} is missing", hint=COPY_HINT)
+    raise damaged(
+        format_path(file), f"it is not the file that {CARD_FILE} describes", hint=COPY_HINT
     )
-
-
-def _check_fits(file: Path, size: int) -> None:
-    available = physical_bytes()
-    if available is not None and size > available:
-        raise UserError(
-            f"{format_path(file)} takes {size:,} bytes ({byte_size(size)}) of memory or more, "
-            f"this machine has {byte_size(available)}"
-        )
 
 
 def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
     try:
         weights = parse_tensors(file.content)
     except BadTensorsError as error:
-        raise UserError(f"{format_path(file.path)} is damaged: {reason(error)}") from error
+        raise damaged(format_path(file.path), reason(error), hint=COPY_HINT) from error
     _check_tensors(weights, card.shapes(), file.path)
     return weights
 
 
 def _check_tensors(weights: Tensors, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
-    if weights.keys() != shapes.keys():
-        odd = min(weights.keys() ^ shapes.keys())
-        raise UserError(f"{format_path(file)} does not fit {CARD_FILE}: the weight {quote(odd)}")
-    for name, shape in shapes.items():
-        weight = weights[name]
-        if weight.shape != shape or weight.dtype != np.float32:
-            raise UserError(
-                f"{format_path(file)} does not fit {CARD_FILE}: {name} is "
-                f"{weight.dtype} {list(weight.shape)}, not float32 {list(shape)}"
-            )
+    """Make sure that the weights are those of the card's network: all of them, and float32."""
+    expected = {name: (shape, np.dtype(np.float32)) for name, shape in shapes.items()}
+    found = {name: (weight.shape, weight.dtype) for name, weight in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            what = f"the weight {quote(name)} is not as {CARD_FILE} describes it"
+            raise damaged(format_path(file), what, hint=COPY_HINT)

@@ -4,20 +4,25 @@ The order of the writes is what makes a kill harmless at any point. A run's `con
 after its first save, so that what has one can be resumed. The best weights are put beside the old
 ones, then the card that names their checksum is replaced, then the new weights take their place:
 `reader.read_model` finds a card and the weights it describes in between, too. What `--resume` needs
-is a single file, replaced in one rename (see `saved_state`).
+is a single file, replaced in one rename (see `checkpoints`).
+
+One process at a time may write: it holds a lock that the kernel lets go of however a process ends,
+so that no crash leaves it behind.
 """
 
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
-from charrnn.config.reader import dump_config
+from filelock import FileLock, Timeout
+
+from charrnn.config.load import dump_config
 from charrnn.config.schema import Config
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -30,7 +35,6 @@ from charrnn.files import (
 )
 from charrnn.network import FloatArray
 from charrnn.run.checkpoints import SavedState, SavedStates
-from charrnn.run.lock import RunLock
 from charrnn.run.model_card import ModelCard, read_card
 from charrnn.run.paths import (
     CARD_FILE,
@@ -39,7 +43,6 @@ from charrnn.run.paths import (
     LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
-    RUNS_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -55,39 +58,10 @@ NOTE = "# "
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
 
 
-def free_run_path(name: str) -> Path:
-    """`runs/NAME`, or `runs/NAME-2`, `-3`, ... when there is one already."""
-    path = RUNS_FOLDER / name
-    number = 2
-    while path.exists():
-        path = RUNS_FOLDER / f"{name}-{number}"
-        number += 1
-    return path
-
-
-def last_begun_run(name: str | None) -> Path:
-    """The run that was begun last, of those that `free_run_path` gives the name to.
-
-    Raises:
-        UserError: There is none.
-    """
-    runs = [
-        config.parent
-        for config in RUNS_FOLDER.glob(f"*/{CONFIG_FILE}")
-        if name is None or re.fullmatch(re.escape(name) + r"(-\d+)?", config.parent.name)
-    ]
-    if not runs:
-        raise UserError(
-            f"there is no run {'' if name is None else name + ' '}under {RUNS_FOLDER}/ to resume",
-            hint="--out names the run directory",
-        )
-    return max(runs, key=lambda run: ((run / CONFIG_FILE).stat().st_mtime_ns, run.name))
-
-
 def check_free(path: Path, *, overwrite: bool = False) -> None:
     """Refuse a folder for a new run unless it is new or empty, or a run that may be overwritten.
 
-    What a training leaves that was killed before its first save is as good as nothing.
+    What a training leaves that was killed before its first save counts as nothing.
 
     Raises:
         UserError: The folder holds something already.
@@ -114,13 +88,13 @@ def _may_be_left_by_a_kill(name: str) -> bool:
 
 
 class RunWriter:
-    """One training's hold on its run directory; entered with `with`, it lets go at the end."""
+    """The run directory of one training; used with `with`, which unlocks it at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
         """What has to be known of the run beyond its settings; stands above them as comments."""
-        self._lock = RunLock(path)
+        self._lock = _lock(path)
         self._saves = SavedStates(path / LAST_FOLDER)
 
     @classmethod
@@ -140,21 +114,6 @@ class RunWriter:
             check_free(path, overwrite=overwrite)  # before the lock was ours, others may have come
             writer._clear()
             write_json_atomically(path / VOCABULARY_FILE, vocabulary.to_json())
-        except BaseException:
-            writer.close()
-            raise
-        return writer
-
-    @classmethod
-    def create(cls, path: Path, config: Config, vocabulary: Vocabulary) -> "RunWriter":
-        """Begin a run in a folder that is new or empty.
-
-        Raises:
-            UserError: The folder holds something already.
-        """
-        writer = cls.claim(path, vocabulary)
-        try:
-            writer.write_config(config)
         except BaseException:
             writer.close()
             raise
@@ -209,6 +168,11 @@ class RunWriter:
         """Write the resolved configuration, under the notes; from now on this is a run."""
         notes = "".join(f"{NOTE}{escape_controls(note, keep=frozenset())}\n" for note in self.notes)
         write_atomically(self.path / CONFIG_FILE, (notes + dump_config(config)).encode("utf-8"))
+        with suppress(UserError):  # no model yet, or a damaged one, which is not ours to mend
+            card = read_card(self.path)
+            if card.generate != config.generate:
+                changed = replace(card, generate=config.generate)
+                write_json_atomically(self.path / CARD_FILE, changed.to_json())
 
     def save_best(self, weights: Mapping[str, FloatArray], card: ModelCard) -> None:
         """Make these the run's model: `model.safetensors` and the `model.json` that names it."""
@@ -302,6 +266,26 @@ class RunWriter:
     def close(self) -> None:
         """Let another training have the directory."""
         self._lock.release()
+
+
+def _lock(path: Path) -> FileLock:
+    """Lock a run directory; never through a link (filelock opens with O_NOFOLLOW).
+
+    Raises:
+        UserError: Another training has locked it.
+        RunFailedError: The folder cannot be written to.
+    """
+    lock = FileLock(path / LOCK_FILE, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"another training is at work in {path}",
+            hint="wait for it, stop it, or choose another --out",
+        ) from error
+    except OSError as error:
+        raise_write_error(path / LOCK_FILE, error)
+    return lock
 
 
 def _notes_in(config: Path) -> list[str]:

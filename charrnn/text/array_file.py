@@ -1,18 +1,18 @@
-"""One-dimensional .npy files: written piece by piece through a plain file, read into memory.
+"""One-dimensional .npy files: written part by part, read into memory.
 
-A memory-mapped file that outgrows the disk, or that somebody cuts short, kills the process with
-SIGBUS; a plain write or read that fails is an error that can be told. So a file is read, unless
-that would take a large part of the memory; only then it is mapped. Either happens only if its
-header and size are, byte for byte, those of the array that is expected; nothing in it is parsed.
+A memory-mapped file that outgrows the disk, or that is cut short while in use, kills the process
+with SIGBUS; a plain write or read that fails is an error that can be reported. So a file is read,
+unless that would take a large part of the memory; only then it is mapped. Its header and size must
+be, byte for byte, those of the array that is expected; nothing in it is parsed.
 """
 
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from charrnn.errors import UserError
 from charrnn.files import checked_size
 from charrnn.machine import physical_bytes
 from charrnn.messages import format_path, reason
+from charrnn.text.manifest import PREPARE_HINT
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
 ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
@@ -30,55 +31,19 @@ ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
 LARGEST_SHARE_READ = 0.25
 """The share of this machine's memory beyond which an array is mapped instead of read."""
 
-HINT = "prepare the text again"
 
+@contextmanager
+def new_array_file(path: Path, dtype: npt.DTypeLike, length: int) -> Iterator[IO[bytes]]:
+    """Open a new .npy file for the bytes of `length` values; synced when the block ends well.
 
-class ArrayFile:
-    """A .npy file that grows at its end; on the disk when the `with` block ends well."""
-
-    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
-        self.length = 0
-        self._dtype = np.dtype(dtype)
-        self._file = path.open("wb")
-        self._file.write(_header(self._dtype, 0))
-
-    def append(self, values: npt.NDArray[np.integer[Any]]) -> None:
-        """Write `values` at the end.
-
-        Raises:
-            OSError: The disk is full, for example.
-        """
-        self._file.write(np.ascontiguousarray(values, self._dtype).data)
-        self.length += len(values)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._file:
-            if kind is None:
-                self._finish()
-
-    def _finish(self) -> None:
-        self._file.seek(0)
-        self._file.write(_header(self._dtype, self.length))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def _header(dtype: np.dtype[Any], length: int) -> bytes:
-    """The .npy header of an array; NumPy pads it so that it is as long for any length."""
-    header = io.BytesIO()
-    description = npy.dtype_to_descr(dtype)
-    npy.write_array_header_1_0(
-        header, {"descr": description, "fortran_order": False, "shape": (length,)}
-    )
-    return header.getvalue()
+    Raises:
+        OSError: The disk is full, for example.
+    """
+    with path.open("wb") as file:
+        file.write(_header(np.dtype(dtype), length))
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
@@ -89,17 +54,16 @@ def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     """
     kind = np.dtype(dtype)
     header = _header(kind, length)
-    whole = len(header) + length * kind.itemsize
     try:
         size = checked_size(path, path.parent, limit=sys.maxsize)
         with path.open("rb") as file:
             found = file.read(len(header))
     except UserError as error:
-        raise UserError(error.message, hint=HINT) from error
+        raise UserError(error.message, hint=PREPARE_HINT) from error
     except OSError as error:
-        raise _damaged(path, reason(error)) from error
-    if found != header or size != whole:
-        raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
+        raise _unreadable(path, reason(error)) from error
+    if found != header or size != len(header) + length * kind.itemsize:
+        raise _unreadable(path, f"it does not hold {length:,} values of type {kind}")
     return np.memmap(path, kind, "r", len(header), (length,)) if length else np.empty(0, kind)
 
 
@@ -111,20 +75,28 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     Raises:
         UserError: It is missing, or anything else.
     """
-    kind = np.dtype(dtype)
-    mapped = map_array(path, kind, length)
+    mapped = map_array(path, dtype, length)
     memory = physical_bytes()
     if not length or (memory is not None and mapped.nbytes > LARGEST_SHARE_READ * memory):
         return mapped
     try:
-        values: Array = np.fromfile(path, kind, length, offset=len(_header(kind, length)))
+        values: Array = np.fromfile(path, mapped.dtype, offset=len(_header(mapped.dtype, length)))
     except OSError as error:
-        raise _damaged(path, reason(error)) from error
+        raise _unreadable(path, reason(error)) from error
     if len(values) != length:
-        raise _damaged(path, f"it does not hold {length:,} values of type {kind}")
+        raise _unreadable(path, f"it does not hold {length:,} values of type {mapped.dtype}")
     values.flags.writeable = False
     return values
 
 
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"cannot read {format_path(path)}: {what}", hint=HINT)
+def _header(dtype: np.dtype[Any], length: int) -> bytes:
+    header = io.BytesIO()
+    description = npy.dtype_to_descr(dtype)
+    npy.write_array_header_1_0(
+        header, {"descr": description, "fortran_order": False, "shape": (length,)}
+    )
+    return header.getvalue()
+
+
+def _unreadable(path: Path, what: str) -> UserError:
+    return UserError(f"cannot read {format_path(path)}: {what}", hint=PREPARE_HINT)

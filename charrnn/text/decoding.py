@@ -1,4 +1,4 @@
-"""From bytes to text, a chunk at a time: encodings, byte-order marks, files put end to end.
+"""From bytes to text, a chunk at a time: encodings, byte-order marks, files end to end, NFC, lines.
 
 Whatever the size of the chunks, the text is the one that decoding all of a file at once gives.
 Line ends are kept as they are. A fault is named by file and byte.
@@ -6,12 +6,12 @@ Line ends are kept as they are. A fault is named by file and byte.
 
 import codecs
 import encodings.aliases
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from charrnn.errors import UserError
 from charrnn.messages import join_words, nearest, quote
-from charrnn.text.normal_form import composed
 
 ErrorHandling = Literal["strict", "replace"]
 
@@ -69,9 +69,41 @@ def joined(files: Iterable[Iterable[str]]) -> Iterator[str]:
             at_start, last = False, text[-1]
 
 
-def normalized(texts: Iterable[str], form: Literal["none", "nfc"]) -> Iterator[str]:
-    """Apply the configured Unicode normalisation."""
-    return composed(texts) if form == "nfc" else iter(texts)
+def composed(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the NFC form of `texts`, exactly as if they had come in one part.
+
+    Normalisation never moves or merges an ASCII character with what stands before it. So all
+    before the last ASCII character of a part is complete; the rest is held until more has come.
+    """
+    held: list[str] = []
+    for text in texts:
+        cut = next((at for at in range(len(text) - 1, -1, -1) if text[at].isascii()), None)
+        if cut is None:
+            held.append(text)
+        else:
+            yield unicodedata.normalize("NFC", "".join([*held, text[:cut]]))
+            held = [text[cut:]]
+    yield unicodedata.normalize("NFC", "".join(held))
+
+
+def whole_lines(texts: Iterable[str]) -> Iterator[str]:
+    r"""Yield parts of the text that are whole lines, each ended by ``\n``, the last one too.
+
+    Only ``\n`` ends a line; one ``\r`` before it is dropped.
+    """
+    held: list[str] = []
+    for text in texts:
+        lines, newline, beginning = text.rpartition("\n")
+        if newline:
+            yield _without_returns("".join([*held, lines, newline]))
+            held = []
+        held.append(beginning)
+    if line := "".join(held):
+        yield _without_returns(f"{line}\n")
+
+
+def _without_returns(lines: str) -> str:
+    return lines.replace("\r\n", "\n") if "\r" in lines else lines
 
 
 def _decoded(

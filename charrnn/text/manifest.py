@@ -2,24 +2,32 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta
 
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
 from charrnn.files import check_format_version, read_json_object
-from charrnn.messages import format_path, format_value
+from charrnn.messages import format_path
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
-from charrnn.text.pieces import FEWEST_UNITS, Mode
-from charrnn.text.records import record_from_json
+from charrnn.validation import damaged, record_from_json
 
 FORMAT_VERSION = 1
 LIMIT_BYTES = 16 * 1024 * 1024
-MOST_CHARACTERS = 2**60
 MANIFEST_FILE = "manifest.json"
 VOCABULARY_FILE = "vocabulary.json"
 
+PREPARE_HINT = "prepare the text again"
+
+Mode = Literal["stream", "lines"]
+Count = Annotated[int, Meta(ge=0, lt=2**60)]
 SplitName = Literal["train", "valid"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid")
+
+FEWEST_UNITS: dict[Mode, int] = {"stream": 2, "lines": 1}
+"""The characters (stream) or lines that a split needs. The first character of a stream is never
+predicted, so that a second one must follow."""
 
 
 def ids_file(split: SplitName) -> str:
@@ -74,18 +82,18 @@ class SourceRecord:
 
     name: str
     sha256: str
-    bytes: int
+    bytes: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRecord:
     """The size of a split."""
 
-    ids: int
+    ids: Count
     """Characters in it."""
-    lines: int | None
+    lines: Count | None
     """Lines in it; None in stream mode."""
-    unknown: int
+    unknown: Count
     """Characters in it that the vocabulary does not have."""
 
     def fits(self, mode: Mode) -> bool:
@@ -95,8 +103,19 @@ class SplitRecord:
             units is not None
             and (self.lines is None) == (mode == "stream")
             and FEWEST_UNITS[mode] <= units <= self.ids
-            and 0 <= self.unknown <= self.ids < MOST_CHARACTERS
+            and self.unknown <= self.ids
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRecords:
+    """The sizes of both splits."""
+
+    train: SplitRecord
+    valid: SplitRecord
+
+    def __getitem__(self, split: SplitName) -> SplitRecord:
+        return self.train if split == "train" else self.valid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,31 +125,21 @@ class Manifest:
     format_version: int
     charrnn: str
     """The version that prepared it."""
-    sources: tuple[SourceRecord, ...]
+    sources: Annotated[tuple[SourceRecord, ...], Meta(min_length=1)]
     corpus_sha256: str
     """SHA-256 of the sources' bytes, one after the other."""
     options: TextOptions
-    characters: int
+    characters: Count
     """Characters in both splits together; in lines mode without line ends."""
-    distinct_characters: int
-    empty_lines: int
+    distinct_characters: Count
+    empty_lines: Count
     """Lines mode: lines that were left out because nothing stood in them."""
-    vocabulary_size: int
+    vocabulary_size: Count
     dtype: str
     """NumPy's name of the type of an id."""
-    splits: dict[str, SplitRecord]
-    files: dict[str, int]
+    splits: SplitRecords
+    files: dict[str, Count]
     """The other files of the folder, with their sizes in bytes."""
-
-    @property
-    def train(self) -> SplitRecord:
-        """The training split."""
-        return self.splits["train"]
-
-    @property
-    def valid(self) -> SplitRecord:
-        """The validation split."""
-        return self.splits["valid"]
 
     def describes(self, sources: tuple[SourceRecord, ...], options: TextOptions) -> bool:
         """Tell whether this corpus is what these sources, read with these options, become."""
@@ -158,29 +167,10 @@ def read_manifest(folder: Path) -> Manifest:
     check_format_version(
         value, file, reads=FORMAT_VERSION, hint="prepare the text again with this charrnn"
     )
-    try:
-        manifest: Manifest = record_from_json(Manifest, value)
-        _check_meaning(manifest)
-    except ValueError as error:
-        raise UserError(
-            f"{format_path(file)} is damaged: {error}", hint="prepare the text again"
-        ) from error
+    manifest = record_from_json(Manifest, value, source=format_path(file), hint=PREPARE_HINT)
+    mode = manifest.options.mode
+    for split in SPLITS:
+        if not manifest.splits[split].fits(mode):
+            what = f"splits.{split} is none of mode {mode}"
+            raise damaged(format_path(file), what, hint=PREPARE_HINT)
     return manifest
-
-
-def _check_meaning(manifest: Manifest) -> None:
-    """Refuse numbers that no text could have.
-
-    Raises:
-        ValueError: Naming the first that is wrong.
-    """
-    if not manifest.sources:
-        raise ValueError("it has no sources")
-    if set(manifest.splits) != set(SPLITS):
-        raise ValueError("splits are not train and valid")
-    for name, split in manifest.splits.items():
-        if not split.fits(manifest.options.mode):
-            raise ValueError(f"splits.{name} is none of mode {manifest.options.mode}")
-    counts = (manifest.characters, manifest.empty_lines, *(each.bytes for each in manifest.sources))
-    if min(counts) < 0:
-        raise ValueError(f"it counts {format_value(min(counts))}")

@@ -1,6 +1,6 @@
 """Where text comes from: files, folders, stdin, the web, and what every Python carries.
 
-A source can be read twice, since the first pass over a text decides what the second one writes.
+A source can be read several times, since each pass over a text needs what the one before found.
 What can be read only once (stdin, a FIFO) is copied to a temporary file; a file that changes
 while it is read is refused.
 """
@@ -18,9 +18,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Protocol
 
+from charrnn.console import Progress, silent
 from charrnn.errors import RunFailedError, UserError
 from charrnn.messages import format_name, join_words, one_line, quote, reason
-from charrnn.text.progress import Progress, silent
 
 CHUNK_BYTES = 256 * 1024
 """Small enough that a chunk stays in a core's second cache through all that is done to it."""
@@ -79,21 +79,20 @@ class FileSource:
             self._check_unchanged(file)
 
     def _check_unchanged(self, file: IO[bytes]) -> None:
-        now, then = os.fstat(file.fileno()), self.status
-        if (now.st_ino, now.st_size, now.st_mtime_ns) != (
-            then.st_ino,
-            then.st_size,
-            then.st_mtime_ns,
-        ):
+        if _identity(os.fstat(file.fileno())) != _identity(self.status):
             raise RunFailedError(
                 f"{self.name} changed while it was being read",
                 hint="prepare a copy of it, or a finished file",
             )
 
 
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class StreamSource:
-    """Something that was open already and is held to be read again: a temporary file, memory."""
+    """An open file that can be read again: a temporary one, or one in memory."""
 
     name: str
     file: IO[bytes]
@@ -109,8 +108,8 @@ class StreamSource:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a user named as corpus, resolved: the sources to be read, in this order."""
+class Sources:
+    """What a user named as corpus: the sources to be read, in this order."""
 
     names: tuple[str, ...]
     sources: tuple[Source, ...] = field(repr=False)
@@ -130,7 +129,7 @@ class Request:
 @contextmanager
 def open_sources(
     names: Sequence[str], *, sha256: str | None = None, progress: Progress = silent
-) -> Iterator[Request]:
+) -> Iterator[Sources]:
     """Find what is named: files, folders, `-`, URLs (fetched now), `builtin:python-docs`.
 
     `sha256` is what the corpus must have; with a single URL the download is held to it.
@@ -148,7 +147,7 @@ def open_sources(
             if isinstance(source, StreamSource):
                 to_close.callback(source.file.close)
             sources.append(source)
-        yield Request(tuple(names), tuple(sources))
+        yield Sources(tuple(names), tuple(sources))
 
 
 def is_url(name: str) -> bool:
@@ -163,7 +162,7 @@ def can_be_read_again(name: str) -> bool:
     try:
         mode = Path(name).stat().st_mode
     except (OSError, ValueError):
-        return True  # whoever opens it will say what is wrong
+        return True  # opening it will say what is wrong
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
@@ -174,7 +173,7 @@ def slug_of(name: str) -> str:
     elif is_url(name):
         words = "-".join(Path(re.split(r"[?#]", name)[0]).with_suffix("").parts[1:][-2:])
     else:
-        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem  # noqa: PTH100
+        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "text"
 
 
@@ -234,7 +233,7 @@ def _file(path: Path) -> Source:
 
 
 def _refuse_endless(status: os.stat_result, stream: IO[bytes], name: str) -> None:
-    """Refuse a device such as /dev/zero; what somebody types at a terminal has an end."""
+    """Refuse a device such as /dev/zero; what is typed at a terminal has an end."""
     if not stat.S_ISFIFO(status.st_mode) and not stream.isatty():
         raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
 
@@ -304,17 +303,17 @@ def _printable(path: Path) -> str:
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     """Turn what the system says about an unreadable file into a message about it."""
-    shown = one_line(name)
+    label = one_line(name)
     try:
         yield
     except FileNotFoundError as error:
         raise UserError(
-            f"{shown}: there is no such file or folder",
+            f"{label}: there is no such file or folder",
             hint=f"a path, an http(s) address, {join_words(['-', PYTHON_DOCS])} is expected",
         ) from error
     except PermissionError as error:
-        raise UserError(f"{shown}: no permission to read it") from error
+        raise UserError(f"{label}: no permission to read it") from error
     except OSError as error:
-        raise UserError(f"{shown}: {reason(error)}") from error
+        raise UserError(f"{label}: {reason(error)}") from error
     except ValueError as error:
         raise UserError(f"{quote(name)} is no path: {reason(error)}") from error

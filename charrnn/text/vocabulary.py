@@ -3,8 +3,12 @@
 The special ids come first (padding, unknown, and in lines mode a line's begin and end), then
 the characters in sorted order, so that the same characters always get the same ids. Both
 directions are a table and one vectorised look-up, which no Python loop ever replaces.
+
+A character is a Unicode code point. As an array, ASCII text takes one byte a character and all
+other text four.
 """
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +19,7 @@ import numpy.typing as npt
 
 from charrnn.errors import UserError
 from charrnn.messages import format_value
-from charrnn.text.code_points import CODE_POINTS, CodePoints, code_points_of, is_surrogate, text_of
+from charrnn.validation import damaged
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
 STREAM_SPECIALS = (PAD, UNK)
@@ -23,11 +27,37 @@ LINES_SPECIALS = (PAD, UNK, BOS, EOS)
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 FORMAT_VERSION = 1
 
+DAMAGED_HINT = "the file was changed or damaged"
+
+CODE_POINTS = sys.maxunicode + 1
+"""How many code points Unicode has; each is below this number."""
+
+CodePoints = npt.NDArray[np.unsignedinteger[Any]]
 IdArray = npt.NDArray[np.unsignedinteger[Any]]
 Ids = npt.NDArray[np.integer[Any]]
 
+_UTF32 = f"utf-32-{'le' if sys.byteorder == 'little' else 'be'}"
+
 _UNPRINTED = CODE_POINTS
 """What the decoding table holds for a special id that stands for no text at all."""
+
+
+def code_points_of(text: str) -> CodePoints:
+    """Return the code points of `text`: uint8 if all of it is ASCII, uint32 otherwise."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    # NumPy's own string type is UCS-4: this is one conversion in C, faster than any codec.
+    return np.array([text]).view(np.uint32)
+
+
+def text_of(points: CodePoints) -> str:
+    """Return the text with these code points, the opposite of `code_points_of`."""
+    return points.astype(np.uint32).tobytes().decode(_UTF32, "surrogatepass")
+
+
+def is_surrogate(code_point: int) -> bool:
+    """Tell whether this is half of a UTF-16 pair, which is no character by itself."""
+    return 0xD800 <= code_point <= 0xDFFF
 
 
 def smallest_id_type(size: int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -100,13 +130,9 @@ class Vocabulary:
 
     def encode(self, text: str) -> IdArray:
         """Return the ids of the characters of `text`; `unk_id` for those it does not know."""
-        return self.encode_code_points(code_points_of(text))
-
-    def encode_code_points(self, points: CodePoints) -> IdArray:
-        """Return the id of each code point, as `encode` does for text."""
-        if points.dtype == np.uint8 and self._id_of_byte is not None:
-            return np.frombuffer(points.tobytes().translate(self._id_of_byte), np.uint8)
-        return np.take(self._id_of_code_point, points, mode="clip")
+        if self._id_of_byte is not None and text.isascii():
+            return np.frombuffer(text.encode("ascii").translate(self._id_of_byte), np.uint8)
+        return np.take(self._id_of_code_point, code_points_of(text), mode="clip")
 
     def decode(self, ids: Ids) -> str:
         """Return the text of `ids`: U+FFFD for `<unk>`, nothing for the other specials.
@@ -138,16 +164,20 @@ class Vocabulary:
             UserError: If anything about it is not as `to_json` would have made it.
         """
         if not isinstance(data, dict):
-            raise _damaged(source, "it is not a JSON object")
+            raise damaged(source, "it is not a JSON object", hint=DAMAGED_HINT)
         version = data.get("format_version")
         if type(version) is not int or version != FORMAT_VERSION:
             raise UserError(
                 f"{source}: format version {format_value(version)} is not known",
                 hint=f"this charrnn reads version {FORMAT_VERSION}; a newer one may read this",
             )
-        vocabulary = cls(_checked_characters(data.get("characters"), source))
+        try:
+            vocabulary = cls(_checked_characters(data.get("characters")))
+        except ValueError as error:
+            raise damaged(source, str(error), hint=DAMAGED_HINT) from error
         if data.get("special_ids") != vocabulary.to_json()["special_ids"]:
-            raise _damaged(source, "`special_ids` does not agree with `characters`")
+            what = "`special_ids` does not agree with `characters`"
+            raise damaged(source, what, hint=DAMAGED_HINT)
         return vocabulary
 
     @cached_property
@@ -184,22 +214,23 @@ def _is_character(char: object) -> bool:
     return isinstance(char, str) and len(char) == 1 and not is_surrogate(ord(char))
 
 
-def _checked_characters(value: object, source: str) -> tuple[str, ...]:
+def _checked_characters(value: object) -> tuple[str, ...]:
+    """Return the list `characters` of a vocabulary.
+
+    Raises:
+        ValueError: It is not a vocabulary's.
+    """
     if not isinstance(value, list):
-        raise _damaged(source, "`characters` is not a list")
+        raise ValueError("`characters` is not a list")
     specials = LINES_SPECIALS if tuple(value[:4]) == LINES_SPECIALS else STREAM_SPECIALS
     if tuple(value[: len(specials)]) != specials:
-        raise _damaged(source, f"`characters` does not begin with {', '.join(STREAM_SPECIALS)}")
+        raise ValueError(f"`characters` does not begin with {', '.join(STREAM_SPECIALS)}")
     chars = value[len(specials) :]
     for id_, char in enumerate(chars, start=len(specials)):
         if not _is_character(char):
-            raise _damaged(
-                source, f"`characters` has {format_value(char)} at id {id_}, not one character"
+            raise ValueError(
+                f"`characters` has {format_value(char)} at id {id_}, not one character"
             )
     if len(set(chars)) != len(chars):
-        raise _damaged(source, "`characters` names a character twice")
+        raise ValueError("`characters` names a character twice")
     return tuple(value)
-
-
-def _damaged(source: str, what: str) -> UserError:
-    return UserError(f"{source}: not a vocabulary: {what}", hint="the file was changed or damaged")

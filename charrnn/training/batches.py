@@ -14,9 +14,7 @@ Shapes: B batch, T time.
 """
 
 import math
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -32,7 +30,7 @@ from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.rng import derived_seed
 
 IGNORED = -100
-"""The target that stands for none: `torch.nn.functional.cross_entropy` leaves it out."""
+"""The target id that the loss leaves out, as `torch.nn.functional.cross_entropy` has it."""
 
 
 class Batch(NamedTuple):
@@ -105,16 +103,6 @@ def pad_lines(lines: list[Tensor], pad_id: int) -> Batch:
     )
 
 
-@contextmanager
-def _signals_put_off() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back for a moment; processes that are started then never get them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 @dataclass(frozen=True)
 class Batches:
     """All the batches that a training sees, epoch after epoch."""
@@ -131,13 +119,9 @@ class Batches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the given one on."""
         order = torch.Generator().manual_seed(derived_seed(self.config.seed, epoch))
-        load = self._streams if self.carries_state else self._lines
-        with _signals_put_off():  # what stops a training is for the training process alone
-            batches = iter(load(order, start))
-        try:
-            yield from batches
-        finally:
-            del batches  # however it ends: no process is left, even where a traceback holds on
+        return iter(
+            self._streams(order, start) if self.carries_state else self._lines(order, start)
+        )
 
     def _streams(self, order: torch.Generator, start: int) -> DataLoader[Batch]:
         length = self.config.sequence_length
@@ -146,7 +130,6 @@ class Batches:
         return DataLoader(
             dataset,
             generator=order,
-            num_workers=self.config.workers,
             sampler=range(start, len(dataset)),
             batch_size=None,
         )
@@ -158,7 +141,6 @@ class Batches:
         return DataLoader(
             dataset,
             generator=order,
-            num_workers=self.config.workers,
             sampler=shuffled[start * size :],
             batch_size=size,
             collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),

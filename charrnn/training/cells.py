@@ -1,9 +1,10 @@
-"""One recurrent layer swept through time: fused by torch, or cell by cell over one-hot input.
+"""One recurrent layer over all time steps: fused by torch, or cell by cell over one-hot input.
 
 A one-hot vector times a matrix is one column of the matrix, so one-hot input is looked up and
 never built. torch's fused layers want dense input; for one-hot the cells are written out here, as
-equations. Formulas: Elman 1990 for the RNN; Hochreiter & Schmidhuber 1997 and Gers et al. 2000 for
-the LSTM; Cho et al. 2014 for the GRU, with the reset gate after the product, as torch has it.
+equations; `kernels` computes the same in C, `charrnn.inference.cells` in NumPy. Sources: Elman 1990
+for the RNN; Hochreiter & Schmidhuber 1997 and Gers et al. 2000 for the LSTM; Cho et al. 2014 for
+the GRU, with the reset gate after the product, as torch has it.
 
 Shapes: S parts of the state, B batch, T time, X input units, H hidden, G gate rows.
 """
@@ -44,8 +45,8 @@ def fused_layer(
     if cell == "lstm":
         hidden_TBH, *after = torch.lstm(inputs_TBX, tuple(start_S1BH), weights, *ONE_LAYER)
     else:
-        sweep = torch.gru if cell == "gru" else torch.rnn_tanh
-        hidden_TBH, *after = sweep(inputs_TBX, start_S1BH[0], weights, *ONE_LAYER)
+        fused = torch.gru if cell == "gru" else torch.rnn_tanh
+        hidden_TBH, *after = fused(inputs_TBX, start_S1BH[0], weights, *ONE_LAYER)
     return hidden_TBH, torch.cat(after)
 
 
@@ -66,10 +67,12 @@ def _from_hidden(state_SBH: Tensor, weights: LayerWeights) -> Tensor:
 
 
 def _rnn_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    """Elman: h' = tanh(x + W h + b)."""
     return torch.tanh(gates_BG + _from_hidden(state_SBH, weights)).unsqueeze(0)
 
 
 def _gru_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    """GRU: n = tanh(x_n + r (W_n h + b_n)), h' = (1 - z) n + z h."""
     reset_x, update_x, new_x = gates_BG.chunk(3, dim=-1)
     reset_h, update_h, new_h = _from_hidden(state_SBH, weights).chunk(3, dim=-1)
     reset = torch.sigmoid(reset_x + reset_h)
@@ -79,10 +82,11 @@ def _gru_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Ten
 
 
 def _lstm_cell(gates_BG: Tensor, state_SBH: Tensor, weights: LayerWeights) -> Tensor:
+    """LSTM: c' = f c + i g, h' = o tanh(c')."""
     gates = gates_BG + _from_hidden(state_SBH, weights)
-    write, forget, candidate, read = gates.chunk(4, dim=-1)
-    memory = torch.sigmoid(forget) * state_SBH[1] + torch.sigmoid(write) * torch.tanh(candidate)
-    return torch.stack((torch.sigmoid(read) * torch.tanh(memory), memory))
+    input_, forget, candidate, output = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(forget) * state_SBH[1] + torch.sigmoid(input_) * torch.tanh(candidate)
+    return torch.stack((torch.sigmoid(output) * torch.tanh(cell), cell))
 
 
 CELLS: dict[str, Cell] = {"rnn": _rnn_cell, "gru": _gru_cell, "lstm": _lstm_cell}

@@ -1,4 +1,4 @@
-"""What happens in a training, as values: the trainer yields them, whoever listens shows them."""
+"""What happens in a training, as values: the trainer yields them, the command shows them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,14 +23,10 @@ class Stepped:
     """A step was taken."""
 
     step: int
-    epoch: int
     chars: int
     seconds: float
     train_loss_nats: float
     """Mean over the steps since the last line of the metrics."""
-    learning_rate: float
-    clipped_share: float
-    """Share of all steps so far whose gradient was longer than `clip_norm`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +40,6 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What `--resume` needs is on the disk."""
-
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
     """No more events follow."""
 
@@ -60,9 +49,10 @@ class Finished:
     seconds: float
     best_step: int
     best_loss_nats: float | None
-    clipped_share: float
+    clipped_fraction: float
+    """Share of all steps whose gradient was longer than `clip_norm`."""
     saving_seconds: float
     """Seconds that saves of what `--resume` needs took, since this process began to train."""
 
 
-Event = Started | Stepped | Evaluated | Saved | Finished
+Event = Started | Stepped | Evaluated | Finished

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from charrnn.config.reader import Wanted, apply_overrides, load_wanted, read_run_config
+from charrnn.config.load import (
+    LoadedConfig,
+    apply_overrides,
+    load_for_training,
+    read_run_config,
+)
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.messages import format_path
+from charrnn.messages import format_path, format_value
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
@@ -30,11 +35,10 @@ CHANGEABLE = MOVED | frozenset(
         "log_every_steps",
         "patience",
         "device",
-        "workers",
     )
 )
 LEFT_OPEN = {"train.precision": "auto", "train.kernel": "auto", "train.threads": None}
-"""What leaves a setting to be measured."""
+"""Values that leave a setting to be measured."""
 
 
 def changed_config(
@@ -49,7 +53,7 @@ def changed_config(
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
-        after = _with_what_is_named(before, load_wanted(config_file, overrides))
+        after = _with_explicit_settings(before, load_for_training(config_file, overrides))
     changes = differences(before, after)
     refused = [change for key, change in changes.items() if not _may_change(key)]
     if refused:
@@ -84,40 +88,50 @@ def differences(before: Config, after: Config) -> dict[str, str]:
     }
 
 
-def check_same_corpus(run: Path, corpus: Corpus) -> None:
-    """Refuse a corpus whose characters are not the run's.
+def check_same_corpus(run: Path, corpus: Corpus, trained_sha256: object) -> None:
+    """Refuse a corpus that is not the run's.
+
+    Args:
+        run: the run directory.
+        corpus: what is to be trained on now.
+        trained_sha256: of the corpus, as the last save has it; None if nothing was saved.
 
     Raises:
-        UserError: The vocabularies differ; an example is named.
+        UserError: The characters differ, and an example is named; or the SHA-256 does.
     """
     theirs, ours = read_vocabulary(run).characters, corpus.vocabulary.characters
+    sha256 = corpus.manifest.corpus_sha256
     if theirs != ours:
         odd = sorted(set(theirs) ^ set(ours))
         which = f"{len(odd)} characters differ, for example {odd[0]!r}" if odd else "order differs"
-        raise UserError(
-            f"the corpus is not the one that {run} was trained on: {which}",
-            hint="resume with the same text, or begin a new run",
-        )
+    elif trained_sha256 not in {None, sha256}:
+        which = f"its SHA-256 is {sha256}, the run's is {format_value(trained_sha256)}"
+    else:
+        return
+    raise UserError(
+        f"the corpus is not the one that {run} was trained on: {which}",
+        hint="resume with the same text, or begin a new run",
+    )
 
 
 def _may_change(key: str) -> bool:
     return key in CHANGEABLE or key.startswith("generate.")
 
 
-def _with_what_is_named(before: Config, wanted: Wanted) -> Config:
+def _with_explicit_settings(before: Config, loaded: LoadedConfig) -> Config:
     """What a file says goes first; what it leaves out or open stays as the run has it.
 
-    A run may have settings that neither was given nor is the default: some were measured when it
+    A run may have settings that were neither given nor are the default: some were measured when it
     began, and `--minutes` chooses some.
     """
     sections = {}
     for section, settings in asdict(before).items():
-        new = getattr(wanted.config, section)
-        named = {
+        new = getattr(loaded.config, section)
+        explicit = {
             name: getattr(new, name)
             for name in settings
-            if (key := f"{section}.{name}") in wanted.named
+            if (key := f"{section}.{name}") in loaded.explicit
             and not (key in LEFT_OPEN and getattr(new, name) == LEFT_OPEN[key])
         }
-        sections[section] = replace(getattr(before, section), **named)
+        sections[section] = replace(getattr(before, section), **explicit)
     return replace(before, **sections)

@@ -1,16 +1,19 @@
 """One step of learning: forward, loss, backward, clip, update. Loss and weights stay float32.
 
-On a CPU the rows of a batch are cut into parts that are computed side by side, each by one thread
-that waits for nobody, and the gradients are added in order. That beats giving every small product
-to all threads, which then spend their time meeting each other.
+On a CPU the rows of a batch are cut into parts that are computed side by side, a thread each, and
+the gradients are added in order. That beats giving every small product to all threads, which then
+spend their time waiting for each other.
 
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
 
+import ctypes
 import functools
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -18,20 +21,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.config.schema import TrainConfig
-from charrnn.errors import UserError
+from charrnn.training import kernels
 from charrnn.training.batches import IGNORED, Batch
 from charrnn.training.cells import weights_of
-from charrnn.training.heap import keep_freed_memory
-from charrnn.training.kernels import Kernels, compiled_kernels
-from charrnn.training.kernels.autograd import NativeSweep
-from charrnn.training.kernels.packed_linear import RecurrentProducts
+from charrnn.training.kernels import PackedWeights
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import optimizers_for
 from charrnn.training.rng import Noise
 
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+"""Parameters of mallopt(3), by the numbers that glibc's malloc.h gives them."""
+LARGEST_THRESHOLD_BYTES = 1 << 30
+OLD_LARGEST_THRESHOLD_BYTES = 32 << 20
+"""The largest threshold that older glibc takes."""
+
 
 class StepResult(NamedTuple):
-    """What a step showed."""
+    """What came of a step."""
 
     loss_nats: float
     """Mean negative log-likelihood per target, in nats."""
@@ -56,7 +62,7 @@ class _Part(NamedTuple):
 class TrainingStep:
     """A model, its optimisers and the arithmetic they compute with.
 
-    Our own kernels are for a CPU; on a GPU torch's layers it is, whatever the run began with.
+    Our own kernels are for a CPU; on a GPU torch's layers are used, whatever the kernel is to be.
 
     Raises:
         UserError: The kernel is to be native, and there is no C compiler.
@@ -67,8 +73,9 @@ class TrainingStep:
         self.model = model
         self.config = config
         self.precision = getattr(torch, config.precision)
-        wants_native = config.kernel == "native" and model.device.type != "cuda"
-        self.kernels = required_kernels() if wants_native else None
+        self.is_native = config.kernel == "native" and model.device.type != "cuda"
+        if self.is_native:
+            kernels.check_available()
         self.parameters = list(model.parameters())
         self.parts = 1 if model.device.type == "cuda" else config.threads or 1
         self._pool = ThreadPoolExecutor(self.parts)
@@ -80,20 +87,7 @@ class TrainingStep:
         Raises:
             NotFiniteError: Before anything is updated.
         """
-        rows = len(batch.ids_BT)
-        count = min(self.parts, rows)
-        sweep = self._sweep(index, rows // count)
-        parts = list(
-            self._pool.map(
-                self._part,
-                [Noise(self.config.seed, index, part, self.model.device) for part in range(count)],
-                batch.ids_BT.tensor_split(count),
-                batch.targets_BT.tensor_split(count),
-                [batch.targets] * count,
-                state_SLBH.tensor_split(count, dim=2),
-                [sweep] * count,
-            )
-        )
+        parts = self._parts_of(index, batch, state_SLBH)
         for parameter, *gradients in zip(
             self.parameters, *(part.gradients for part in parts), strict=True
         ):
@@ -108,18 +102,31 @@ class TrainingStep:
             optimizer.step()
         return StepResult(loss, norm, torch.cat([part.state_SLBH for part in parts], dim=2))
 
-    def _sweep(self, index: int, rows: int) -> NativeSweep | None:
-        """What the parts of one step share, if our own kernels sweep its layers."""
-        if self.kernels is None:
-            return None
-        config = self.model.config
-        weights = [weights_of(self.model.rnn, layer).hidden_GH for layer in range(config.layers)]
+    def _parts_of(self, index: int, batch: Batch, state_SLBH: Tensor) -> list[_Part]:
+        """Forward and backward, the parts of a batch side by side."""
+        rows = len(batch.ids_BT)
+        count = min(self.parts, rows)
+        packed = self._pack(index, rows // count) if self.is_native else None
+        return list(
+            self._pool.map(
+                self._part,
+                [Noise(self.config.seed, index, part, self.model.device) for part in range(count)],
+                batch.ids_BT.tensor_split(count),
+                batch.targets_BT.tensor_split(count),
+                [batch.targets] * count,
+                state_SLBH.tensor_split(count, dim=2),
+                [packed] * count,
+            )
+        )
+
+    def _pack(self, index: int, rows: int) -> list[PackedWeights]:
+        """Each layer's recurrent weights, as the parts of one step share them."""
+        config, rnn = self.model.config, self.model.rnn
+        weights = [weights_of(rnn, layer).hidden_GH for layer in range(config.layers)]
         noise = Noise(self.config.seed, index, self.parts, self.model.device)
         kept = [noise.kept(weights_GH, config.weight_dropout) for weights_GH in weights]
-        arrange = functools.partial(
-            RecurrentProducts.of, dtype=self.precision, rows=rows, pool=self._pool
-        )
-        return NativeSweep(self.kernels, config.cell, list(map(arrange, weights, kept)))
+        pack = functools.partial(PackedWeights.of, dtype=self.precision, rows=rows, pool=self._pool)
+        return list(map(pack, weights, kept))
 
     def _part(
         self,
@@ -128,35 +135,19 @@ class TrainingStep:
         targets_BT: Tensor,
         targets: int,
         state_SLBH: Tensor,
-        sweep: NativeSweep | None,
+        packed: list[PackedWeights] | None,
     ) -> _Part:
         device = self.model.device
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise, sweep)
+            logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise, packed)
         loss = summed_loss(logits_BTV, targets_BT.to(device)) / targets
         gradients = torch.autograd.grad(loss, self.parameters)
         return _Part(loss.detach(), gradients, state_SLBH.detach().float())
 
 
-def required_kernels() -> Kernels:
-    """Our own kernels, which somebody asked for.
-
-    Raises:
-        UserError: There is no C compiler that works.
-    """
-    kernels = compiled_kernels()
-    if kernels is None:
-        raise UserError(
-            "train.kernel is native, which takes a C compiler, and there is none that works here",
-            hint="install gcc or clang, or name one in the environment variable CC; "
-            "a new run can be trained with train.kernel=torch",
-        )
-    return kernels
-
-
 def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """The negative log-likelihood in nats, summed over the targets that are not IGNORED."""
+    """Sum the negative log-likelihood in nats over the targets that are not IGNORED."""
     return functional.cross_entropy(
         logits_BTV.float().flatten(0, 1),
         targets_BT.flatten(),
@@ -169,3 +160,32 @@ def _total(gradients: Sequence[Tensor]) -> Tensor:
     """The sum, always in the same order, as a tensor that no other weight's gradient shares."""
     first, *others = gradients
     return functools.reduce(torch.add, others, first) if others else first.clone()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let each of torch's operations use so many threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Keep freed memory in the process for the next step, which will need the same.
+
+    glibc hands large blocks back to the system as soon as they are free, and gets them again page
+    by page, zeroed: in each step of training thousands of page faults, a fifth of its time.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # musl has none
+        return
+    if mallopt(MMAP_THRESHOLD, LARGEST_THRESHOLD_BYTES) or mallopt(
+        MMAP_THRESHOLD, OLD_LARGEST_THRESHOLD_BYTES
+    ):
+        mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD_BYTES)

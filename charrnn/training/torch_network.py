@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from charrnn.config.schema import ModelConfig
-from charrnn.errors import UserError
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.reader import TrainedModel
-from charrnn.training.model import CharRNN
+from charrnn.training.model import CharRNN, choose_device
 
 
 class TorchNetwork:
@@ -44,7 +43,11 @@ class TorchNetwork:
 
 
 def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
-    """A trained run's network in torch, on a GPU if there is one; on a CPU, with one thread."""
+    """Load a trained run's network, on a GPU if there is one; on a CPU it computes in one thread.
+
+    Raises:
+        UserError: A GPU is asked for and there is none that torch can use.
+    """
     torch.set_num_threads(1)
     card = trained.card
     config = ModelConfig(
@@ -62,21 +65,3 @@ def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
         weights["output.weight"] = weights["embedding.weight"]
     model.load_state_dict(weights)
     return TorchNetwork(model.to(choose_device(device)))
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is a GPU if there is one; float32 is float32 there, too, not TF32.
-
-    Raises:
-        UserError: A GPU is asked for and there is none that torch can use.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise UserError(
-                "the device is cuda, and torch finds no GPU that it can use",
-                hint="device: auto takes a GPU where there is one",
-            )
-        torch.backends.cudnn.allow_tf32 = False
-    return torch.device(name)

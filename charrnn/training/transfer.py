@@ -3,7 +3,7 @@
 Everything that does not depend on the vocabulary is taken as it is. What belongs to a character
 (its embedding, its column of a one-hot input, its output weights and bias) is matched by the
 character, whatever its id is in either run. Characters that the other run never saw keep their
-first weights; those that only the other run knows are left behind. The optimiser begins anew.
+first weights; those that only the other run knows are not copied. The optimiser begins anew.
 """
 
 from collections.abc import Iterator, Mapping
@@ -84,8 +84,8 @@ def _take(ours: Tensor, theirs: Tensor, axis: int | None, to: Tensor, of: Tensor
 
 def _vocabulary_axes(card: ModelCard) -> Mapping[str, int]:
     """Along which axis of which weight the characters lie."""
-    entrance = {"embedding.weight": 0} if card.input == "embedding" else {"rnn.weight_ih_l0": 1}
-    return {**entrance, "output.weight": 0, "output.bias": 0}
+    input_axis = {"embedding.weight": 0} if card.input == "embedding" else {"rnn.weight_ih_l0": 1}
+    return {**input_axis, "output.weight": 0, "output.bias": 0}
 
 
 def _pairs(ours: Vocabulary, theirs: Vocabulary) -> Iterator[tuple[int, int]]:

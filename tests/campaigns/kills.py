@@ -1,5 +1,6 @@
 """SIGKILL at any moment: nothing that was saved is lost, and the training ends as if undisturbed.
 
+    python -m tests.campaigns.kills --kills 1000
     python -m tests.campaigns.kills [--every N] [--random N] [--signals N] [--cold N] [--seed N]
 
 Real trainings are killed, each in a process of its own:
@@ -13,13 +14,15 @@ Real trainings are killed, each in a process of its own:
 After every kill `generate` and `eval` must work with weights that the undisturbed training had
 too, or say that there are none yet; `--resume` must go on, or say that nothing was saved. In the
 end weights, optimiser, best model and metrics (apart from seconds) must be those of the
-undisturbed training, bit for bit. Prints one JSON object, after Ctrl-C too; the exit status is 1 if
-anything was lost.
+undisturbed training, bit for bit. A killed resume counts as one more kill. Prints one JSON object,
+after Ctrl-C too; the exit status is 1 if anything was lost.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -69,7 +72,7 @@ RUN = Path("run")
 KILLED = -signal.SIGKILL
 
 
-class Failure(Exception):  # noqa: N818 - an outcome of the campaign
+class Failure(Exception):
     """Something was lost."""
 
 
@@ -180,6 +183,11 @@ class Campaign:
         }
 
     @property
+    def kills(self) -> int:
+        """How often a process was killed so far, resumed ones included; Ctrl-C is no kill."""
+        return sum(count for way, count in self.tried.items() if not way.startswith("by SIG"))
+
+    @property
     def training(self) -> tuple[str, ...]:
         """The command that begins the run."""
         return ("train", f"--out={RUN}", *SETTINGS, *KINDS[self.kind])
@@ -196,9 +204,11 @@ class Campaign:
                     self._can_be_used()
                 self._ends_as_expected()
 
-    def at_random_moments(self, count: int) -> None:
-        """Kill by the clock, twice in a row."""
-        for number in range(count):
+    def at_random_moments(self, count: int, kills: int) -> None:
+        """Kill by the clock, often twice in a row: `count` times, then until `kills` in all."""
+        for number in itertools.count():
+            if number >= count and self.kills >= kills:
+                break
             with self._trial("at a random moment", f"random {number}"):
                 self._disturb(in_child(*self.training), signal.SIGKILL)
                 self._can_be_used()
@@ -307,6 +317,7 @@ def report(campaigns: list[Campaign], seconds: float) -> dict[str, Any]:
     return {
         "tried": dict(tried),
         "total": tried.total(),
+        "kills": sum(each.kills for each in campaigns),
         "file_operations": {each.kind: each.operations for each in campaigns},
         "lost": [loss for each in campaigns for loss in each.lost],
         "seconds": round(seconds),
@@ -319,24 +330,28 @@ def conduct(options: argparse.Namespace) -> dict[str, Any]:
     Path("stream.txt").write_text(prose(1500))
     Path("lines.txt").write_text(word_lines(80))
     campaigns: list[Campaign] = []
+    kinds = options.kind or list(KINDS)
+    share = math.ceil(options.kills / len(kinds))
     with contextlib.suppress(KeyboardInterrupt):
-        for kind in options.kind or KINDS:
+        for kind in kinds:
             campaign = Campaign(kind, random.Random(options.seed))
             campaigns.append(campaign)
-            campaign.at_chosen_moments(options.first, options.every)
-            campaign.at_random_moments(options.random)
             campaign.by_signals(options.signals)
             campaign.from_a_cold_start(options.cold)
+            every = options.every or (max(1, 4 * campaign.operations // share) if share else 1)
+            campaign.at_chosen_moments(options.first, every)
+            campaign.at_random_moments(options.random, share)
     return report(campaigns, time.monotonic() - begin)
 
 
 def parsed() -> argparse.Namespace:
-    """The options, for a long campaign if none are given."""
+    """The options; without any, a kill before every file operation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="all, if left out")
-    parser.add_argument("--every", type=int, default=1, help="before every N-th operation")
+    parser.add_argument("--kills", type=int, default=0, help="go on until there were so many")
+    parser.add_argument("--every", type=int, help="before every N-th operation; as --kills asks")
     parser.add_argument("--first", type=int, default=1, help="the first operation to kill before")
-    parser.add_argument("--random", type=int, default=100, help="kills by the clock, of each kind")
+    parser.add_argument("--random", type=int, default=0, help="kills by the clock, each kind")
     parser.add_argument("--signals", type=int, default=40, help="Ctrl-Cs and SIGTERMs, each kind")
     parser.add_argument("--cold", type=int, default=10, help="kills from a cold start, each kind")
     parser.add_argument("--seed", type=int, default=1, help="the random seed of all moments")

@@ -1,7 +1,9 @@
 """How every command ends, whatever it was doing."""
 
 import json
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,26 @@ def test_help_without_a_command_names_the_commands() -> None:
     assert all(command in succeed("--help") for command in COMMANDS)
 
 
+def test_no_command_at_all_shows_the_help_and_no_error() -> None:
+    done = charrnn()
+    assert done.returncode == 2
+    assert all(command in done.stdout for command in COMMANDS)
+    assert done.stderr == ""
+
+
+def test_windows_is_refused_in_a_sentence_before_anything_is_imported() -> None:
+    program = (
+        "import sys; sys.platform = 'win32'; from charrnn.__main__ import main\n"
+        "try: main()\n"
+        "finally: assert 'charrnn.cli' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: charrnn needs Linux or macOS; on Windows use WSL\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("fly",), ("eval", "--bogus"), ("train", "--minutes", "x"), ("generate", "--length")],
@@ -65,10 +87,26 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(tmp_path: Path) -> No
 def test_a_reader_that_has_gone_ends_a_command_silently(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     (tmp_path / "t.txt").write_text("a sea of salt and wind\n" * 50)
-    for command in ("eval --run run t.txt --quiet", "prepare t.txt --quiet"):
+    for command in ("--version", "eval --run run t.txt --quiet", "prepare t.txt --quiet"):
         done = shell(f"(sleep 0.1; exec $C {command}) | true; echo ${{PIPESTATUS[0]}}", tmp_path)
         assert done.stdout == "141\n", command
         assert done.stderr == "", command
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_silently(tmp_path: Path, number: int, code: int) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "prepare", "-", "--quiet"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin
+        process.stdin.write(b"salt and wind\n" * 100_000)  # so much that it must be reading
+        process.send_signal(number)
+        assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == code
 
 
 def test_a_full_disk_behind_stdout_is_an_error(tmp_path: Path) -> None:

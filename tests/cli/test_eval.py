@@ -17,9 +17,10 @@ from charrnn.cli.app import run
 from charrnn.config.schema import Config, DataConfig, ModelConfig
 from charrnn.network import IdArray
 from charrnn.run.writer import RunWriter
-from charrnn.text.corpus import Corpus, prepare
+from charrnn.text.corpus import Corpus
+from charrnn.text.prepare import prepare
 from tests.corpora import prose, word_lines
-from tests.models import DEFAULT_CARD, random_weights
+from tests.models import DEFAULT_CARD, begin_run, random_weights
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("runs/sea")
@@ -53,7 +54,7 @@ def make_run(data: DataConfig, path: Path = RUN) -> Corpus:
         vocabulary_size=len(corpus.vocabulary),
         corpus_sha256=corpus.manifest.corpus_sha256,
     )
-    writer = RunWriter.create(path, config, corpus.vocabulary)
+    writer = begin_run(path, config, corpus.vocabulary)
     writer.save_best(random_weights(card, scale=0.2), card)
     writer.close()
     return corpus

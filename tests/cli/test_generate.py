@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from charrnn.cli.generate_arguments import GENERATION
+from charrnn.generation.options import OPTION_NAMES
 from tests.cli.process import charrnn, succeed, succeed_json
 from tests.models import LETTERS, write_run
 
@@ -141,6 +143,21 @@ def test_json_tells_why_a_text_ended(
     assert [each["characters"] for each in told] == [len(each["text"]) for each in told]
 
 
+def test_texts_keep_to_a_grammar_or_a_json_schema(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "lark").write_text('start: word (" " word)*\nword: "the" | "sea"\n')
+    options = ("--grammar", tmp_path / "lark", "--samples", 5, "--length", 400, "--null")
+    texts = generate(runs, *options).split("\0")[:-1]
+    assert all(re.fullmatch("(the|sea)( (the|sea))*", text) for text in texts)
+    write_run(tmp_path / "json", characters='abc"[],')
+    schema = {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3}
+    (tmp_path / "schema").write_text(json.dumps(schema))
+    options = ("--json-schema", tmp_path / "schema", "--samples", 5, "--null")
+    values = [
+        json.loads(text) for text in generate(tmp_path, *options, run="json").split("\0")[:-1]
+    ]
+    assert all(len(value) <= 3 and set(value) <= {"a", "b"} for value in values)
+
+
 def test_the_same_random_seed_gives_the_same_text_in_every_form_and_batch(runs: Path) -> None:
     seeds = "".join(
         f"{letter}{number % 7 * 'b'}\n" for number, letter in enumerate(LETTERS[2:] * 4)
@@ -153,11 +170,6 @@ def test_the_same_random_seed_gives_the_same_text_in_every_form_and_batch(runs: 
     told = objects(generate(runs, *options, "--json", stdin=seeds))
     assert [each["text"] for each in told] == raw.split("\0")[:-1]
     assert generate(runs, "--seed", "a", "--length", 50) == raw.split("\0")[0]
-
-
-def test_the_text_does_not_depend_on_the_engine(runs: Path) -> None:
-    expected = generate(runs, "--seed", "the ", "--length", 200)
-    assert generate(runs, "--seed", "the ", "--length", 200, "--engine", "torch") == expected
 
 
 def test_defaults_come_from_the_run_and_options_go_first(tmp_path: Path) -> None:
@@ -228,7 +240,6 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
         (["--batch-size", "0"], "--batch-size"),
         (["--seed", "a", "--seeds", "-"], "--seed and --seeds"),
         (["--unknown", "what"], "--unknown"),
-        (["--engine", "abacus"], "--engine"),
         (["--allow", "é"], "no character"),
         (["--match", "[0-9]+"], "--match"),
         (["--min-length", "10", "--length", "5"], "--min-length"),
@@ -244,6 +255,10 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
         (["--save-state", "nowhere/s"], "there is no folder nowhere"),
         (["--save-state", "/dev/null"], "/dev/null is not a plain file"),
         (["--run", "lines", "--save-state", "s"], "this model writes lines"),
+        (["--match", "a", "--stop", "b"], "--match and --stop cannot be combined"),
+        (["--match", "a", "--grammar", "/dev/null"], "--match and --grammar exclude each other"),
+        (["--json-schema", "nowhere"], "nowhere"),
+        (["--save-state", "s", "--match", "a"], "--save-state and --match exclude each other"),
         (["--run", "elsewhere"], "elsewhere"),
         (["--run", ""], "the run directory is empty"),
         (["--null", "--json"], "--null and --json"),
@@ -277,6 +292,10 @@ def test_a_seed_that_is_not_text_is_named_with_its_place(runs: Path) -> None:
     assert failed.returncode == 2
     assert failed.stdout.startswith("a")
     assert "stdin, line 2" in failed.stderr
+
+
+def test_every_option_of_a_generation_is_an_option_of_the_command() -> None:
+    assert set(GENERATION) == set(OPTION_NAMES)
 
 
 # --- What it costs to start ---------------------------------------------------------------------

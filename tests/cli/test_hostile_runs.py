@@ -1,7 +1,8 @@
-"""A run directory from a stranger, through the door: refused by name by every command, as JSON too.
+"""A run directory from an untrusted source: refused by name by every command that needs it.
 
-What `tests/run/test_run.py` shows of the readers holds for the commands: one message, one hint,
-exit code 2, nothing allocated, nothing executed, nothing that could act on a terminal.
+The readers are tried exhaustively in `tests/run`, `tests/text` and `tests/config`. Here is one case
+a file through the commands, and what only they can show: one message, one hint, exit code 2, JSON
+on failure, nothing allocated, nothing executed, nothing that could act on a terminal.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli.app import run as charrnn
+from charrnn.run.checkpoints import SavedState, SavedStates
 from charrnn.run.model_card import read_card
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from tests.models import write_run
@@ -103,14 +105,6 @@ def with_header(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + content[8 + length :])
 
 
-def missing(path: Path) -> None:
-    path.unlink()
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -124,26 +118,15 @@ def terabytes(path: Path) -> None:
         file.truncate(1 << 42)
 
 
-def link_out(path: Path) -> None:
-    path.rename("outside")
-    path.symlink_to(Path("outside").resolve())
-
-
 def fifo(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 def nested(path: Path) -> None:
     path.write_text("[" * 10_000)
 
 
-DAMAGES = (missing, empty, cut_off, noise, terabytes, link_out, fifo, folder, nested)
 NEEDED = {
     CARD_FILE: (EVAL, GENERATE),
     WEIGHTS_FILE: (EVAL, GENERATE),
@@ -153,18 +136,24 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (CARD_FILE, nested),
+        (WEIGHTS_FILE, cut_off),
+        (VOCABULARY_FILE, noise),
+        (CONFIG_FILE, fifo),
+        (STATE, terabytes),
+    ],
+)
 def test_a_damaged_file_is_named_by_every_command_that_needs_it(
     name: str, damage: Callable[[Path], None], failure: Failure
 ) -> None:
     damage(Path("run") / name)
     for command in NEEDED[name]:
-        if name == CONFIG_FILE and damage in {empty, cut_off} and command != RESUME:
-            continue  # what a configuration does not say is the default
         error = failure(command)
         assert error["exit_code"] == 2, error
-        assert name in error["message"] or name == CONFIG_FILE
+        assert name in error["message"]
 
 
 @pytest.mark.parametrize("name", [CARD_FILE, VOCABULARY_FILE, WEIGHTS_FILE, STATE, CONFIG_FILE])
@@ -178,20 +167,9 @@ def test_a_file_from_another_run_is_refused(name: str, failure: Failure) -> None
 
 
 CARDS: dict[str, dict[str, Any]] = {
-    "of the future": {"format_version": 99},
-    "of another kind of version": {"format_version": True},
     "with a version that is a text": {"format_version": "\x1b[2J\n" * 10_000},
     "of terabytes": {"layers": 64, "hidden_size": 65536},
-    "beyond all sizes": {"hidden_size": 10**30},
-    "of no size": {"hidden_size": 0},
-    "of a negative size": {"embedding_size": -1},
-    "with a truth value for a size": {"layers": True},
-    "with a loss that is none": {"valid_loss_nats": 10**400},
-    "with a path for a checksum": {"weights_sha256": "../" * 1000},
-    "with escapes for a checksum": {"corpus_sha256": "\x1b]0;mine\x07"},
     "with escapes for a cell": {"cell": "\x1b[31m\u202e"},
-    "of other shapes": {"hidden_size": 5},
-    "of other layers": {"layers": 2},
 }
 
 
@@ -229,8 +207,9 @@ def _retype(header: dict[str, Any]) -> None:
 HEADERS = (_overlap, _claim_terabytes, _rename, _grow, _retype)
 
 
-@pytest.mark.parametrize("change", HEADERS)
-@pytest.mark.parametrize("name", [WEIGHTS_FILE, STATE])
+@pytest.mark.parametrize(
+    ("name", "change"), [(WEIGHTS_FILE, _rename), *((STATE, change) for change in HEADERS)]
+)
 def test_a_header_that_lies_is_refused(
     name: str, change: Callable[[dict[str, Any]], None], failure: Failure
 ) -> None:
@@ -276,13 +255,8 @@ def test_a_network_that_this_machine_cannot_hold_is_refused_with_its_bytes(
 
 PROGRESS: dict[str, dict[str, Any]] = {
     "a step that never was": {"step": 10**30},
-    "a negative step": {"step": -1},
-    "a truth value": {"step": True},
-    "no characters in a mean": {"step": 1, "logged_step": 0, "running_chars": 0},
-    "an epoch beyond all": {"epoch": 10**300},
     "a batch beyond all": {"batch": 2**63},
     "a loss that is none": {"best_loss_nats": "\x1b[2J"},
-    "changes that are none": {"changes": [1]},
 }
 
 
@@ -290,14 +264,12 @@ PROGRESS: dict[str, dict[str, Any]] = {
 def test_a_place_in_a_training_that_cannot_be_is_refused_or_harmless(
     changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def change(header: dict[str, Any]) -> None:
-        metadata = header["__metadata__"]
-        described = json.loads(metadata["description"])
-        described["progress"].update(changes)
-        metadata["description"] = json.dumps(described)
-        metadata.pop("sha256", None)
-
-    with_header(Path("run") / STATE, change)
+    saves = SavedStates(Path("run/last"))
+    saved = saves.load()
+    assert saved is not None
+    progress = {**saved.description["progress"], **changes}
+    description = {**saved.description, "progress": progress}
+    saves.save(SavedState(saved.tensors, description), step=3, keep=0)
     code = charrnn([*RESUME, "--json"])
     out, err = capsys.readouterr()
     assert "fault of charrnn" not in err
@@ -307,16 +279,8 @@ def test_a_place_in_a_training_that_cannot_be_is_refused_or_harmless(
 
 CONFIGS = {
     "a tag that makes objects": "data: !!python/object/apply:os.mkdir [executed]\n",
-    "a tag that makes names": "data: {source: !!python/name:os.system }\n",
     "an alias bomb": "a: &a [x, x]\nb: &b [*a, *a]\ndata: {source: [*b, *b]}\n",
-    "nesting without end": "data: " + "[" * 10_000,
-    "megabytes": "# " + "x" * 1_100_000 + "\n",
-    "a key twice": "data: {source: text.txt}\ndata: {source: text.txt}\n",
     "escape codes": 'data: {mode: "\\e[2J\\u202e"}\n',
-    "escape codes in a key": '"\\e[2J\\ngenerate": {}\n',
-    "an unknown codec": 'data: {encoding: "../../\\e[2J"}\n',
-    "sizes beyond all": "generate: {length: 10000000000000000000000000000000}\n",
-    "no number": "generate: {temperature: .nan}\n",
 }
 
 
@@ -327,15 +291,12 @@ def test_a_hostile_configuration_in_a_run_is_refused(content: str, failure: Fail
         error = failure(command)
         assert error["exit_code"] == 2
         assert CONFIG_FILE in error["message"]
-    if not content.startswith(("data: {mode", "data: {encoding", '"')):
+    if not content.startswith("data: {mode"):
         assert failure(GENERATE)["exit_code"] == 2  # which reads its own section alone
 
 
 VOCABULARIES: dict[str, Any] = {
-    "of the future": {"format_version": 2},
     "of strings": {"characters": ["<pad>", "<unk>", "\x1b[31mred\x1b[0m"]},
-    "of half characters": {"characters": ["<pad>", "<unk>", "\ud800"]},
-    "of a million numbers": {"characters": [*["<pad>", "<unk>"], *range(200_000)]},
     "of a name without end": {"format_version": "\x1b[2J" * 100_000},
 }
 

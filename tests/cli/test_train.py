@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,13 +16,12 @@ import torch
 import yaml
 from safetensors.numpy import load_file
 
-from charrnn.cli.app import SILENT_ENDS, Terminated, _raise_terminated, run
-from charrnn.cli.train_signals import stopping_at_signals
-from charrnn.cli.train_view import PlainView
+from charrnn.cli.app import run
+from charrnn.cli.signals import GracefulStop, Interrupted, raise_in_main_thread
+from charrnn.cli.train_display import PlainView
 from charrnn.console import Console
 from charrnn.run.reader import read_model
 from charrnn.training.events import Evaluated, Started
-from charrnn.training.trainer import StopRequest
 from tests.cli.process import COMMAND, charrnn, start, succeed, succeed_json
 from tests.corpora import prose
 
@@ -227,46 +227,41 @@ def test_a_network_too_large_for_the_machine_is_refused_with_its_bytes(folder: P
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("signals", "code"),
-    [
-        ((signal.SIGINT, signal.SIGINT), 130),
-        ((signal.SIGTERM, signal.SIGTERM), 143),
-        ((signal.SIGINT, signal.SIGTERM), 143),
-    ],
-)
-def test_a_second_signal_ends_at_once_as_that_signal_does(
-    signals: tuple[int, int], code: int
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Put the handlers of SIGINT and SIGTERM back after a test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_asks_for_a_stop_and_a_second_one_ends_at_once(
+    first: int, code: int, second: int
 ) -> None:
-    stop = StopRequest()
-    expected = KeyboardInterrupt if signals[1] == signal.SIGINT else Terminated
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _raise_terminated),
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-    }
-    try:
-        with stopping_at_signals(stop, Console(quiet=True)) as codes:
-            signal.raise_signal(signals[0])
-            assert stop.made
-            assert codes == [130 if signals[0] == signal.SIGINT else 143]
-            with pytest.raises(expected):
-                signal.raise_signal(signals[1])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert SILENT_ENDS[expected] == code
+    raise_in_main_thread()
+    asked: list[bool] = []
+    with GracefulStop(lambda: asked.append(True)) as signals:
+        signal.raise_signal(first)
+        assert (asked, signals.exit_code) == ([True], code)
+        with pytest.raises((KeyboardInterrupt, Interrupted)) as caught:
+            signal.raise_signal(second)
+    assert asked == [True]
+    assert getattr(caught.value, "exit_code", None) == (143 if second == signal.SIGTERM else None)
 
 
+@pytest.mark.usefixtures("handlers")
 def test_a_ctrl_c_that_a_script_wants_ignored_is_ignored() -> None:
-    stop = StopRequest()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with stopping_at_signals(stop, Console(quiet=True)):
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert not stop.made
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked: list[bool] = []
+    raise_in_main_thread()
+    with GracefulStop(lambda: asked.append(True)):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert not asked
 
 
 def test_a_log_reader_that_has_gone_does_not_stop_the_training(folder: Path) -> None:
@@ -280,9 +275,8 @@ def test_a_log_reader_that_has_gone_does_not_stop_the_training(folder: Path) -> 
 
 
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_save_whole(folder: Path) -> None:
-    """Also where batches are loaded by processes of their own, which hear a terminal's Ctrl-C."""
     often = ("--set=train.save_every_steps=1", "--set=train.log_every_steps=1")
-    process = begin_for_ever(folder, *often, "--set=train.workers=1")
+    process = begin_for_ever(folder, *often)
     process.send_signal(signal.SIGINT)
     assert process.stderr
     assert any("once more" in line for line in process.stderr)
@@ -314,9 +308,8 @@ def test_what_is_shown_and_how_often_it_looks_change_nothing_of_what_is_learned(
     folder: Path,
 ) -> None:
     train = ("train", "--config", "sea.yaml", *SMALL)
-    others = ("--set=train.workers=2", "--set=train.eval_every_steps=7")
     succeed(*train, "--out=plain", cwd=folder)
-    succeed_json(*train, *others, "--quiet", "--out=quiet", cwd=folder)
+    succeed_json(*train, "--set=train.eval_every_steps=7", "--quiet", "--out=quiet", cwd=folder)
     reader, terminal = pty.openpty()
     live = subprocess.Popen(
         [*COMMAND, *train, "--out=live"], cwd=folder, stdin=subprocess.DEVNULL, stderr=terminal

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from torch import nn
 
+from charrnn.config.load import apply_overrides, load_config, read_run_config
 from charrnn.config.memory import (
     activation_count,
     check_memory,
     estimated_bytes,
     parameter_count,
 )
-from charrnn.config.reader import apply_overrides, load_config, read_run_config
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
 from charrnn.machine import physical_bytes
@@ -82,7 +82,7 @@ def test_a_machine_that_will_not_say_its_memory_refuses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     huge = Config(model=ModelConfig(hidden_size=65536, layers=64))
-    monkeypatch.setattr("charrnn.config.memory.physical_bytes", lambda: None)
+    monkeypatch.setattr("charrnn.machine.physical_bytes", lambda: None)
     check_memory(huge)
 
 

@@ -1,6 +1,6 @@
-"""A coverage-guided search for bytes that break a reader: `make fuzz MINUTES=20`.
+"""A coverage-guided search for bytes that break a reader: `make fuzz MINUTES=30`.
 
-    python -m tests.fuzz.campaign --minutes 20 [READER]...
+    python -m tests.fuzz.campaign --minutes 30 [READER]...
 
 Each reader of `tests.fuzz.readers` gets an equal share of the time, in a process of its own under
 libFuzzer (through Atheris). What is found is kept in `.fuzz/READER/`, the interesting inputs among
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("readers", nargs="*", metavar="READER", choices=[*READERS, []])
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--minutes", type=float, default=30.0, help="in all")
     return parser.parse_args(arguments)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.cli.seed_input import read_seeds, unescaped
-from charrnn.config.reader import (
+from charrnn.config.load import (
     apply_overrides,
     dump_config,
     load_config,
@@ -28,14 +28,15 @@ from charrnn.config.reader import (
 from charrnn.config.schema import Config, DataConfig
 from charrnn.config.yaml_reader import parse_yaml
 from charrnn.errors import UserError
-from charrnn.generation.jobs import Opening
+from charrnn.generation.seeds import Prefix
 from charrnn.generation.stream_state import SavedStream, load_stream, save_stream
 from charrnn.inference.network import NumpyNetwork
 from charrnn.run.model_card import read_card
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from charrnn.run.reader import read_model
-from charrnn.text.corpus import open_corpus, prepare
+from charrnn.text.corpus import open_corpus
 from charrnn.text.manifest import MANIFEST_FILE, ids_file, starts_file
+from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
 from tests.fuzz.edits import edited, safetensors_of, safetensors_parts
 from tests.models import write_run
@@ -63,7 +64,7 @@ class Bench:
         self.corpus = prepare(data, out=folder / "corpus").corpus
         self.state = folder / "state"
         state_SL1H = np.zeros((2, 1, 1, 2), np.float32)
-        saved = SavedStream(opening=Opening([3], state_SL1H), rng_seed=1, position=5)
+        saved = SavedStream(prefix=Prefix([3], state_SL1H), rng_seed=1, position=5)
         save_stream(self.state, saved, self.card)
 
     @cached_property
@@ -155,9 +156,9 @@ def state(bench: Bench, content: bytes) -> None:
 
     def read() -> None:
         saved = load_stream(bench.state, bench.card)
-        assert all(0 <= each < bench.card.vocabulary_size for each in saved.opening.ids)
-        assert saved.opening.state_SL1H is not None
-        assert np.isfinite(saved.opening.state_SL1H).all()
+        assert all(0 <= each < bench.card.vocabulary_size for each in saved.prefix.ids)
+        assert saved.prefix.state_SL1H is not None
+        assert np.isfinite(saved.prefix.state_SL1H).all()
 
     bench.put(bench.state, content, read)
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
-from charrnn.network import Network
 from charrnn.run.checkpoints import STATE_FILE
 from charrnn.run.paths import LAST_FOLDER
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
-from charrnn.training.trainer import StopRequest, Trainer, new_model
+from charrnn.training.model import new_model
+from charrnn.training.trainer import StopRequest, Trainer
+from tests.models import begin_run
 
 CONFIG = Config(
     data=DataConfig(mode="lines"),
@@ -25,7 +26,7 @@ class StoppedTraining:
         self.run = run
         self.corpus = corpus
         self.state = run / LAST_FOLDER / STATE_FILE
-        with RunWriter.create(run, CONFIG, corpus.vocabulary) as writer:
+        with begin_run(run, CONFIG, corpus.vocabulary) as writer:
             trainer, stop = self._trainer(writer)
             for _event in trainer.run():
                 if trainer.progress.step == 1:
@@ -49,9 +50,5 @@ class StoppedTraining:
             path.write_bytes(content)
 
     def _trainer(self, writer: RunWriter) -> tuple[Trainer, StopRequest]:
-        def evaluate(_network: Network) -> float:
-            return 1.0
-
         stop, model = StopRequest(), new_model(CONFIG, self.corpus)
-        trainer = Trainer(CONFIG, self.corpus, model, writer, evaluate=evaluate, stop=stop)
-        return trainer, stop
+        return Trainer(CONFIG, self.corpus, model, writer, stop), stop

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 import charrnn
 from charrnn.errors import RunFailedError, UserError
-from charrnn.generation import batching as crew
-from charrnn.generation.jobs import GeneratedText, Job
+from charrnn.generation import scheduler
+from charrnn.generation.batching import BATCH_ROWS, slot_of
+from charrnn.generation.generate import Stream
 from charrnn.generation.language_model import LanguageModel
+from charrnn.generation.options import GenerationOptions
 from charrnn.generation.rng import UniformStream
-from charrnn.generation.stream import Stream
+from charrnn.generation.seeds import Prefix
+from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.stream_state import SavedStream, load_stream, save_stream
-from charrnn.generation.tiles import TILE_ROWS, place_of
 from charrnn.machine import processor_count
 from charrnn.run.reader import read_model
 from tests.damage import cut_off_everywhere, with_each_byte_damaged
@@ -39,8 +41,8 @@ def line_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return charrnn.load(write_run(tmp_path_factory.mktemp("runs") / "lines", lines=True))
 
 
-def written(model: LanguageModel, seed: str = "", rng_seed: int = 1, **wishes: Any) -> str:
-    return "".join(model.generate(seed, rng_seed=rng_seed, **wishes))
+def written(model: LanguageModel, seed: str = "", rng_seed: int = 1, **changes: Any) -> str:
+    return "".join(model.generate(seed, rng_seed=rng_seed, **changes))
 
 
 def many(model: LanguageModel, seeds: list[str], **options: Any) -> list[GeneratedText]:
@@ -166,35 +168,49 @@ def test_masks_compose(stream_model: LanguageModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "message"),
+    ("changes", "message"),
     [
-        ({"temperature": -1.0}, "--temperature"),
-        ({"temperature": float("nan")}, "--temperature"),
-        ({"length": -1}, "--length"),
-        ({"top_p": 0.0}, "--top-p"),
-        ({"stop": [""]}, "--stop"),
-        ({"unknown": "perhaps"}, "--unknown"),
+        ({"temperature": -1.0}, "`temperature`"),
+        ({"temperature": float("nan")}, "`temperature`"),
+        ({"length": -1}, "`length`"),
+        ({"top_p": 0.0}, "`top_p`"),
+        ({"stop": [""]}, "`stop`"),
+        ({"unknown": "perhaps"}, "`unknown`"),
         ({"allow": "é"}, "no character"),
         ({"ban": LETTERS}, "no character"),
-        ({"length": 5, "min_length": 6}, "--min-length"),
-        ({"match": "[0-9]"}, "--match"),
-        ({"match": "a{9}", "length": 5}, "--match"),
-        ({"match": "(a"}, "--match"),
-        ({"match": "a", "stop": ["b"]}, "--stop"),
-        ({"match": "[ab]+", "ban": "ab"}, "--match"),
-        ({"rng_seed": -1}, "--rng-seed"),
+        ({"length": 5, "min_length": 6}, "`min_length`"),
+        ({"match": "[0-9]"}, "match"),
+        ({"match": "a{9}", "length": 5}, "match"),
+        ({"match": "(a"}, "match"),
+        ({"match": "a", "stop": ["b"]}, "`stop`"),
+        ({"match": "[ab]+", "ban": "ab"}, "match"),
+        ({"rng_seed": -1}, "`rng_seed`"),
+        ({"lenght": 5}, "`lenght` is not an option"),
     ],
 )
-def test_an_impossible_wish_is_refused_before_anything_is_written(
-    wishes: dict[str, Any], message: str, stream_model: LanguageModel
+def test_impossible_options_are_refused_before_anything_is_written(
+    changes: dict[str, Any], message: str, stream_model: LanguageModel
 ) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
-        stream_model.generate(**wishes)
+        stream_model.generate(**changes)
+
+
+def test_options_can_be_given_as_one_object_and_changed_by_name(
+    stream_model: LanguageModel,
+) -> None:
+    options = stream_model.options(length=30, temperature=0.5)
+    assert options == GenerationOptions(length=30, temperature=0.5)
+    assert written(stream_model, "a", options=options) == written(
+        stream_model, "a", length=30, temperature=0.5
+    )
+    shorter = written(stream_model, "a", options=options, length=20)
+    assert shorter == written(stream_model, "a", options=options)[:20]
+    assert {len(text.text) for text in many(stream_model, ["a", "b"], options=options)} == {30}
 
 
 def test_a_network_that_computes_nonsense_is_reported(tmp_path: Path) -> None:
     model = charrnn.load(write_run(tmp_path / "run"))
-    model.network.output_bias_V[:] = np.nan  # type: ignore[attr-defined]
+    model.network.output_bias_V[:] = np.nan
     with pytest.raises(RunFailedError):
         written(model)
     with pytest.raises(RunFailedError):
@@ -244,9 +260,9 @@ def wide_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return charrnn.load(write_run(tmp_path_factory.mktemp("runs") / "wide", hidden_size=192))
 
 
-@pytest.mark.parametrize("wishes", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS.keys())
 def test_no_bit_of_a_text_depends_on_the_size_of_the_batch(
-    wishes: dict[str, Any], wide_model: LanguageModel
+    changes: dict[str, Any], wide_model: LanguageModel
 ) -> None:
     def bits(batch_size: int | None) -> list[tuple[str, list[float] | None]]:
         texts = many(
@@ -255,7 +271,7 @@ def test_no_bit_of_a_text_depends_on_the_size_of_the_batch(
             length=20,
             log_probabilities=True,
             batch_size=batch_size,
-            **wishes,
+            **changes,
         )
         return [(text.text, text.log_probabilities) for text in texts]
 
@@ -268,7 +284,7 @@ def test_the_texts_do_not_depend_on_the_number_of_threads(
     threads: int, line_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [text.text for text in many(line_model, ["a", "be"] * 150)]
-    monkeypatch.setattr(crew, "thread_count", lambda _network: threads)
+    monkeypatch.setattr(scheduler, "thread_count", lambda _network: threads)
     texts = many(line_model, ["a", "be"] * 150)
     assert [text.text for text in texts] == expected
 
@@ -309,7 +325,7 @@ def test_seeds_are_taken_as_they_are_needed(stream_model: LanguageModel) -> None
 
     texts = stream_model.generate_many(endless(), length=2, rng_seed=1)
     assert [text.sample for text in itertools.islice(texts, 2000)] == list(range(2000))
-    assert taken < 2000 + 2 * crew.WINDOW * processor_count()
+    assert taken < 2000 + 2 * scheduler.WINDOW * processor_count()
 
 
 def test_an_answer_does_not_wait_for_the_next_question(stream_model: LanguageModel) -> None:
@@ -339,53 +355,47 @@ def test_no_seeds_give_no_texts(stream_model: LanguageModel) -> None:
     assert many(stream_model, []) == []
 
 
-def test_a_sample_has_one_place_and_places_repeat_only_after_all_others() -> None:
-    places = [place_of(sample) for sample in range(sum(TILE_ROWS))]
-    assert len(set(places)) == len(places)
-    assert place_of(sum(TILE_ROWS)) == place_of(sum(TILE_ROWS) - TILE_ROWS[-1])
-    assert all(place.row < TILE_ROWS[place.tile] for place in places)
+def test_a_sample_has_one_slot_and_slots_repeat_only_after_all_others() -> None:
+    slots = [slot_of(sample) for sample in range(sum(BATCH_ROWS))]
+    assert len(set(slots)) == len(slots)
+    assert slot_of(sum(BATCH_ROWS)) == slot_of(sum(BATCH_ROWS) - BATCH_ROWS[-1])
+    assert all(slot.row < slot.rows for slot in slots)
 
 
-# --- Streams set aside --------------------------------------------------------------------------
+# --- Saved streams --------------------------------------------------------------------------------
 
 
 @settings(max_examples=20, deadline=None)
 @given(
     cuts=st.lists(st.integers(1, 60), min_size=1, max_size=4), cell=st.sampled_from(["lstm", "gru"])
 )
-def test_a_stream_set_aside_goes_on_as_if_it_had_not_been(
+def test_a_saved_stream_goes_on_as_if_it_had_not_been(
     cuts: list[int], cell: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
     run = write_run(folder / "run", cell=cell, layers=2)
     file = folder / "state"
     whole = written(charrnn.load(run), "the ", length=sum(cuts), rng_seed=9)
-    model = charrnn.load(run)
-    rules = model.rules(length=cuts[0])
-    job = Job(rules, model.opening("the ", rules), UniformStream(9, 0))
     text = ""
-    for length in [*cuts[1:], None]:
-        stream = Stream(model.network, rules, job)
-        text += "".join(stream.pieces())
-        saved = SavedStream(opening=stream.opening(), rng_seed=9, position=job.uniforms.position)
-        save_stream(file, saved, model.trained.card)
-        if length is None:
-            break
+    for number, length in enumerate(cuts):
         model = charrnn.load(run)
-        loaded = load_stream(file, model.trained.card)
-        rules = model.rules(length=length)
-        job = Job(rules, loaded.opening, UniformStream(loaded.rng_seed, 0, loaded.position))
+        task = model.task(length=length)
+        prefix, uniforms = task.prefix("the "), UniformStream(9, 0)
+        if number:
+            loaded = load_stream(file, model.trained.card)
+            prefix, uniforms = loaded.prefix, UniformStream(loaded.rng_seed, 0, loaded.position)
+        stream = Stream(task, Sequence(task, prefix, uniforms))
+        text += "".join(stream.pieces())
+        saved = SavedStream(prefix=stream.prefix(), rng_seed=9, position=uniforms.position)
+        save_stream(file, saved, model.trained.card)
     assert text == whole
     assert file.stat().st_size < 4096
 
 
 @pytest.fixture
 def state(tmp_path: Path, stream_model: LanguageModel) -> Path:
-    rules = stream_model.rules(length=5)
-    job = Job(rules, stream_model.opening("abc", rules), UniformStream(1, 0))
-    stream = Stream(stream_model.network, rules, job)
-    list(stream.pieces())
-    saved = SavedStream(opening=stream.opening(), rng_seed=1, position=5)
+    prefix = Prefix([5], stream_model.network.initial_state(1))
+    saved = SavedStream(prefix=prefix, rng_seed=1, position=5)
     save_stream(tmp_path / "state", saved, stream_model.trained.card)
     return tmp_path / "state"
 

@@ -1,9 +1,10 @@
-"""Seeds become ids; strangers among their characters are named, replaced, skipped or neared."""
+"""Seeds become ids; unknown characters are named, replaced, skipped or replaced by the nearest."""
 
 import pytest
 
 from charrnn.errors import UserError
-from charrnn.generation.seeds import Unknown, nearest, opening_ids, seed_ids
+from charrnn.generation.options import Unknown
+from charrnn.generation.seeds import encode_seed, nearest_known, prefix_ids
 from charrnn.text.vocabulary import Vocabulary
 
 STREAM = Vocabulary.from_characters("\n abcdeß'\"-.AE", lines=False)
@@ -15,12 +16,12 @@ def text_of(ids: list[int], vocabulary: Vocabulary = STREAM) -> str:
 
 
 def test_a_seed_of_known_characters_becomes_their_ids() -> None:
-    assert text_of(seed_ids("abc\ned", STREAM)) == "abc\ned"
+    assert text_of(encode_seed("abc\ned", STREAM)) == "abc\ned"
 
 
 def test_a_line_begins_with_its_special_id() -> None:
-    assert text_of(opening_ids("ab", LINES), LINES) == "<bos>ab"
-    assert text_of(opening_ids("", LINES), LINES) == "<bos>"
+    assert text_of(prefix_ids("ab", LINES), LINES) == "<bos>ab"
+    assert text_of(prefix_ids("", LINES), LINES) == "<bos>"
 
 
 @pytest.mark.parametrize(("chars", "expected"), [("xy\n z", "\n"), ("xy z", " "), ("zyx", "x")])
@@ -28,7 +29,7 @@ def test_a_stream_without_a_seed_begins_after_a_line_end_or_what_is_nearest_to_o
     chars: str, expected: str
 ) -> None:
     vocabulary = Vocabulary.from_characters(chars, lines=False)
-    assert text_of(opening_ids("", vocabulary), vocabulary) == expected
+    assert text_of(prefix_ids("", vocabulary), vocabulary) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,27 +41,27 @@ def test_a_stream_without_a_seed_begins_after_a_line_end_or_what_is_nearest_to_o
         ("a\udcff", "'\\udcff' (U+DCFF), number 2 of the seed"),
     ],
 )
-def test_an_unknown_character_is_named_with_code_point_place_and_flag(
+def test_an_unknown_character_is_named_with_code_point_place_and_option(
     seed: str, shown: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        seed_ids(seed, STREAM)
+        encode_seed(seed, STREAM)
     assert shown in caught.value.message
-    assert "--unknown" in caught.value.hint
+    assert "`unknown`" in caught.value.hint
 
 
 def test_line_ends_of_windows_are_pointed_out() -> None:
     with pytest.raises(UserError, match=r"U\+000D") as caught:
-        seed_ids("ab\r\n", STREAM)
-    assert "--unknown skip" in caught.value.hint
-    assert text_of(seed_ids("ab\r\n", STREAM, "skip")) == "ab\n"
+        encode_seed("ab\r\n", STREAM)
+    assert "`unknown` skip" in caught.value.hint
+    assert text_of(encode_seed("ab\r\n", STREAM, "skip")) == "ab\n"
 
 
 @pytest.mark.parametrize(
     ("unknown", "expected"), [("replace", "a<unk>b<unk>"), ("skip", "ab"), ("nearest", "aAba")]
 )
 def test_unknown_characters_are_read_as_the_option_says(unknown: Unknown, expected: str) -> None:
-    assert text_of(seed_ids("aÄbà", STREAM, unknown)) == expected
+    assert text_of(encode_seed("aÄbà", STREAM, unknown)) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ def test_unknown_characters_are_read_as_the_option_says(unknown: Unknown, expect
 def test_the_nearest_character_is_the_other_case_or_the_plainer_form(
     char: str, expected: str | None
 ) -> None:
-    assert nearest(char, STREAM) == expected
+    assert nearest_known(char, STREAM) == expected
 
 
 def test_a_character_with_nothing_near_is_an_error_even_then() -> None:
     with pytest.raises(UserError, match="GREEK SMALL LETTER ALPHA"):
-        seed_ids("aα", STREAM, "nearest")
+        encode_seed("aα", STREAM, "nearest")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.generation.stop_strings import StopFinder
+from charrnn.generation.sequence import StopFinder
 
 
 def cut(text: str, stops: list[str], *, keep: bool, min_length: int) -> tuple[str, bool]:

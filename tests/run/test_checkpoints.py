@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import UserError
 from charrnn.run.checkpoints import SavedState, SavedStates
+from charrnn.tensors import dump_tensors, parse_metadata, parse_tensors
 
 
 def state_of(step: int) -> SavedState:
@@ -95,3 +96,14 @@ def test_damage_names_the_save_that_can_be_gone_back_to(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
         saves.load()
     assert "--from-step 5" in refusal.value.hint
+
+
+@pytest.mark.parametrize("digest", [None, "", "0" * 64])
+def test_a_save_without_its_digest_is_refused(tmp_path: Path, digest: str | None) -> None:
+    saves = saves_of(tmp_path, [3], keep=0)
+    content = saves.file.read_bytes()
+    metadata = {**parse_metadata(content), "sha256": digest}
+    known = {name: text for name, text in metadata.items() if text is not None}
+    saves.file.write_bytes(dump_tensors(parse_tensors(content), known))
+    with pytest.raises(UserError, match="is damaged"):
+        saves.load()

@@ -1,4 +1,4 @@
-"""The text wing in a few plain lines: everything in memory, one character at a time.
+"""How text becomes ids, in a few plain lines: everything in memory, one character at a time.
 
 Slow and obvious; what charrnn does in chunks and tables is held to it.
 """

@@ -4,7 +4,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 TEXT = b"The sea, the sea.\n" * 20_000
@@ -58,13 +58,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._send(TEXT[:1000], {"Content-Length": str(len(TEXT))})
         time.sleep(1)
 
-    def answer_dripping(self) -> None:
-        """Send a little now and then, which is no silence and no end either."""
-        self._drip(b"HTTP/1.0 200 OK\r\n\r\n", TEXT)
-
-    def answer_dripping_headers(self) -> None:
-        self._drip(b"", b"HTTP/1.0 200 OK\r\n" + b"X-Header: 1\r\n" * 1000)
-
     def answer_half_headers(self) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Ty")
 
@@ -98,13 +91,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Location", place)
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    def _drip(self, first: bytes, rest: bytes) -> None:
-        self.wfile.write(first)
-        with suppress(OSError):
-            for byte in rest:
-                self.wfile.write(bytes([byte]))
-                time.sleep(0.02)
 
     def answer_silent(self) -> None:
         time.sleep(1)

@@ -1,6 +1,5 @@
 """Prepared corpora: what is in them, when they are made, and what is said when they cannot be."""
 
-import errno
 import hashlib
 import itertools
 import json
@@ -21,13 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.schema import DataConfig
+from charrnn.console import Advance, silent
 from charrnn.errors import RunFailedError, UserError
-from charrnn.text import array_file, corpus, sources
-from charrnn.text import shuffle as shuffling
-from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus, prepare
-from charrnn.text.manifest import TextOptions
-from charrnn.text.pieces import Mode
-from charrnn.text.shuffle import random_order
+from charrnn.text import corpus, passes, sources
+from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus
+from charrnn.text.manifest import Mode, TextOptions
+from charrnn.text.passes import random_order
+from charrnn.text.prepare import prepare
 from tests.text.reference import Reference, reference
 
 PROSE = "The sea, the sea.\nIt is not proud.\n" * 20
@@ -130,8 +129,8 @@ def check_against(expected: Reference, made: Corpus) -> None:
     assert list(made.vocabulary.characters[specials:]) == expected.characters
     id_of = {char: specials + number for number, char in enumerate(expected.characters)}
     for units, split, record in (
-        (expected.train, made.train, made.manifest.train),
-        (expected.valid, made.valid, made.manifest.valid),
+        (expected.train, made.train, made.manifest.splits.train),
+        (expected.valid, made.valid, made.manifest.splits.valid),
     ):
         text = "".join(units)
         assert split.ids.tolist() == [id_of.get(char, 1) for char in text]
@@ -158,8 +157,7 @@ def test_shuffled_lines_are_the_lines_in_the_order_of_the_seed(
     shuffled = "".join(lines[number] + "\n" for number in order)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as changes:
         changes.enter_context(patch.object(sources, "CHUNK_BYTES", 7))
-        changes.enter_context(patch.object(shuffling, "BLOCK_BYTES", 30))
-        changes.enter_context(patch.object(shuffling, "WINDOW_BYTES", 10))
+        changes.enter_context(patch.object(passes, "GATHERED_CHARACTERS", 10))
         changes.enter_context(patch.object(os, "fsync"))
         plain = write("".join(line + "\n" for line in lines), f"{folder}/plain.txt")
         sorted_out = write(shuffled, f"{folder}/shuffled.txt")
@@ -183,20 +181,20 @@ def test_shuffled_lines_are_the_lines_in_the_order_of_the_seed(
 def test_the_split_of_a_long_text_is_the_one_that_everybody_uses() -> None:
     # 1,115,394 characters: the length of Tiny Shakespeare, whose 111,540 last ones are validation.
     made = prepared(("0123456789\n" * 101_400)[:1_115_394])
-    assert (made.manifest.train.ids, made.manifest.valid.ids) == (1_003_854, 111_540)
+    assert (made.manifest.splits.train.ids, made.manifest.splits.valid.ids) == (1_003_854, 111_540)
 
 
 def test_the_vocabulary_comes_from_the_training_part_alone() -> None:
     made = prepared("ab" * 45 + "abcabcabcd")
     assert made.vocabulary.characters == ("<pad>", "<unk>", "a", "b")
-    assert made.manifest.valid.unknown == 4
+    assert made.manifest.splits.valid.unknown == 4
     assert made.manifest.distinct_characters == 4
 
 
 def test_rare_characters_become_unknown_in_training_too() -> None:
     made = prepared("abcabc" + "ab" * 42 + "c" * 10, min_count=3)
     assert made.vocabulary.characters == ("<pad>", "<unk>", "a", "b")
-    assert (made.manifest.train.unknown, made.manifest.valid.unknown) == (2, 10)
+    assert (made.manifest.splits.train.unknown, made.manifest.splits.valid.unknown) == (2, 10)
 
 
 def test_ids_are_in_memory_and_cannot_be_written() -> None:
@@ -234,13 +232,16 @@ def test_odd_texts_come_back_as_they_were(text: str) -> None:
 
 def test_a_million_short_lines_are_a_million_examples() -> None:
     made = prepared("a\nbc\n" * 500_000, mode="lines")
-    assert (made.manifest.train.lines, made.manifest.valid.lines) == (900_000, 100_000)
+    assert (made.manifest.splits.train.lines, made.manifest.splits.valid.lines) == (
+        900_000,
+        100_000,
+    )
     assert lines_of(Split(made.train.ids[:6], made.train.starts[:5]), made) == ["a", "bc"] * 2  # type: ignore[index]
 
 
 def test_one_very_long_line_is_one_example() -> None:
     made = prepared("ab" * 1_000_000 + "\nab\n", mode="lines")
-    assert made.manifest.train.lines == 1
+    assert made.manifest.splits.train.lines == 1
     assert len(made.train.ids) == 2_000_000
 
 
@@ -410,15 +411,17 @@ def test_the_python_docs_are_utf_8_whatever_the_encoding_of_the_rest() -> None:
 
 def test_two_who_prepare_the_same_at_once_both_get_it() -> None:
     data = DataConfig(source=write())
-    put_in_place = corpus._Job._put_in_place
+    meanwhile: list[bool] = []
 
-    def be_slow(job: Any, folder: Path, fingerprint: Any) -> Corpus:
-        with patch.object(corpus._Job, "_put_in_place", put_in_place):
-            assert prepare(data).fresh  # somebody else, meanwhile
-        return put_in_place(job, folder, fingerprint)
+    @contextmanager
+    def progress(description: str, total: int | None, /, *, unit: str) -> Iterator[Advance]:
+        if description == "encoding":
+            meanwhile.append(prepare(data).fresh)
+        with silent(description, total, unit=unit) as advance:
+            yield advance
 
-    with patch.object(corpus._Job, "_put_in_place", be_slow):
-        made = prepare(data).corpus
+    made = prepare(data, progress=progress).corpus
+    assert meanwhile == [True]
     assert [path.name for path in corpus.PREPARED_FOLDER.iterdir()] == [made.path.name]
 
 
@@ -452,7 +455,7 @@ def test_what_cannot_be_learned_from_is_refused(
 
 
 def test_the_shortest_text_has_two_characters_in_each_split() -> None:
-    assert prepared("abab", valid_fraction=0.5).manifest.valid.ids == 2
+    assert prepared("abab", valid_fraction=0.5).manifest.splits.valid.ids == 2
 
 
 # --- Disks that fail ----------------------------------------------------------------------------
@@ -481,31 +484,27 @@ def test_a_file_that_the_system_refuses_to_grow_leaves_nothing(options: dict[str
     assert list(corpus.PREPARED_FOLDER.iterdir()) == []
 
 
-@pytest.mark.parametrize("fails_after", range(8))
-def test_a_disk_that_fills_up_at_any_write_leaves_nothing(fails_after: int) -> None:
-    append = array_file.ArrayFile.append
-    writes = iter(range(100))
-
-    def fill_up(file: array_file.ArrayFile, values: Any) -> None:
-        if next(writes) == fails_after:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(file, values)
-
+@pytest.mark.parametrize("mode", ["stream", "lines"])
+@pytest.mark.parametrize("room", [0, 1, 64, 128, 136, 500, 700, 800])
+def test_a_disk_that_fills_up_at_any_write_leaves_nothing(mode: Mode, room: int) -> None:
     name = write()
-    with (
-        patch.object(sources, "CHUNK_BYTES", 100),
-        patch.object(array_file.ArrayFile, "append", fill_up),
-        pytest.raises(RunFailedError, match="No space left on device"),
-    ):
-        prepare(DataConfig(source=name, mode="lines"))
+    with files_no_larger_than(room), pytest.raises(RunFailedError, match="File too large"):
+        prepare(DataConfig(source=name, mode=mode))
     assert list(corpus.PREPARED_FOLDER.iterdir()) == []
 
 
-def test_an_interruption_leaves_nothing() -> None:
-    name = write()
-    interrupted = patch.object(array_file.ArrayFile, "append", side_effect=KeyboardInterrupt)
-    with interrupted, pytest.raises(KeyboardInterrupt):
-        prepare(DataConfig(source=name, mode="lines"))
+@pytest.mark.parametrize("stage", ["reading", "counting", "encoding", "shuffling"])
+def test_an_interruption_leaves_nothing(stage: str) -> None:
+    @contextmanager
+    def progress(description: str, _total: int | None, /, *, unit: str) -> Iterator[Advance]:
+        def advance(_amount: int) -> None:
+            if description == stage:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(DataConfig(source=write(), mode="lines", shuffle=True), progress=progress)
     assert list(corpus.PREPARED_FOLDER.iterdir()) == []
 
 
@@ -544,17 +543,23 @@ def test_a_damaged_file_is_named(name: str, damage: str) -> None:
     [
         ({"format_version": 2}, "format version 2"),
         ({"format_version": None}, "format version null"),
-        ({"sources": {}}, "sources is a mapping"),
-        ({"sources": []}, "no sources"),
-        ({"sources": [{"name": "x", "sha256": "", "bytes": -1}]}, "counts -1"),
-        ({"empty_lines": -1}, "counts -1"),
-        ({"sources": [{"name": 1, "sha256": "", "bytes": 1}]}, r"sources\[0\].name is 1"),
-        ({"options": {}}, "options.mode is missing"),
-        ({"characters": 1.5}, "characters is 1.5"),
-        ({"characters": True}, "characters is true"),
+        ({"sources": {}}, "sources: expected array, got object"),
+        ({"sources": []}, "sources: expected array of length >= 1"),
+        (
+            {"sources": [{"name": "x", "sha256": "", "bytes": -1}]},
+            r"sources\[0\].bytes: expected int >= 0",
+        ),
+        ({"empty_lines": -1}, "empty_lines: expected int >= 0"),
+        (
+            {"sources": [{"name": 1, "sha256": "", "bytes": 1}]},
+            r"sources\[0\].name: expected str, got int",
+        ),
+        ({"options": {}}, "options: object missing required field mode"),
+        ({"characters": 1.5}, "characters: expected int, got float"),
+        ({"characters": True}, "characters: expected int, got bool"),
         ({"splits": {"train": {"ids": 1, "lines": None, "unknown": 0}}}, "splits"),
         ({"vocabulary_size": 3}, "not the vocabulary"),
-        ({"files": [1]}, "files is the list"),
+        ({"files": [1]}, "files: expected object, got array"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(change: dict[str, Any], told: str) -> None:

@@ -1,14 +1,22 @@
 """Bytes to text, whatever the chunks."""
 
 import codecs
+import unicodedata
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.errors import UserError
-from charrnn.text.decoding import canonical_encoding, decoded, joined
+from charrnn.text.decoding import (
+    canonical_encoding,
+    composed,
+    decoded,
+    joined,
+    whole_lines,
+)
+from tests.text.reference import lines_of
 
 ENCODINGS = [
     "utf-8",
@@ -147,3 +155,50 @@ def test_a_misspelt_encoding_is_told_a_near_one() -> None:
 )
 def test_a_line_end_is_put_only_where_one_is_missing(files: list[list[str]], text: str) -> None:
     assert "".join(joined(files)) == text
+
+
+# --- Unicode -------------------------------------------------------------------------------------
+
+# Where composition is likely: letters, marks, Hangul, kana, singletons, odd combining classes.
+TROUBLE = (
+    "aeo\u0301\u0323\u0327\u0344\u0f73\u1100\u1161\u11a8\uac00\u304b\u3099\u212b\u0958\u09c7\u09be"
+)
+TEXTS = st.lists(st.text(st.sampled_from(TROUBLE) | st.characters()))
+
+
+@given(TEXTS)
+@example(["e", "\u0301"])
+@example(["\u1100", "\u1161", "\u11a8"])
+@example(["\u0323", "\u0301\u0323", "a"])
+@example(["\u09c7", "\u09be"])
+def test_parts_normalise_as_the_whole(texts: list[str]) -> None:
+    assert "".join(composed(texts)) == unicodedata.normalize("NFC", "".join(texts))
+
+
+def test_ascii_is_passed_on_at_once_but_for_its_last_character() -> None:
+    assert list(composed(iter(["abc", "def"]))) == ["ab", "cde", "f"]
+
+
+# --- Lines --------------------------------------------------------------------------------------
+
+# Texts in which line ends of every kind are frequent, in parts of any length.
+PARTS = st.lists(st.text(st.sampled_from("ab\u20ac\r\n\n\x0b\x85\u2028"), max_size=6), max_size=8)
+
+
+def kept_lines(parts: list[str]) -> list[str]:
+    return [line for line in "".join(whole_lines(parts)).split("\n") if line]
+
+
+@given(PARTS)
+def test_lines_are_those_of_the_whole_text(parts: list[str]) -> None:
+    assert kept_lines(parts) == lines_of("".join(parts))
+
+
+@given(PARTS)
+def test_every_part_is_whole_lines(parts: list[str]) -> None:
+    assert all(part.endswith("\n") for part in whole_lines(parts))
+
+
+@pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\r"])
+def test_only_a_newline_ends_a_line(separator: str) -> None:
+    assert kept_lines([f"a{separator}b\nc"]) == [f"a{separator}b", "c"]

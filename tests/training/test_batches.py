@@ -91,14 +91,6 @@ def test_an_epoch_can_be_entered_at_any_batch(tmp_path: Path) -> None:
                 assert torch.equal(ours.targets_BT, theirs.targets_BT)
 
 
-def test_loader_processes_bring_the_same_batches(tmp_path: Path) -> None:
-    corpus = lines_corpus(tmp_path, lines=40)
-    alone = Batches(corpus.train, corpus.vocabulary, TrainConfig(batch_size=8))
-    helped = Batches(corpus.train, corpus.vocabulary, TrainConfig(batch_size=8, workers=1))
-    for ours, theirs in zip(alone.epoch(0), helped.epoch(0), strict=True):
-        assert torch.equal(ours.targets_BT, theirs.targets_BT)
-
-
 @given(st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=20))
 @settings(max_examples=50)
 def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list[str]) -> None:

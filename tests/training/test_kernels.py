@@ -1,4 +1,4 @@
-"""Our own sweeps through time, held to torch's autograd over the cells as equations."""
+"""Our own kernels, held to torch's autograd over the cells as equations."""
 
 import copy
 
@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.schema import ModelConfig, TrainConfig
+from charrnn.training import kernels
 from charrnn.training.batches import IGNORED, Batch
-from charrnn.training.kernels import compiled_kernels
+from charrnn.training.kernels.compiler import compiled_kernels
 from charrnn.training.model import CharRNN, initialize
 from charrnn.training.step import NotFiniteError, TrainingStep
+from tests.training.precision import needs_bfloat16
 
-if compiled_kernels() is None:
+if not kernels.available():
     pytest.skip("the native kernels need a C compiler", allow_module_level=True)
 
 V = 11
@@ -46,7 +48,9 @@ def learner_of(model: CharRNN, **options: object) -> TrainingStep:
 
 @given(
     cell=st.sampled_from(["lstm", "gru", "rnn"]),
-    entrance=st.sampled_from(["onehot", "embedding", "embedding with dropout", "many characters"]),
+    first_layer=st.sampled_from(
+        ["onehot", "embedding", "embedding with dropout", "many characters"]
+    ),
     layers=st.integers(1, 3),
     hidden=st.integers(1, 40),
     rows=st.integers(1, 5),
@@ -56,19 +60,19 @@ def learner_of(model: CharRNN, **options: object) -> TrainingStep:
 @settings(max_examples=60, deadline=None)
 def test_the_loss_the_gradients_and_the_state_are_those_of_torch(
     cell: str,
-    entrance: str,
+    first_layer: str,
     layers: int,
     hidden: int,
     rows: int,
     time: int,
     threads: int,
 ) -> None:
-    if entrance == "many characters":
+    if first_layer == "many characters":
         rows, time = 2, 3
     model = model_of(
         cell=cell,
-        input="onehot" if entrance == "onehot" else "embedding",
-        input_dropout=0.002 if entrance == "embedding with dropout" else 0.0,
+        input="onehot" if first_layer == "onehot" else "embedding",
+        input_dropout=0.002 if first_layer == "embedding with dropout" else 0.0,
         embedding_size=5,
         hidden_size=hidden,
         layers=layers,
@@ -87,6 +91,7 @@ def test_the_loss_the_gradients_and_the_state_are_those_of_torch(
         torch.testing.assert_close(our.grad, their.grad, rtol=1e-3, atol=1e-5)
 
 
+@needs_bfloat16
 @cells
 def test_bfloat16_differs_from_float32_by_its_rounding_alone(cell: str) -> None:
     model = model_of(cell=cell, hidden_size=64, embedding_size=16, layers=2)
@@ -130,12 +135,13 @@ def recurrent_gradient(learner: TrainingStep) -> torch.Tensor:
     return gradient
 
 
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
 @cells
-def test_a_step_is_the_same_to_the_bit_however_the_threads_run(cell: str) -> None:
+def test_a_step_is_the_same_to_the_bit_however_the_threads_run(cell: str, precision: str) -> None:
     model = model_of(cell=cell, hidden_size=16, dropout=0.3, weight_dropout=0.2)
     ends = []
     for _ in range(3):
-        learner = learner_of(model, kernel="native", threads=3, precision="bfloat16")
+        learner = learner_of(model, kernel="native", threads=3, precision=precision)
         for index in range(4):
             learner.step(index, batch_of(6, 7), model.initial_state(6), rate=0.01)
         ends.append([parameter.detach().numpy().copy() for parameter in learner.parameters])

@@ -1,4 +1,4 @@
-"""Muon and AdamW: which weights each moves, and where to."""
+"""Muon and AdamW: which weights each moves, and where to; the learning rate of each step."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training.model import CharRNN
-from charrnn.training.optimizers import Muon, moments_of, nearly_orthogonal, optimizers_for
+from charrnn.training.optimizers import (
+    Muon,
+    learning_rate_at,
+    moments_of,
+    nearly_orthogonal,
+    optimizers_for,
+)
 
 POOL = ThreadPoolExecutor(1)
 RATE, DECAY = 0.01, 0.1
@@ -125,3 +131,25 @@ def test_adamw_moves_everything_where_it_is_asked_for() -> None:
     assert sum(len(group["params"]) for group in optimizers[0].param_groups) == len(
         list(model.parameters())
     )
+
+
+def test_the_learning_rate_rises_to_the_peak_and_ends_at_the_floor() -> None:
+    config = TrainConfig(
+        steps=1000, warmup_steps=10, learning_rate=0.5, final_learning_rate_fraction=0.1
+    )
+    assert learning_rate_at(0, config) == pytest.approx(0.05)
+    assert learning_rate_at(9, config) == pytest.approx(0.5)
+    assert learning_rate_at(10, config) == pytest.approx(0.5)
+    assert learning_rate_at(999, config) == pytest.approx(0.05)
+
+
+@given(steps=st.integers(1, 500), warmup=st.integers(0, 100))
+def test_the_learning_rate_is_positive_never_above_the_peak_and_falls_after_the_warm_up(
+    steps: int, warmup: int
+) -> None:
+    config = TrainConfig(steps=steps, warmup_steps=warmup, learning_rate=1.0)
+    rates = [learning_rate_at(step, config) for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates)
+    peak = rates.index(max(rates))
+    assert peak <= steps // 10
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)

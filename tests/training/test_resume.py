@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.config.reader import dump_config
+from charrnn.config.load import dump_config
 from charrnn.config.schema import Config, ModelConfig, TrainConfig
 from charrnn.errors import UserError
 from charrnn.training.resume import changed_config

@@ -10,6 +10,7 @@ from charrnn.training.batches import IGNORED, Batch
 from charrnn.training.model import CharRNN, initialize
 from charrnn.training.rng import Noise
 from charrnn.training.step import NotFiniteError, TrainingStep, summed_loss
+from tests.training.precision import needs_bfloat16
 
 V = 13
 
@@ -87,6 +88,7 @@ def test_fewer_rows_than_threads_are_computed_all_the_same() -> None:
     assert learner.step(0, batch, model.initial_state(6), rate=0.01).loss_nats > 0
 
 
+@needs_bfloat16
 def test_bfloat16_keeps_weights_state_and_loss_in_float32_and_learns_the_same() -> None:
     model, batch = model_and_batch()
     losses = {}

@@ -13,16 +13,18 @@ from safetensors.numpy import load_file
 
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import RunFailedError, UserError
-from charrnn.network import Network
 from charrnn.run.reader import read_model
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
+from charrnn.training import kernels
 from charrnn.training.batches import Batches
 from charrnn.training.checkpoint import Progress, capture, read_progress, restore
-from charrnn.training.events import Evaluated, Event, Finished, Saved, Stepped
-from charrnn.training.kernels import compiled_kernels
-from charrnn.training.trainer import Evaluate, StopRequest, Trainer, new_model
+from charrnn.training.events import Evaluated, Event, Finished, Stepped
+from charrnn.training.model import new_model
+from charrnn.training.optimizers import learning_rate_at
+from charrnn.training.trainer import StopRequest, Trainer
 from tests.corpora import lines_corpus, stream_corpus
+from tests.training.precision import needs_bfloat16
 
 STEPS = 24
 
@@ -46,29 +48,10 @@ def config_for(corpus: Corpus, **train: object) -> Config:
     )
 
 
-def mean_loss_of(corpus: Corpus) -> Any:
-    """A stand-in for the validation: the loss of one batch of the validation split."""
-
-    def evaluate(network: Network) -> float:
-        config = TrainConfig(batch_size=4, sequence_length=16)
-        batch = next(Batches(corpus.valid, corpus.vocabulary, config).epoch(0))
-        logits_BTV, _ = network.advance(
-            batch.ids_BT.numpy(), network.initial_state(len(batch.ids_BT))
-        )
-        return float(
-            torch.nn.functional.cross_entropy(
-                torch.from_numpy(logits_BTV).flatten(0, 1), batch.targets_BT.flatten()
-            )
-        )
-
-    return evaluate
-
-
 def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) -> Trainer:
     fresh = not run.exists()
-    writer = RunWriter.create(run, config, corpus.vocabulary) if fresh else RunWriter.reopen(run)
-    model = new_model(config, corpus)
-    trainer = Trainer(config, corpus, model, writer, evaluate=mean_loss_of(corpus), stop=stop)
+    writer = RunWriter.claim(run, corpus.vocabulary) if fresh else RunWriter.reopen(run)
+    trainer = Trainer(config, corpus, new_model(config, corpus), writer, stop)
     if not fresh:
         try:
             trainer.resume()
@@ -78,15 +61,19 @@ def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) ->
     return trainer
 
 
-def stopping(trainer: Trainer, stop: StopRequest) -> Evaluate:
-    """An evaluation in the middle of which a stop is asked for."""
+def stop_in_the_next_evaluation(trainer: Trainer) -> None:
     evaluate = trainer.evaluate
 
-    def stopped_in_the_middle(network: Network) -> float:
-        stop.make()
-        return evaluate(network)
+    def stopped_in_the_middle() -> float:
+        trainer.stop.make()
+        return evaluate()
 
-    return stopped_in_the_middle
+    trainer.evaluate = stopped_in_the_middle  # type: ignore[method-assign]
+
+
+def evaluate_to(trainer: Trainer, *losses: float) -> None:
+    """Let the evaluations of a training come to these losses."""
+    trainer.evaluate = iter(losses).__next__  # type: ignore[method-assign]
 
 
 def train(
@@ -148,7 +135,8 @@ def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
     assert everything_learned(tmp_path / "run") == uninterrupted
 
 
-@pytest.mark.skipif(compiled_kernels() is None, reason="native kernels need a C compiler")
+@needs_bfloat16
+@pytest.mark.skipif(not kernels.available(), reason="native kernels need a C compiler")
 def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
     corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -159,7 +147,7 @@ def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
 def test_the_momentum_of_muon_is_resumed_to_the_very_bits(
     corpus: Corpus, tmp_path: Path, precision: str
 ) -> None:
@@ -198,7 +186,7 @@ def test_a_kill_after_a_stop_during_an_evaluation_writes_no_line_twice(
     trainer = trainer_for(corpus, run, config, stop)
     for event in trainer.run():
         if isinstance(event, Stepped) and event.step == 6:
-            trainer.evaluate = stopping(trainer, stop)
+            stop_in_the_next_evaluation(trainer)
     trainer.writer.close()
     trainer = trainer_for(corpus, run, config, StopRequest())
     for event in trainer.run():
@@ -216,7 +204,7 @@ def test_a_stop_during_an_evaluation_is_resumed_with_that_evaluation(
 ) -> None:
     run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
     trainer = trainer_for(corpus, run, config, stop)
-    trainer.evaluate = stopping(trainer, stop)
+    stop_in_the_next_evaluation(trainer)
     events = list(trainer.run())
     trainer.writer.close()
     assert not any(isinstance(event, Evaluated) for event in events)
@@ -248,9 +236,7 @@ def test_how_often_it_looks_saves_and_logs_changes_nothing_of_what_is_learned(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    other = config_for(
-        corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50, workers=1
-    )
+    other = config_for(corpus, eval_every_steps=4, save_every_steps=11, log_every_steps=50)
     train(corpus, run, other)
     learned = everything_learned(run)
     for name, value in uninterrupted.items():
@@ -258,16 +244,21 @@ def test_how_often_it_looks_saves_and_logs_changes_nothing_of_what_is_learned(
             assert learned[name] == value, name
 
 
+def saves_of(run: Path) -> list[int]:
+    """The steps after which a run was saved, if it keeps them all."""
+    return sorted(int(file.stem.partition("-")[2]) for file in (run / "last").glob("state-*"))
+
+
 def test_saves_have_a_time_of_their_own(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    config = config_for(corpus, save_every_steps=1000, save_every_minutes=1e-9)
-    events = train(corpus, tmp_path / "run", config)
-    assert [event.step for event in events if isinstance(event, Saved)] == [*range(STEPS), STEPS]
+    config = config_for(corpus, save_every_steps=1000, save_every_minutes=1e-9, keep=1000)
+    train(corpus, tmp_path / "run", config)
+    assert saves_of(tmp_path / "run") == [*range(STEPS + 1)]
     assert everything_learned(tmp_path / "run") == uninterrupted
-    rarely = config_for(corpus, save_every_steps=1000, save_every_minutes=None)
-    events = train(corpus, tmp_path / "rarely", rarely)
-    assert [event.step for event in events if isinstance(event, Saved)] == [0, STEPS]
+    rarely = config_for(corpus, save_every_steps=1000, save_every_minutes=None, keep=1000)
+    train(corpus, tmp_path / "rarely", rarely)
+    assert saves_of(tmp_path / "rarely") == [0, STEPS]
 
 
 def test_older_saves_are_kept_and_can_be_gone_back_to(
@@ -282,13 +273,17 @@ def test_older_saves_are_kept_and_can_be_gone_back_to(
     assert everything_learned(run) == uninterrupted
 
 
-def test_the_metrics_tell_steps_characters_and_losses(
+def test_the_metrics_tell_steps_characters_losses_and_rates(
     corpus: Corpus, uninterrupted: dict[str, Any]
 ) -> None:
     lines = uninterrupted["metrics"]
     assert [line["step"] for line in lines] == sorted({*range(3, STEPS + 1, 3), 7, 14, 21, 24})
     assert [line["step"] for line in lines if "valid_loss_nats" in line] == [7, 14, 21, 24]
     assert all(line["train_loss_nats"] > 0 for line in lines)
+    assert all(0 <= line["clipped_fraction"] <= 1 for line in lines)
+    config = config_for(corpus).train
+    rates = [learning_rate_at(line["step"] - 1, config) for line in lines]
+    assert [line["learning_rate"] for line in lines] == rates
     batches = Batches(corpus.train, corpus.vocabulary, config_for(corpus).train)
     seen = [batch.targets for epoch in range(9) for batch in batches.epoch(epoch)]
     assert [line["chars"] for line in lines] == [sum(seen[: line["step"]]) for line in lines]
@@ -298,14 +293,13 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
     corpus: Corpus, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    losses = iter([2.0, 1.0, 3.0, 1.5])
     config = config_for(corpus)
     trainer = trainer_for(corpus, run, config, StopRequest())
-    trainer.evaluate = lambda _network: next(losses)
+    evaluate_to(trainer, 2.0, 1.0, 3.0, 1.5)
     weights: dict[int, np.ndarray[Any, Any]] = {}
     for event in trainer.run():
         if isinstance(event, Stepped):
-            weights[event.step] = trainer.learner.model.output.weight.detach().numpy().copy()
+            weights[event.step] = trainer.training_step.model.output.weight.detach().numpy().copy()
     trainer.writer.close()
 
     model = read_model(run)
@@ -315,10 +309,9 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
 
 
 def test_training_stops_when_patience_has_run_out(corpus: Corpus, tmp_path: Path) -> None:
-    losses = iter([2.0, 1.0, 1.2, 1.1])
     config = config_for(corpus, patience=2, steps=1000)
     trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
-    trainer.evaluate = lambda _network: next(losses)
+    evaluate_to(trainer, 2.0, 1.0, 1.2, 1.1)
     finished = list(trainer.run())[-1]
     trainer.writer.close()
     assert isinstance(finished, Finished)
@@ -333,13 +326,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_best(
     events = trainer.run()
     next(event for event in events if isinstance(event, Stepped) and event.step == 9)
     with torch.no_grad():
-        trainer.learner.model.output.bias[0] = math.nan
-    before = trainer.learner.model.output.weight.detach().clone()
+        trainer.training_step.model.output.bias[0] = math.nan
+    before = trainer.training_step.model.output.weight.detach().clone()
     with pytest.raises(RunFailedError, match=r"not finite at step 10;.*of step 7") as failure:
         list(events)
     trainer.writer.close()
     assert "learning_rate" in failure.value.hint
-    assert torch.equal(trainer.learner.model.output.weight, before)
+    assert torch.equal(trainer.training_step.model.output.weight, before)
     assert read_model(run).card.step == 7
 
 
@@ -365,7 +358,7 @@ def test_a_save_of_another_network_or_corpus_is_refused(corpus: Corpus, tmp_path
 def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: Path) -> None:
     run, config, stop = tmp_path / "run", config_for(corpus, steps=7), StopRequest()
     trainer = trainer_for(corpus, run, config, stop)
-    trainer.evaluate = stopping(trainer, stop)
+    stop_in_the_next_evaluation(trainer)
     finished = list(trainer.run())[-1]
     trainer.writer.close()
     assert isinstance(finished, Finished)
@@ -400,9 +393,8 @@ def test_a_validation_loss_that_is_not_finite_ends_the_training_and_keeps_the_be
     corpus: Corpus, tmp_path: Path, loss: float
 ) -> None:
     run = tmp_path / "run"
-    losses = iter([2.0, loss])
     trainer = trainer_for(corpus, run, config_for(corpus), StopRequest())
-    trainer.evaluate = lambda _network: next(losses)
+    evaluate_to(trainer, 2.0, loss)
     with pytest.raises(RunFailedError, match=r"validation loss.*after step 14,.*of step 7"):
         list(trainer.run())
     trainer.writer.close()
@@ -419,13 +411,14 @@ def test_a_validation_loss_that_is_not_finite_ends_the_training_and_keeps_the_be
         {"step": None},
         {"changes": [1]},
         {"steps": 1},
+        {"best_step": 1},
     ],
 )
 def test_a_progress_that_cannot_be_is_refused(damage: dict[str, Any]) -> None:
     whole = asdict(Progress())
-    assert read_progress({"corpus_sha256": "", "progress": whole}, "") == Progress()
+    assert read_progress(whole) == Progress()
     with pytest.raises(UserError, match="damaged"):
-        read_progress({"corpus_sha256": "", "progress": {**whole, **damage}}, "")
+        read_progress({**whole, **damage})
 
 
 @pytest.mark.parametrize(
@@ -437,12 +430,12 @@ def test_saved_arrays_that_do_not_fit_are_refused(tmp_path: Path, name: str) -> 
     trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
     list(trainer.run())
     trainer.writer.close()
-    tensors = capture(trainer.learner, trainer.state_SLBH)
-    restore(trainer.learner, tensors)
+    tensors = capture(trainer.training_step, trainer.state_SLBH)
+    restore(trainer.training_step, tensors)
     for wrong in (tensors[name][None], tensors[name].astype(np.float64)):
         with pytest.raises(UserError, match="does not fit"):
-            restore(trainer.learner, {**tensors, name: wrong})
+            restore(trainer.training_step, {**tensors, name: wrong})
     if name.startswith("optimizer"):
         del tensors[name]
         with pytest.raises(UserError, match="does not fit"):
-            restore(trainer.learner, tensors)
+            restore(trainer.training_step, tensors)

@@ -24,36 +24,23 @@ SECONDS_TO_COMPILE = 60
 
 NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
 """The types of gates that there are kernels for."""
-POINTERS = {
-    "lstm_forward": 7,
-    "lstm_backward": 5,
-    "gru_forward": 8,
-    "gru_backward": 5,
-    "rnn_forward": 4,
-    "rnn_backward": 3,
-    "add_rows": 3,
-}
-"""How many arrays each kernel takes, after its numbers of rows and units."""
-
-Kernel = Callable[..., None]
 
 
-class Kernels:
-    """The functions of a compiled library; Python's lock is let go of while they run."""
+def kernel(name: str, dtype: torch.dtype, *, arrays: int) -> Callable[..., None]:
+    """The kernel of this name for gates of this type; Python's lock is let go of while it runs.
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-
-    def __call__(self, name: str, dtype: torch.dtype) -> Kernel:
-        """The kernel of this name for gates of this type: rows, units, then addresses."""
-        kernel = getattr(self._library, f"{name}_{NAMES[dtype]}")
-        kernel.argtypes = (ctypes.c_long,) * 2 + (ctypes.c_void_p,) * POINTERS[name]
-        kernel.restype = None
-        return kernel  # type: ignore[no-any-return]
+    It takes a number of rows, a number of units, and the addresses of so many arrays.
+    """
+    library = compiled_kernels()
+    assert library is not None, "whether there are kernels is to be asked before"
+    function = getattr(library, f"{name}_{NAMES[dtype]}")
+    function.argtypes = (ctypes.c_long,) * 2 + (ctypes.c_void_p,) * arrays
+    function.restype = None
+    return function  # type: ignore[no-any-return]
 
 
 @cache
-def compiled_kernels() -> Kernels | None:
+def compiled_kernels() -> ctypes.CDLL | None:
     """The kernels for this processor; None where they cannot be made, or not be loaded."""
     compiler = _compiler()
     if compiler is None:
@@ -65,10 +52,10 @@ def compiled_kernels() -> Kernels | None:
         return None
 
 
-def _made_by(compiler: list[str], library: Path) -> Kernels | None:
+def _made_by(compiler: list[str], library: Path) -> ctypes.CDLL | None:
     for tuning in (_tuning(), ()):
         if _compiles([*compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(library), "-lm"]):
-            return Kernels(ctypes.CDLL(str(library)))
+            return ctypes.CDLL(str(library))
     return None
 
 
@@ -88,7 +75,7 @@ def _tuning() -> tuple[str, ...]:
 
 def _compiles(command: list[str]) -> bool:
     try:
-        result = subprocess.run(  # noqa: S603 - the user's own compiler, our own source
+        result = subprocess.run(
             command, capture_output=True, timeout=SECONDS_TO_COMPILE, check=False
         )
     except (OSError, subprocess.SubprocessError):

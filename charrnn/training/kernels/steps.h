@@ -46,10 +46,10 @@ void TYPED(lstm_forward, NUMBER)(
 
 void TYPED(lstm_backward, NUMBER)(
     long rows, long units,
+    const NUMBER *restrict d_hidden,    /* (rows, units) */
     NUMBER *restrict gates,             /* (rows, 4 units): activations in, gradients out */
     const float *restrict cells_before, /* (rows, units), as are the rest */
     const float *restrict cells,
-    const NUMBER *restrict d_hidden,
     float *restrict d_cells)            /* of this step in, of the step before out */
 {
     for (long row = 0; row < rows; row++) {
@@ -79,9 +79,9 @@ void TYPED(lstm_backward, NUMBER)(
 void TYPED(gru_forward, NUMBER)(
     long rows, long units,
     const NUMBER *restrict products,    /* (rows, 3 units) */
-    const float *restrict bias,         /* (units): of the candidate's product */
     const NUMBER *restrict inputs,      /* (..., 3 units) */
     const int64_t *restrict at,
+    const float *restrict bias,         /* (units): of the candidate's product */
     NUMBER *restrict activations,       /* (rows, 3 units) */
     NUMBER *restrict candidates,        /* (rows, units): the candidate's product, bias included */
     float *restrict state,              /* (rows, units): before in, after out */
@@ -113,10 +113,10 @@ void TYPED(gru_forward, NUMBER)(
 
 void TYPED(gru_backward, NUMBER)(
     long rows, long units,
+    const NUMBER *restrict d_hidden,    /* (rows, units) */
     NUMBER *restrict gates,             /* (rows, 3 units): activations in, gradients of the products out */
     NUMBER *restrict candidates,        /* (rows, units): as above in, gradient of the input's n out */
     const NUMBER *restrict before,      /* (rows, units), as are the rest: the hidden state before */
-    const NUMBER *restrict d_hidden,
     float *restrict d_state)            /* what goes past the products: of this step in, before out */
 {
     for (long row = 0; row < rows; row++) {
@@ -160,8 +160,8 @@ void TYPED(rnn_forward, NUMBER)(
 
 void TYPED(rnn_backward, NUMBER)(
     long rows, long units,
-    const NUMBER *restrict hidden,      /* (rows, units), as are all */
-    const NUMBER *restrict d_hidden,
+    const NUMBER *restrict d_hidden,    /* (rows, units), as are all */
+    const NUMBER *restrict hidden,
     NUMBER *restrict d_gates)
 {
 #pragma GCC ivdep

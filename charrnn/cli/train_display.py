@@ -1,0 +1,255 @@
+"""What `train` shows: a live bar on a terminal, plain lines elsewhere, and a report at the end."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from charrnn.console import Console
+from charrnn.messages import quote
+from charrnn.training.events import Evaluated, Event, Finished, Started, Stepped
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from charrnn.config.schema import Config
+    from charrnn.training.trainer import Trainer
+    from charrnn.training.transfer import Transfer
+
+PLAIN_LINE_SECONDS = 10.0
+SPEED_WINDOW_SECONDS = 5.0
+MOST_CHARACTERS_SHOWN = 20
+
+
+class Speedometer:
+    """Measures characters trained on per second, over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def update(self, event: Stepped) -> None:
+        """Count a step."""
+        self._marks.append((event.seconds, event.chars))
+        while len(self._marks) > 2 and event.seconds - self._marks[0][0] > SPEED_WINDOW_SECONDS:
+            self._marks.popleft()
+
+    @property
+    def chars_per_second(self) -> float:
+        """Characters per second, time for evaluations and saves included; 0 before two steps."""
+        (begin, first), (end, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (end - begin) if end > begin else 0.0
+
+
+class PlainView:
+    """Prints a line for every evaluation, and one every ten seconds between them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.speed = Speedometer()
+        self.steps = 0
+        self.last: Stepped | None = None
+        self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        """Show one event as a line, or not at all."""
+        match event:
+            case Started(steps=steps):
+                self.steps = steps
+            case Stepped():
+                self.last = event
+                self.speed.update(event)
+                if time.monotonic() >= self.next_line_at:
+                    self._print_line()
+            case Evaluated():
+                self._print_line(event)
+
+    def _print_line(self, evaluated: Evaluated | None = None) -> None:
+        self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
+        parts = []
+        if self.last is not None:
+            parts += [
+                f"step {self.last.step:,} of {self.steps:,}",
+                f"{self.last.seconds:.0f} s",
+                f"{self.speed.chars_per_second:,.0f} characters/s",
+                f"train {self.last.train_loss_nats:.4f}",
+            ]
+        elif evaluated is not None:  # a resumed training may begin with one
+            parts.append(f"step {evaluated.step:,} of {self.steps:,}")
+        if evaluated is not None:
+            parts.append(f"valid {evaluated.valid_loss_nats:.4f}{_best_mark(evaluated)}")
+        self.console.note(" | ".join(parts))
+
+
+class LiveView:
+    """Draws a bar with speed, time left and losses; every evaluation leaves a line above it."""
+
+    def __init__(self) -> None:
+        self.speed = Speedometer()
+        self.train = "-"
+        self.valid = "-"
+        self.best = "-"
+        self.progress = _bar()
+        self.task = self.progress.add_task("", total=None, losses="", speed="")
+
+    def __enter__(self) -> Self:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.__exit__(*error)
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Started(steps=steps, first_step=first):
+                self.progress.update(self.task, total=steps, completed=first)
+            case Stepped():
+                self.speed.update(event)
+                self.train = f"{event.train_loss_nats:.4f}"
+                self.progress.update(
+                    self.task,
+                    completed=event.step,
+                    losses=self._losses(),
+                    speed=f"{self.speed.chars_per_second:,.0f} characters/s",
+                )
+            case Evaluated():
+                self.valid = f"{event.valid_loss_nats:.4f}"
+                self.best = f"{event.best_loss_nats:.4f}"
+                self.progress.update(self.task, losses=self._losses())
+                self.progress.console.print(
+                    f"step {event.step:,}: valid {self.valid}{_best_mark(event)}", highlight=False
+                )
+
+    def _losses(self) -> str:
+        return f"train {self.train}  valid {self.valid}  best {self.best}"
+
+
+def view_for(console: Console) -> PlainView | LiveView:
+    """Return the view that suits stderr."""
+    return LiveView() if console.is_terminal else PlainView(console)
+
+
+def _best_mark(event: Evaluated) -> str:
+    return " (best)" if event.is_best else f" (best {event.best_loss_nats:.4f})"
+
+
+def _bar() -> "Progress":
+    from rich.console import Console as RichConsole
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[losses]}", style="bold"),
+        console=RichConsole(stderr=True),
+    )
+
+
+# --- In words ------------------------------------------------------------------------------------
+
+
+def start_in_words(event: Started, trainer: "Trainer") -> str:
+    """Say what is trained, on what, and how."""
+    model, corpus, step = trainer.config.model, trainer.corpus, trainer.training_step
+    kernels = " by native kernels" if step.is_native else ""
+    threads = f" with {step.parts} threads" if step.parts > 1 else ""
+    resumed = f", continuing after step {event.first_step:,}" if event.first_step else ""
+    return (
+        f"{trainer.writer.path}: {model.cell} {model.layers} x {model.hidden_size}, "
+        f"{event.parameters:,} parameters, {len(corpus.vocabulary)} ids, "
+        f"{len(corpus.train.ids):,} characters to learn from; "
+        f"{event.steps:,} steps on {event.device} in {event.precision}{kernels}{threads}{resumed}"
+    )
+
+
+def choice_in_words(config: "Config") -> str:
+    """Say what was chosen for a text and a time, as settings that can be given again."""
+    model, train = config.model, config.train
+    return (
+        f"chosen: model.hidden_size={model.hidden_size} model.dropout={model.dropout} "
+        f"model.weight_dropout={model.weight_dropout} train.optimizer={train.optimizer} "
+        f"train.batch_size={train.batch_size} train.steps={train.steps}"
+    )
+
+
+def transfer_in_words(transfer: "Transfer") -> str:
+    """Say how the characters of two runs compare when one begins with the other's weights."""
+    return (
+        f"begun with the weights of {transfer.source} (step {transfer.step:,}): "
+        f"{transfer.matched:,} characters matched; {_list(transfer.new)} new here; "
+        f"{_list(transfer.left)} only there"
+    )
+
+
+def _list(chars: Sequence[str]) -> str:
+    if not chars:
+        return "none"
+    first = " ".join(quote(char) for char in chars[:MOST_CHARACTERS_SHOWN])
+    more = len(chars) - MOST_CHARACTERS_SHOWN
+    return f"{first} and {more:,} more" if more > 0 else first
+
+
+def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None:
+    """Show the result, and what to do next."""
+    path = trainer.writer.path
+    if finished.reason == "stopped":
+        console.note(
+            f"stopped after step {finished.step:,}; `charrnn train --resume --out {path}` goes on"
+        )
+        return
+    if finished.reason == "patience":
+        console.note(
+            f"stopped early at step {finished.step:,}: the validation loss no longer improves"
+        )
+    loss = math.nan if finished.best_loss_nats is None else finished.best_loss_nats
+    console.table(
+        f"\n{path}",
+        [
+            ("validation loss", f"{loss:.4f} nats per character (step {finished.best_step:,})"),
+            ("bits per character", f"{loss / math.log(2):.4f}"),
+            ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
+            ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
+            ("next", f"charrnn generate --run {path}{_example_options(trainer)}"),
+        ],
+    )
+
+
+def _example_options(trainer: "Trainer") -> str:
+    """Return options for a first text that work with every vocabulary."""
+    if not trainer.batches.carries_state:
+        return " --samples 10"
+    return ' --seed "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
+
+
+def summary(finished: Finished, run: Path) -> dict[str, Any]:
+    """Return the object that `--json` prints."""
+    loss = finished.best_loss_nats
+    return {
+        "run": str(run),
+        "reason": finished.reason,
+        "step": finished.step,
+        "best_step": finished.best_step,
+        "valid_loss_nats": loss,
+        "bits_per_char": None if loss is None else loss / math.log(2),
+        "chars": finished.chars,
+        "seconds": round(finished.seconds, 3),
+        "clipped_fraction": finished.clipped_fraction,
+        "saving_seconds": round(finished.saving_seconds, 3),
+    }

@@ -1,0 +1,292 @@
+"""Configurations, read and written: YAML in, one checked `Config` out, and back.
+
+Later sources win: the schema's defaults, the file, then `--set` on the command line. Whatever is
+wrong with any of them is reported together, a line each.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+
+from charrnn.config.memory import check_memory
+from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
+from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
+from charrnn.console import escape_controls
+from charrnn.errors import UserError
+from charrnn.files import checked_size
+from charrnn.messages import format_name, format_value, join_words, nearest, quote
+from charrnn.validation import Problem, invalid_value, is_valid, raise_problems, types_of
+
+SECTIONS = types_of(Config)
+RETIRED = {"train.workers": "batches are cut from the text in memory, which needs no process"}
+"""Settings of earlier versions that are ignored, and why they are gone."""
+HABITS = {  # names that other tools use
+    "batch": "batch_size",
+    "block_size": "sequence_length",
+    "bptt": "sequence_length",
+    "epochs": "steps",
+    "lr": "learning_rate",
+    "max_iters": "steps",
+    "rnn_size": "hidden_size",
+    "top_n": "top_k",
+}
+COMMON_ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")
+LOOK_UP_HINT = "`charrnn train --print-config` shows every setting and its default"
+SET_LEAD = "--set "
+SET_HINT = "for example: --set train.learning_rate=0.002"
+
+
+class Given(NamedTuple):
+    """A setting as it was given, or a whole section that is not as it must be."""
+
+    lead: str
+    """What messages about it begin with: `x.yaml: ` or `--set `."""
+    section: str
+    setting: str | None
+    value: Any
+
+    @property
+    def key(self) -> str:
+        """Its dotted name, such as `model.hidden_size`."""
+        return f"{self.section}.{self.setting}"
+
+
+class LoadedConfig(NamedTuple):
+    """What a user asks to train with."""
+
+    config: Config
+    explicit: frozenset[str]
+    """Dotted names of the settings that were given, such as `model.hidden_size`; all others have
+    their defaults."""
+    notes: list[str]
+    """What was ignored, and why."""
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Load a configuration to train with: a file (`-` is stdin), then `--set`s.
+
+    Raises:
+        UserError: Anything is wrong with it, or it needs more memory than this machine has.
+    """
+    return load_for_training(path, overrides).config
+
+
+def load_for_training(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    model: Mapping[str, Any] = MappingProxyType({}),
+) -> LoadedConfig:
+    """Load a configuration, and tell which of its settings were given.
+
+    `model` gives settings of that section which file and `--set`s may still change.
+
+    Raises:
+        UserError: Anything is wrong with it, or it needs more memory than this machine has.
+    """
+    lead = SET_LEAD if path is None else f"{source_name(path)}: "
+    given = [
+        *_given_in({"model": model}, lead),
+        *_given_in({} if path is None else read_yaml(path), lead),
+        *map(_read_override, overrides),
+    ]
+    config = _resolve(given, lead)
+    check_memory(config, lead="" if path is None else lead)
+    keys = frozenset(each.key for each in given)
+    notes = [f"{key} is ignored: {RETIRED[key]}" for key in sorted(keys & RETIRED.keys())]
+    return LoadedConfig(config, keys - RETIRED.keys(), notes)
+
+
+def read_run_config(path: Path) -> Config:
+    """Read the `config.yaml` of a run, which may have been trained on a larger machine.
+
+    Raises:
+        UserError: It is missing, damaged, or a link out of its folder.
+    """
+    checked_size(path, path.parent, limit=MOST_BYTES)
+    return parse_config(read_yaml(path), source=source_name(path))
+
+
+def read_generate_config(path: Path) -> GenerateConfig:
+    """Read the `generate` section alone of a run's `config.yaml`: its generation's defaults.
+
+    Raises:
+        UserError: The file is missing or damaged, or something in this section is wrong.
+    """
+    checked_size(path, path.parent, limit=MOST_BYTES)
+    section = {"generate": read_yaml(path).get("generate")}
+    return parse_config(section, source=source_name(path)).generate
+
+
+def parse_config(sections: Mapping[str, Any], *, source: str) -> Config:
+    """Turn what YAML or JSON held into a configuration; `source` is what messages call it.
+
+    Raises:
+        UserError: Keys are unknown, or values are wrong or at odds; all of them are named.
+    """
+    lead = f"{source}: "
+    return _resolve(list(_given_in(sections, lead)), lead)
+
+
+def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """Change a configuration by `section.setting=value` texts, as `--set` takes them.
+
+    Raises:
+        UserError: An override is malformed, names no setting, or does not fit.
+    """
+    given = [*_given_in(asdict(config), ""), *map(_read_override, overrides)]
+    return _resolve(given, SET_LEAD)
+
+
+def dump_config(config: Config) -> str:
+    """Write a configuration as YAML, every default written out; it reads back as the same one.
+
+    What could act on a terminal stands in quotation marks, where YAML's escapes are ours.
+    """
+    text = yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return escape_controls(text)
+
+
+def _given_in(sections: Mapping[str, Any], lead: str) -> Iterator[Given]:
+    for section, settings in sections.items():
+        if section in SECTIONS and isinstance(settings, Mapping):
+            for name, value in settings.items():
+                yield Given(lead, section, name, value)
+        elif section not in SECTIONS or settings is not None:
+            yield Given(lead, section, None, settings)
+
+
+def _read_override(override: str) -> Given:
+    key, equals, text = override.partition("=")
+    section, dot, setting = key.strip().partition(".")
+    if not equals:
+        raise UserError(f"--set {format_name(key)}: a value is missing", hint=SET_HINT)
+    if not dot:
+        meant = None if section in SECTIONS else _setting_like(section)
+        advice = f"did you mean {meant}?" if meant else "expected section.setting"
+        raise UserError(f"--set {format_name(key)}: unknown key; {advice}", hint=SET_HINT)
+    value = parse_value(text, source=f"--set {format_name(key)}")
+    return Given(SET_LEAD, section, setting, value)
+
+
+def _resolve(given: Sequence[Given], lead: str) -> Config:
+    """Build a configuration, the later setting before the earlier; `lead` is for what is at odds.
+
+    Raises:
+        UserError: Something is wrong; all of it is named.
+    """
+    problems = (problem for each in given if (problem := _problem_with(each)))
+    raise_problems(problems, hint=LOOK_UP_HINT)
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for each in given:
+        if each.setting is not None and each.key not in RETIRED:
+            sections[each.section][each.setting] = each.value
+    config = msgspec.convert(sections, Config)
+    conflicts = (*_data_conflicts(config.data), *_model_conflicts(config.model))
+    raise_problems(each._replace(key=lead + each.key) for each in conflicts)
+    return config
+
+
+def _problem_with(given: Given) -> Problem | None:
+    """What is unknown or of the wrong type."""
+    lead, section, setting, value = given
+    if section not in SECTIONS:
+        return Problem(lead + format_name(section), _unknown_section(section))
+    if setting is None:
+        got = format_value(value)
+        return Problem(lead + section, f"expected a section of settings, got {got}")
+    types = types_of(SECTIONS[section])
+    if setting in types:
+        is_fine = is_valid(types[setting], value)
+        return None if is_fine else invalid_value(lead + given.key, types[setting], value)
+    if given.key in RETIRED:
+        return None
+    return Problem(f"{lead}{section}.{format_name(setting)}", _unknown_setting(section, setting))
+
+
+def _unknown_section(name: str) -> str:
+    """Words for a section that is misspelt, or for a setting that stands outside its section."""
+    section, dot, setting = name.partition(".")
+    if section in SECTIONS and dot:
+        return f"a setting stands under its section, as {format_name(setting)} under {section}"
+    if meant := nearest(name, SECTIONS) or _setting_like(name):
+        return f"unknown key; did you mean {meant}?"
+    return f"unknown key; the sections are {join_words(SECTIONS, 'and')}"
+
+
+def _unknown_setting(section: str, name: str) -> str:
+    """Words for a setting that its section does not have, with the one that was meant."""
+    known = types_of(SECTIONS[section])
+    habit = HABITS.get(name)
+    if meant := habit if habit in known else nearest(name, known) or _setting_like(name):
+        return f"unknown key; did you mean {meant}?"
+    return f"unknown key; {section} has {join_words(known, 'and')}"
+
+
+def _setting_like(name: str) -> str | None:
+    """The dotted name of the setting, of any section, that a name probably means."""
+    dotted = {
+        setting: f"{section}.{setting}"
+        for section, settings in SECTIONS.items()
+        for setting in types_of(settings)
+    }
+    meant = HABITS.get(name) or nearest(name, dotted)
+    return dotted[meant] if meant else None
+
+
+def _data_conflicts(data: DataConfig) -> Iterator[Problem]:
+    if any("\0" in source for source in data.sources):
+        found = format_value(data.source)
+        yield Problem("data.source", f"expected names without the character U+0000, got {found}")
+    if data.shuffle and data.mode == "stream":
+        yield Problem(
+            "data.shuffle", "only lines can be shuffled", hint="set data.mode to lines, or leave it"
+        )
+    if not _is_text_encoding(data.encoding):
+        yield Problem(
+            "data.encoding",
+            f"Python has no text encoding {quote(data.encoding)}",
+            hint=f"common ones are {join_words(COMMON_ENCODINGS, 'and')}",
+        )
+
+
+def _model_conflicts(model: ModelConfig) -> Iterator[Problem]:
+    if model.tie_weights and model.input == "onehot":
+        yield Problem(
+            "model.tie_weights",
+            "there is no embedding to tie when the input is onehot",
+            hint="set model.input to embedding, or leave tie_weights false",
+        )
+    elif model.tie_weights and model.embedding_size != model.hidden_size:
+        yield Problem(
+            "model.tie_weights",
+            f"the tied matrix is both embedding_size ({model.embedding_size:,}) "
+            f"and hidden_size ({model.hidden_size:,}) wide",
+            hint="set both to the same number",
+        )
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        b"a".decode(name, "replace")
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text so that every reader, of YAML 1.1 or 1.2, takes it for the same text."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = None if text.isprintable() else '"'  # other styles fold or drop odd line ends
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))

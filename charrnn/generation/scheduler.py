@@ -1,0 +1,227 @@
+"""Many texts (continuous batching): made by a few threads, handed out in order, in bounded memory.
+
+Texts are independent, so each thread works at texts of its own with single-threaded products: no
+thread ever waits for another within a product. NumPy releases the GIL while it multiplies. A
+sample waits until its slot is free in some thread. So that memory stays bounded, none is accepted
+that is further than a window ahead of the text that is handed out next.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from charrnn.errors import UserError
+from charrnn.generation.batching import BATCH_ROWS, Slot, Worker, slot_of
+from charrnn.generation.generate import prefill
+from charrnn.generation.rng import UniformStream
+from charrnn.generation.sequence import GeneratedText, Sequence
+from charrnn.generation.task import GenerationTask
+from charrnn.inference.network import NumpyNetwork
+from charrnn.machine import free_threads, physical_bytes
+
+WINDOW = 8 * BATCH_ROWS[-1]
+"""How many samples may be under way or waiting at most, per thread."""
+MEMORY_SHARE = 0.25
+"""The share of the machine's memory that the threads' buffers may take."""
+BYTES_PER_LOGIT = 32
+"""A row's buffers for each character of the vocabulary: logits, weights, sums, masks."""
+CHECK_SECONDS = 0.1
+
+
+def generate_many(
+    task: GenerationTask,
+    sequences: Iterable[Sequence],
+    *,
+    batch_size: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Generator[GeneratedText, None, None]:
+    """Make many texts; they come in order, each as soon as all before it are there.
+
+    Args:
+        task: what all texts share.
+        sequences: in order of their samples, which count from 0; taken as there is room for
+            them, on a thread of its own, so that waiting for the next one holds nothing up.
+        batch_size: the most texts to be under way at once; left out, what memory and processors
+            allow. It never changes a text.
+        check: called before each wait, and ten times a second within one; it may raise.
+
+    Raises:
+        Exception: What `sequences` raises, after the texts before it; or what a thread met.
+    """
+    threads = thread_count(task.network)
+    if batch_size is None:
+        batch_size = threads * BATCH_ROWS[-1]
+    threads = min(threads, -(-batch_size // BATCH_ROWS[-1]))  # full batches are the cheapest
+    with BatchScheduler(task, sequences, batch_size, threads) as scheduler:
+        while (text := scheduler.next_text(check)) is not None:
+            yield text
+
+
+def sequences_of(
+    seeds: Iterable[str], task: GenerationTask, rng_seed: int, *, samples: int, scored: bool
+) -> Iterator[Sequence]:
+    """Begin the texts of many seeds, in order; a seed with several samples is read once.
+
+    Raises:
+        UserError: A seed has a character that the model does not know; names the seed.
+    """
+    for number, seed in enumerate(seeds):
+        try:
+            prefix = task.prefix(seed)
+        except UserError as error:
+            raise UserError(f"seed {number + 1:,}: {error.message}", hint=error.hint) from error
+        if samples > 1:
+            prefix = prefill(prefix, task.network)
+        for sample in range(number * samples, (number + 1) * samples):
+            yield Sequence(task, prefix, UniformStream(rng_seed, sample), seed=seed, scored=scored)
+
+
+def thread_count(network: NumpyNetwork) -> int:
+    """As many threads as there are processors for us and memory for their buffers.
+
+    One, if BLAS has threads of its own: then the processors are shared out already.
+    """
+    thread_bytes = sum(BATCH_ROWS) * network.vocabulary_size * BYTES_PER_LOGIT
+    room = int(MEMORY_SHARE * (physical_bytes() or 0) / thread_bytes)
+    return max(1, min(free_threads(), room))
+
+
+class BatchScheduler:
+    """Gives waiting sequences to the threads, and their texts back in order; guarded by a lock."""
+
+    def __init__(
+        self, task: GenerationTask, sequences: Iterable[Sequence], batch_size: int, threads: int
+    ) -> None:
+        self._task = task
+        self._sequences = sequences
+        self._batch_size = batch_size
+        self._share = -(-batch_size // threads)
+        self._window = WINDOW * threads
+        self._changed = threading.Condition()
+        self._waiting: dict[Slot, deque[Sequence]] = {}
+        self._finished: dict[int, GeneratedText] = {}
+        self._accepted = 0
+        self._handed_out = 0
+        self._under_way = 0
+        self._all_accepted = False
+        self._stopped = False
+        self._worker_errors: list[BaseException] = []
+        self._deferred_errors: list[BaseException] = []
+        """What is raised after the last text."""
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in (self._feeder, *self._threads):
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Stop the workers. The feeder may be waiting for input: a daemon, it is not joined."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def next_text(self, check: Callable[[], None]) -> GeneratedText | None:
+        """Wait for the next text in order; None after the last one."""
+        timeout = 0.0
+        while True:
+            with self._changed:
+                if self._changed.wait_for(self._has_news, timeout):
+                    return self._hand_out()
+            check()
+            timeout = CHECK_SECONDS
+
+    def _has_news(self) -> bool:
+        """Whether the next text is there, or never will be."""
+        return self._handed_out in self._finished or bool(self._worker_errors) or self._is_over()
+
+    def _is_over(self) -> bool:
+        return self._all_accepted and self._handed_out == self._accepted
+
+    def _hand_out(self) -> GeneratedText | None:
+        for error in (*self._worker_errors, *(self._deferred_errors if self._is_over() else ())):
+            raise error
+        if self._is_over():
+            return None
+        text = self._finished.pop(self._handed_out)
+        self._handed_out += 1
+        self._changed.notify_all()
+        return text
+
+    def _feed(self) -> None:
+        """Accept sequences while there are any; runs on a thread of its own."""
+        try:
+            for sequence in self._sequences:
+                if not self._accept(sequence):
+                    return
+        except BaseException as error:
+            self._deferred_errors.append(error)
+        with self._changed:
+            self._all_accepted = True
+            self._changed.notify_all()
+
+    def _accept(self, sequence: Sequence) -> bool:
+        """Let a sequence wait for its slot as soon as there is room; False when all is over."""
+        with self._changed:
+            while self._accepted >= self._handed_out + self._window and not self._stopped:
+                self._changed.wait()
+            if sequence.ended_by is not None:  # its constraint allows nothing but the empty text
+                self._finished[self._accepted] = sequence.result()
+            else:
+                self._waiting.setdefault(slot_of(self._accepted), deque()).append(sequence)
+            self._accepted += 1
+            self._changed.notify_all()
+            return not self._stopped
+
+    def _work(self) -> None:
+        """Make texts while there are any to make; runs on threads of its own."""
+        worker = Worker(self._task)
+        try:
+            while self._admit(worker):
+                if ended := worker.advance():
+                    self._finish(ended)
+        except BaseException as error:
+            with self._changed:
+                self._worker_errors.append(error)
+                self._changed.notify_all()
+
+    def _admit(self, worker: Worker) -> bool:
+        """Begin sequences whose slots are free, waiting for some if need be; False at the end."""
+        with self._changed:
+            while not self._stopped:
+                room = min(self._share - len(worker.taken), self._batch_size - self._under_way)
+                for sequence in self._admissible(worker.taken)[: max(room, 0)]:
+                    slot = slot_of(sequence.uniforms.sample)
+                    self._waiting[slot].popleft()
+                    self._under_way += 1
+                    worker.begin(slot, sequence)
+                if worker.taken:
+                    return True
+                if self._all_accepted and not self._admissible(set()):
+                    return False
+                self._changed.wait()
+            return False
+
+    def _admissible(self, taken: set[Slot]) -> list[Sequence]:
+        """The first sequence that waits for each slot that is free, the earliest samples first."""
+        first = [
+            waiting[0] for slot, waiting in self._waiting.items() if waiting and slot not in taken
+        ]
+        return sorted(first, key=lambda sequence: sequence.uniforms.sample)
+
+    def _finish(self, ended: list[Sequence]) -> None:
+        texts = {sequence.uniforms.sample: sequence.result() for sequence in ended}
+        with self._changed:
+            self._finished |= texts
+            self._under_way -= len(ended)
+            self._changed.notify_all()

@@ -1,0 +1,113 @@
+"""What all texts of a generation share: the network, the options, and which characters are usable.
+
+Whatever is impossible about the options is found here, before anything is generated.
+
+Shapes: V vocabulary.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charrnn.errors import UserError
+from charrnn.generation.options import GenerationOptions
+from charrnn.generation.sampling import BoolArray, Sampler
+from charrnn.generation.seeds import Prefix, encode_seed, prefix_ids
+from charrnn.inference.network import NumpyNetwork
+from charrnn.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from charrnn.generation.constraints import Constraint
+
+
+class GenerationTask:
+    """A network and the options of a generation, compiled; shared by all of its texts."""
+
+    def __init__(
+        self, network: NumpyNetwork, vocabulary: Vocabulary, options: GenerationOptions
+    ) -> None:
+        """Make the masks and compile the constraint.
+
+        Raises:
+            UserError: No text could ever keep to these options.
+        """
+        self.network = network
+        self.vocabulary = vocabulary
+        self.options = options
+        self.eos_id = vocabulary.eos_id
+        specials = len(vocabulary.specials)
+        self.first_id = specials if self.eos_id is None else self.eos_id
+        """The lowest id that can be drawn; the ids of <pad>, <unk> and <bos> are below it."""
+        usable_V = _usable_characters(options, vocabulary)
+        self.constraint = _compile_constraint(options, vocabulary, usable_V)
+        self.unfinished_V = self._mask(usable_V)
+        """What may be drawn where a text may not end; None if that is every candidate."""
+        usable_V[self.first_id : specials] = True
+        self.usable_V = self._mask(usable_V)
+        """What may be drawn otherwise, <eos> included; None if that is every candidate."""
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether any candidate is ever left out."""
+        is_plain = self.unfinished_V is None and self.usable_V is None and self.constraint is None
+        return not is_plain
+
+    @property
+    def may_never_end(self) -> bool:
+        """Whether nothing but an interruption is certain to end a text, or likely to."""
+        ends_by_itself = self.eos_id is not None or self.options.stop or self.constraint is not None
+        return self.options.is_endless and not ends_by_itself
+
+    def prefix(self, seed: str, after: Prefix | None = None) -> Prefix:
+        """Where a text that continues this seed begins: anew, or after a stream that was saved.
+
+        Raises:
+            UserError: The seed has a character that the model does not know.
+        """
+        if after is None:
+            return Prefix(prefix_ids(seed, self.vocabulary, self.options.unknown))
+        ids = encode_seed(seed, self.vocabulary, self.options.unknown)
+        return Prefix([*after.ids, *ids], after.state_SL1H)
+
+    def sampler(self, rows: int = 1) -> Sampler:
+        """Make a sampler for one text, or for several side by side."""
+        return Sampler(
+            self.options,
+            first_id=self.first_id,
+            vocabulary_size=self.network.vocabulary_size,
+            rows=rows,
+        )
+
+    def _mask(self, usable_V: BoolArray) -> BoolArray | None:
+        return None if usable_V[self.first_id :].all() else usable_V.copy()
+
+
+def _usable_characters(options: GenerationOptions, vocabulary: Vocabulary) -> BoolArray:
+    """The characters that `allow` and `ban` leave, (V,); no special id is among them."""
+    characters = vocabulary.characters[len(vocabulary.specials) :]
+    allowed = frozenset(characters if options.allow is None else options.allow)
+    usable = [char in allowed and char not in options.ban for char in characters]
+    if not any(usable):
+        raise UserError(
+            "`allow` and `ban` leave no character of this model's vocabulary",
+            hint=f"the vocabulary is: {''.join(characters)}",
+        )
+    return np.array([False] * len(vocabulary.specials) + usable)
+
+
+def _compile_constraint(
+    options: GenerationOptions, vocabulary: Vocabulary, usable_V: BoolArray
+) -> "Constraint | None":
+    if options.constraint is None:
+        return None
+    from charrnn.generation.constraints import compile_constraint
+
+    return compile_constraint(
+        match=options.match,
+        grammar=options.grammar,
+        json_schema=options.json_schema,
+        vocabulary=vocabulary,
+        usable_V=usable_V.copy(),
+        min_length=options.min_length,
+        length=options.length or None,
+    )

@@ -1,0 +1,1 @@
+"""What the project runs on itself: documentation that is made, pictures of the terminal."""

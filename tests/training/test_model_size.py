@@ -1,0 +1,174 @@
+"""What is chosen for a text and a time when the size of the network is left open."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from charrnn.config.schema import Config, ModelConfig, TrainConfig
+from charrnn.text.corpus import Corpus
+from charrnn.training import model_size
+from charrnn.training.autotune import Pace
+from charrnn.training.model import CharRNN
+from charrnn.training.model_size import (
+    EVALUATIONS,
+    LEAST_STEPS,
+    MOST_EPOCHS,
+    SIZES,
+    choose_size,
+    is_size_open,
+)
+from tests.corpora import lines_corpus, stream_corpus
+
+DECIDED = {"train.threads", "train.precision", "train.kernel"}
+NANOSECONDS_A_WEIGHT = 20
+EVALUATION_SECONDS = 0.001
+
+
+@pytest.fixture(autouse=True)
+def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps take as long as the arithmetic says, measuring none, whatever this machine is doing."""
+
+    def seconds(config: TrainConfig, model: CharRNN) -> float:
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        characters = config.batch_size * config.sequence_length
+        return 1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000
+
+    def time_steps(config: TrainConfig, model: CharRNN, _corpus: Corpus) -> Iterator[float]:
+        return itertools.repeat(seconds(config, model))
+
+    def measure_pace(config: Config, model: CharRNN, _corpus: Corpus, _seconds: float) -> Pace:
+        return Pace(step=seconds(config.train, model), evaluation=EVALUATION_SECONDS)
+
+    monkeypatch.setattr(model_size, "time_steps", time_steps)
+    monkeypatch.setattr(model_size, "measure_pace", measure_pace)
+    monkeypatch.setattr(model_size, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+def wanted(**model: object) -> Config:
+    train = TrainConfig(threads=1, precision="float32", kernel="torch")
+    return Config(model=ModelConfig(**model), train=train)  # type: ignore[arg-type]
+
+
+def test_more_time_never_means_a_smaller_network(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    chosen = [choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.1, 1, 10, 100, 1e4)]
+
+    sizes = [config.model.hidden_size for config in chosen]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == SIZES[0] < sizes[-1]
+
+
+def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Path) -> None:
+    small = stream_corpus(tmp_path / "small", characters=30_000)
+    large = stream_corpus(tmp_path / "large", characters=300_000)
+    for_small, for_large = (
+        choose_size(wanted(), frozenset(DECIDED), corpus, 1e4) for corpus in (small, large)
+    )
+
+    assert for_small.model.hidden_size < for_large.model.hidden_size
+    read = for_small.train.steps * for_small.train.batch_size * for_small.train.sequence_length
+    assert read == pytest.approx(MOST_EPOCHS * len(small.train.ids), rel=0.05)
+
+
+def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(tmp_path: Path) -> None:
+    texts = [stream_corpus(tmp_path / str(n), characters=n) for n in (2_000_000, 4_000_000)]
+    shorter, longer = (
+        choose_size(wanted(), frozenset(DECIDED), corpus, 20.0).model.hidden_size
+        for corpus in texts
+    )
+    assert shorter == longer > SIZES[0]
+
+
+def test_a_few_characters_are_learned_in_more_than_a_few_steps(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=40)
+    assert choose_size(wanted(), frozenset(DECIDED), corpus, 1e4).train.steps == LEAST_STEPS
+
+
+def test_what_is_read_more_often_is_dropped_more(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    hasty, thorough = (choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.5, 1e3))
+
+    assert hasty.model.dropout < thorough.model.dropout
+    assert hasty.model.weight_dropout < thorough.model.weight_dropout
+
+
+def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    hasty, thorough = (choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.5, 1e3))
+
+    assert (hasty.train.optimizer, hasty.train.batch_size) == ("muon", 64)
+    assert (thorough.train.optimizer, thorough.train.batch_size) == ("adamw", 32)
+
+
+@pytest.mark.parametrize(("optimizer", "batch_size"), [("adamw", 32), ("muon", 64)])
+def test_an_optimiser_that_is_named_stays(tmp_path: Path, optimizer: str, batch_size: int) -> None:
+    corpus = stream_corpus(tmp_path, characters=200_000)
+    train = replace(wanted().train, optimizer=optimizer)  # type: ignore[arg-type]
+    for seconds in (0.5, 1e3):
+        config = choose_size(
+            replace(wanted(), train=train),
+            frozenset({*DECIDED, "train.optimizer"}),
+            corpus,
+            seconds,
+        )
+        assert (config.train.optimizer, config.train.batch_size) == (optimizer, batch_size)
+
+
+def test_what_is_named_stays(tmp_path: Path) -> None:
+    corpus = lines_corpus(tmp_path)
+    named = DECIDED | {"model.dropout", "model.layers", "model.cell"}
+    config = wanted(dropout=0.05, layers=2, cell="gru")
+
+    config = choose_size(config, frozenset(named), corpus, 5.0)
+
+    model = config.model
+    assert (model.dropout, model.layers, model.cell) == (0.05, 2, "gru")
+    assert model.hidden_size in SIZES
+
+
+def test_there_are_a_few_evaluations_and_the_last_one_is_at_the_end(tmp_path: Path) -> None:
+    corpus = stream_corpus(tmp_path, characters=100_000)
+    train = choose_size(wanted(), frozenset(DECIDED), corpus, 3.0).train
+
+    assert train.steps / train.eval_every_steps == pytest.approx(EVALUATIONS, rel=0.1)
+
+
+def test_evaluations_that_take_long_are_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Pace(step=1e-3, evaluation=0.2)
+    monkeypatch.setattr(model_size, "measure_pace", lambda *_: slow)
+    corpus = stream_corpus(tmp_path, characters=100_000)
+
+    train = choose_size(wanted(), frozenset(DECIDED), corpus, 4.0).train
+
+    assert train.eval_every_steps == -(-train.steps // 2)
+
+
+def test_evaluations_at_intervals_that_are_named_leave_time_for_fewer_steps(
+    tmp_path: Path,
+) -> None:
+    corpus = stream_corpus(tmp_path, characters=1_000_000)
+    often, seldom = (
+        choose_size(
+            replace(wanted(), train=replace(wanted().train, eval_every_steps=every)),
+            frozenset({*DECIDED, "train.eval_every_steps"}),
+            corpus,
+            1.0,
+        ).train
+        for every in (1, 1000)
+    )
+
+    assert often.eval_every_steps == 1
+    assert often.steps < seldom.steps
+
+
+def test_tied_weights_have_the_size_of_the_embedding() -> None:
+    tied = wanted(tie_weights=True, embedding_size=32, hidden_size=32)
+    assert is_size_open(wanted(), frozenset())
+    assert not is_size_open(tied, frozenset({"model.tie_weights", "model.embedding_size"}))
+    assert not is_size_open(wanted(hidden_size=32), frozenset({"model.hidden_size"}))
