@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import UserError
 from charrnn.inference import network as network_module
-from charrnn.inference.network import NumpyNetwork, ProtocolStepper, stepper_for
+from charrnn.inference.network import NumpyNetwork, NumpyStepper
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
 from tests.models import DEFAULT_CARD, random_ids, random_weights
@@ -136,16 +136,13 @@ def test_stepping_in_place_gives_what_advance_gives(card: ModelCard, rows: int, 
     network = NumpyNetwork(random_weights(card, seed), card)
     ids = random_ids(card, rows, 6, seed=seed)
     expected, after = network.advance(ids, network.initial_state(rows))
-    stepper, by_protocol = stepper_for(network, rows), ProtocolStepper(network, rows)
+    stepper = NumpyStepper(network, rows)
     for at in range(6):
-        step = int(ids[0, at]) if rows == 1 else ids[:, at]
-        for each in (stepper, by_protocol):
-            each.read(step)
-            np.testing.assert_allclose(
-                each.predict().reshape(rows, -1), expected[:, at], rtol=TOLERANCE, atol=TOLERANCE
-            )
+        stepper.read(int(ids[0, at]) if rows == 1 else ids[:, at])
+        np.testing.assert_allclose(
+            stepper.predict().reshape(rows, -1), expected[:, at], rtol=TOLERANCE, atol=TOLERANCE
+        )
     np.testing.assert_array_equal(stepper.state(), after)
-    np.testing.assert_array_equal(by_protocol.state(), after)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -156,7 +153,7 @@ def test_a_state_put_into_one_row_moves_that_row_alone(cell: Cell, rows: int) ->
     rng = np.random.default_rng(0)
     state = rng.normal(size=network.initial_state(rows).shape).astype(np.float32)
     guest = rng.normal(size=network.initial_state(1).shape).astype(np.float32)
-    stepper = stepper_for(network, rows)
+    stepper = NumpyStepper(network, rows)
     stepper.set_state(state)
     stepper.set_row(rows - 1, guest)
     state[:, :, rows - 1 :] = guest
@@ -174,7 +171,7 @@ def test_a_vocabulary_too_large_for_the_table_gives_the_same_logits(
     monkeypatch.setattr(network_module, "TABLE_LIMIT_BYTES", 0)
     computed = NumpyNetwork(weights, DEFAULT_CARD)
     logits, _ = computed.advance(ids, computed.initial_state(rows))
-    assert type(computed.entrance) is not type(folded.entrance)
+    assert type(computed.input_layer) is not type(folded.input_layer)
     np.testing.assert_allclose(logits, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
