@@ -23,20 +23,20 @@ from charrnn.machine import use_one_blas_thread
 
 use_one_blas_thread()
 
-import numpy as np
+import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy is imported
 
-from charrnn.config.load import read_run_config
-from charrnn.evaluation.eval_text import own_split
-from charrnn.evaluation.evaluate import Score, score_stream
-from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for
-from charrnn.inference.network import NumpyNetwork
-from charrnn.machine import free_threads
-from charrnn.network import FloatArray, IdArray, Network
-from charrnn.run.model_card import FORMAT_VERSION, ModelCard
-from charrnn.run.paths import CONFIG_FILE
-from charrnn.run.reader import TrainedModel, read_model
-from charrnn.text.sources import python_docs
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.config.load import read_run_config  # noqa: E402
+from charrnn.evaluation.eval_text import own_split  # noqa: E402
+from charrnn.evaluation.evaluate import Score, score_stream  # noqa: E402
+from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for  # noqa: E402
+from charrnn.inference.network import NumpyNetwork  # noqa: E402
+from charrnn.machine import free_threads  # noqa: E402
+from charrnn.network import FloatArray, IdArray, Network  # noqa: E402
+from charrnn.run.model_card import FORMAT_VERSION, ModelCard  # noqa: E402
+from charrnn.run.paths import CONFIG_FILE  # noqa: E402
+from charrnn.run.reader import TrainedModel, read_model  # noqa: E402
+from charrnn.text.sources import python_docs  # noqa: E402
+from charrnn.text.vocabulary import Vocabulary  # noqa: E402
 
 LONGEST_MEMORY_BIAS = 4.0
 

@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code, whichever way it ends."""
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
-    except (Exception, KeyboardInterrupt, Interrupted) as error:
+    except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001 - the last net
         return _end(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE
 
@@ -134,7 +134,7 @@ class PlainGroup(TyperGroup):
         super().__init__(**settings)
         self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # names alone, for help and typos
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
         """Return a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None

@@ -124,7 +124,7 @@ def score_windows(
     return _score_rows(network, rows, batch_size, progress, count_of(ids[1:], unknown_id))
 
 
-def score_lines(
+def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     network: Network,
     ids: IdArray,
     starts: Starts,

@@ -164,7 +164,7 @@ class BatchScheduler:
             for sequence in self._sequences:
                 if not self._accept(sequence):
                     return
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the texts come out
             self._deferred_errors.append(error)
         with self._changed:
             self._all_accepted = True
@@ -190,7 +190,7 @@ class BatchScheduler:
             while self._admit(worker):
                 if ended := worker.advance():
                     self._finish(ended)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the texts come out
             with self._changed:
                 self._worker_errors.append(error)
                 self._changed.notify_all()

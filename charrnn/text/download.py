@@ -154,12 +154,14 @@ def refuse_unsafe_redirection(answer: Any, **_options: object) -> None:
 def _network_faults_named(name: str) -> Iterator[None]:
     """Turn what goes wrong with a server into a message about its address.
 
-    The errors of requests are OSErrors; those about an address are ValueErrors too, and those
-    about an answer carry it as `response`.
+    The errors of requests are OSErrors without a number, which only those of the disk have. Those
+    about an address are ValueErrors too, and those about an answer carry it as `response`.
     """
     try:
         yield
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         if getattr(error, "response", None) is not None:
             raise _refused(name, error) from error
         if not isinstance(error, ValueError):

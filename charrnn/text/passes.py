@@ -7,7 +7,6 @@
 Memory does not grow with the text, except for 16 bytes a line if the lines are shuffled.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from charrnn.errors import UserError
 from charrnn.text.array_file import new_array_file
@@ -32,6 +30,7 @@ from charrnn.text.manifest import (
     starts_file,
 )
 from charrnn.text.reading import NEWLINE, Integers, TextReader, encode
+from charrnn.text.shuffle import LineNumbers, gathered, random_order
 from charrnn.text.vocabulary import (
     CODE_POINTS,
     IdArray,
@@ -39,11 +38,6 @@ from charrnn.text.vocabulary import (
     code_points_of,
     is_surrogate,
 )
-
-LineNumbers = npt.NDArray[np.uint32]
-
-GATHERED_CHARACTERS = 1_000_000
-"""Shuffling copies about so many characters at a time."""
 
 
 @dataclass(frozen=True)
@@ -89,28 +83,6 @@ def _too_short(reader: TextReader, train: int, valid: int) -> UserError:
         f"{name} is too short: it has {train} {unit} for training and {valid} for validation",
         hint="use a longer text, or another data.valid_fraction",
     )
-
-
-def random_order(lines: int, seed: int) -> LineNumbers:
-    """Return the numbers of all lines in the order that `seed` gives them.
-
-    NumPy promises that PCG64's raw output never changes, which it does not for its own shuffles;
-    so this order, and with it the split, is the same with every version. A key is 32 random bits
-    above the line's own 32-bit number, which makes the sort work in place.
-
-    Raises:
-        UserError: There are 2^32 lines or more.
-    """
-    if lines >= 2**32:
-        raise UserError(
-            f"{lines:,} lines are too many to shuffle",
-            hint="shuffle the text beforehand, and set data.shuffle=false",
-        )
-    keys = np.random.PCG64(seed).random_raw(lines)
-    keys &= np.uint64(0xFFFFFFFF00000000)
-    keys |= np.arange(lines, dtype=np.uint64)
-    keys.sort()
-    return keys.astype(np.uint32)
 
 
 def count_characters(reader: TextReader, division: Division) -> dict[SplitName, Integers]:
@@ -274,7 +246,7 @@ def _write_shuffled(
         reader.progress("shuffling", int(starts[-1]), unit="characters") as advance,
     ):
         for split in SPLITS:
-            for ids, ends in _gathered(file, starts, lines[split], vocabulary.id_type):
+            for ids, ends in gathered(file, starts, lines[split], vocabulary.id_type):
                 files[split].write(ids, ends)
                 advance(len(ids))
     path.unlink()
@@ -294,19 +266,3 @@ def _write_unshuffled(
             starts[line + 1 : line + 1 + len(ends)] = ends + written
             line, written = line + len(ends), written + len(ids)
     return starts
-
-
-def _gathered(
-    file: IO[bytes], starts: Integers, numbers: LineNumbers, dtype: np.dtype[np.unsignedinteger]
-) -> Iterator[tuple[IdArray, Integers]]:
-    """Yield the lines with these numbers, many at a time: ids, and where each ends in them."""
-    average = max(1, int(starts[-1]) // (len(starts) - 1))
-    many = max(1, GATHERED_CHARACTERS // average)
-    for first in range(0, len(numbers), many):
-        lines = numbers[first : first + many].astype(np.int64)
-        begins, ends = starts[lines], starts[lines + 1]
-        sizes, places = (ends - begins) * dtype.itemsize, begins * dtype.itemsize
-        content = b"".join(
-            map(os.pread, [file.fileno()] * len(lines), sizes.tolist(), places.tolist())
-        )
-        yield np.frombuffer(content, dtype), np.cumsum(ends - begins)

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from charrnn.console import Progress, silent
 from charrnn.errors import RunFailedError, UserError
@@ -32,33 +32,16 @@ URL = re.compile(r"https?://", re.IGNORECASE)
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-class Source(Protocol):
-    """Bytes with a name, that can be read more than once."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in messages and in the manifest."""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-
-    @property
-    def encoding(self) -> str | None:
-        """Its text encoding where that is known for certain."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield its bytes from the beginning."""
-
-
 @dataclass(frozen=True)
 class FileSource:
     """A plain file."""
 
     name: str
+    """What to call it in messages and in the manifest."""
     path: Path
     status: os.stat_result
     encoding: str | None = None
+    """Its text encoding where that is known for certain."""
 
     @property
     def size(self) -> int:
@@ -105,6 +88,10 @@ class StreamSource:
             self.file.seek(0)
             while chunk := self.file.read(CHUNK_BYTES):
                 yield chunk
+
+
+Source = FileSource | StreamSource
+"""Bytes with a name and a size, that can be read more than once."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +160,7 @@ def slug_of(name: str) -> str:
     elif is_url(name):
         words = "-".join(Path(re.split(r"[?#]", name)[0]).with_suffix("").parts[1:][-2:])
     else:
-        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem
+        words = Path(os.path.abspath(name.removeprefix(BUILTIN_PREFIX))).stem  # noqa: PTH100
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "text"
 
 

@@ -47,7 +47,7 @@ class StopRequest:
         self.made = True
 
 
-class _EvaluationStopped(Exception):
+class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
     """A stop was asked for in the middle of an evaluation, which is done again on resuming."""
 
 

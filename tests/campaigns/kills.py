@@ -72,7 +72,7 @@ RUN = Path("run")
 KILLED = -signal.SIGKILL
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - an outcome of the campaign
     """Something was lost."""
 
 

@@ -151,9 +151,9 @@ def test_texts_keep_to_a_grammar_or_a_json_schema(runs: Path, tmp_path: Path) ->
     write_run(tmp_path / "json", characters='abc"[],')
     schema = {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3}
     (tmp_path / "schema").write_text(json.dumps(schema))
-    options = ("--json-schema", tmp_path / "schema", "--samples", 5, "--null")
+    schemed = ("--json-schema", tmp_path / "schema", "--samples", 5, "--null")
     values = [
-        json.loads(text) for text in generate(tmp_path, *options, run="json").split("\0")[:-1]
+        json.loads(text) for text in generate(tmp_path, *schemed, run="json").split("\0")[:-1]
     ]
     assert all(len(value) <= 3 and set(value) <= {"a", "b"} for value in values)
 

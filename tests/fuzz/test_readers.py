@@ -46,7 +46,7 @@ def test_any_bytes_are_read_or_refused(name: str, bench: Bench) -> None:
 def test_what_is_whole_is_read(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or else nothing would have been tried at all."""
 
-    class Refused(Exception):
+    class Refused(Exception):  # noqa: N818
         pass
 
     monkeypatch.setattr("tests.fuzz.readers.UserError", Refused)

@@ -249,7 +249,7 @@ def test_a_save_cut_off_between_its_renames_is_as_good(run: Path) -> None:
     np.testing.assert_array_equal(found.weights["output.bias"], better["output.bias"])
 
 
-class _changed:
+class _changed:  # noqa: N801 - reads as a verb in a with statement
     """A copy of a run with one file replaced, for as long as it is looked at."""
 
     def __init__(self, original: Path, name: str, content: bytes) -> None:

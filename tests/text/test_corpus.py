@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from charrnn.config.schema import DataConfig
 from charrnn.console import Advance, silent
 from charrnn.errors import RunFailedError, UserError
-from charrnn.text import corpus, passes, sources
+from charrnn.text import corpus, shuffle, sources
 from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus
 from charrnn.text.manifest import Mode, TextOptions
-from charrnn.text.passes import random_order
 from charrnn.text.prepare import prepare
+from charrnn.text.shuffle import random_order
 from tests.text.reference import Reference, reference
 
 PROSE = "The sea, the sea.\nIt is not proud.\n" * 20
@@ -157,7 +157,7 @@ def test_shuffled_lines_are_the_lines_in_the_order_of_the_seed(
     shuffled = "".join(lines[number] + "\n" for number in order)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as changes:
         changes.enter_context(patch.object(sources, "CHUNK_BYTES", 7))
-        changes.enter_context(patch.object(passes, "GATHERED_CHARACTERS", 10))
+        changes.enter_context(patch.object(shuffle, "GATHERED_CHARACTERS", 10))
         changes.enter_context(patch.object(os, "fsync"))
         plain = write("".join(line + "\n" for line in lines), f"{folder}/plain.txt")
         sorted_out = write(shuffled, f"{folder}/shuffled.txt")

@@ -117,7 +117,7 @@ def unprivileged(tmp_path: Path) -> Iterator[None]:
         yield
         return
     for folder in [tmp_path, *list(tmp_path.parents)[:3]]:
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: PTH101
     os.chown(tmp_path, 65534, 65534)
     os.seteuid(65534)
     try:
@@ -205,7 +205,7 @@ def test_a_fifo_is_read_like_stdin() -> None:
 
 def test_a_temporary_folder_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", FakeStdin(b"text"))
-    full = lambda: open("/dev/full", "r+b", buffering=0)
+    full = lambda: open("/dev/full", "r+b", buffering=0)  # noqa: E731, SIM115, PTH123
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(RunFailedError, match="temporary folder: No space left") as caught:
         contents("-")

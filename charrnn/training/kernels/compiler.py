@@ -75,7 +75,7 @@ def _tuning() -> tuple[str, ...]:
 
 def _compiles(command: list[str]) -> bool:
     try:
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S603 - the user's own compiler, our own source
             command, capture_output=True, timeout=SECONDS_TO_COMPILE, check=False
         )
     except (OSError, subprocess.SubprocessError):

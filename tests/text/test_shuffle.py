@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import UserError
-from charrnn.text.passes import random_order
+from charrnn.text.shuffle import random_order
 
 
 @pytest.mark.parametrize("lines", [1, 2, 1000])
