@@ -27,8 +27,7 @@ import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy i
 
 from charrnn.config.load import read_run_config  # noqa: E402
 from charrnn.evaluation.eval_text import own_split  # noqa: E402
-from charrnn.evaluation.evaluate import Score, score_stream  # noqa: E402
-from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for  # noqa: E402
+from charrnn.evaluation.evaluate import Score, ThreadedNetwork, rows_for, score_stream  # noqa: E402  # noqa: E402
 from charrnn.inference.network import NumpyNetwork  # noqa: E402
 from charrnn.machine import free_threads  # noqa: E402
 from charrnn.network import FloatArray, IdArray, Network  # noqa: E402

@@ -1,24 +1,19 @@
 """`charrnn eval`: how well a trained network predicts a text."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, Quiet, RunPath
+from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
-from charrnn.machine import use_one_blas_thread
-from charrnn.messages import join_words, quote
+from charrnn.machine import free_threads, processor_count, use_one_blas_thread
 
 if TYPE_CHECKING:
     from charrnn.evaluation.eval_text import EvalText
-    from charrnn.evaluation.evaluate import Progress, Score
-    from charrnn.network import Network
+    from charrnn.evaluation.evaluate import ThreadedNetwork
     from charrnn.run.reader import TrainedModel
-    from charrnn.text.manifest import SplitName
 
 EXAMPLES = """
 Examples:
@@ -29,8 +24,6 @@ Examples:
 
     cat poem.txt | charrnn eval --json -
 """
-
-
 SPLITS = ("valid", "train")
 ENGINES = ("auto", "numpy", "torch")
 MOST_ROWS = 65_536
@@ -86,105 +79,82 @@ def evaluate(
     quiet: Quiet = False,
     _debug: Debug = False,
 ) -> None:
-    """Score a text: loss, bits per character, perplexity and accuracy, every character counted."""
-    question = _Question(text, split, window, engine, batch_size)
-    _evaluate(question, run, Console(quiet=quiet), as_json=json)
-
-
-evaluate.__doc__ = f"{evaluate.__doc__}\n{EXAMPLES}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What the command line asks for."""
-
-    text: str | None
-    asked_split: str | None
-    window: int | None
-    engine: str
-    batch_size: int | None
-
-    @property
-    def split(self) -> str | None:
-        """The split of the run's own corpus; None if another text is named."""
-        return None if self.text is not None else self.asked_split or "valid"
-
-    def check(self) -> None:
-        """Refuse what cannot be asked of any run."""
-        _check_choice("--split", self.asked_split, SPLITS)
-        _check_choice("--engine", self.engine, ENGINES)
-        if self.window is not None and self.window < 1:
-            raise UserError(f"--window is {self.window}; it must be 1 or more")
-        if self.batch_size is not None and not 1 <= self.batch_size <= MOST_ROWS:
-            raise UserError(f"--batch-size is {self.batch_size}; it must be 1 to {MOST_ROWS:,}")
-        if self.text is not None and self.asked_split is not None:
-            raise UserError(
-                "--split is a part of the run's own corpus, and another text is named",
-                hint="leave one of the two out",
-            )
-
-    def check_fits(self, model: "TrainedModel") -> None:
-        """Refuse what cannot be asked of this run."""
-        if self.window is not None and model.card.mode == "lines":
-            raise UserError(
-                f"--window cuts up a stream of text, and {model.path} was trained on lines",
-                hint="leave it out: every line begins from a zero state anyway",
-            )
-
-
-def _check_choice(option: str, choice: str | None, choices: Sequence[str]) -> None:
-    if choice is not None and choice not in choices:
-        raise UserError(f"{option} is {quote(choice)}; it must be {join_words(choices)}")
-
-
-def _evaluate(question: _Question, run: str | None, console: Console, *, as_json: bool) -> None:
-    question.check()
-    if question.engine != "torch":
+    """Score a text: loss, bits per character and byte, perplexity and accuracy."""
+    check_choice("--split", split, SPLITS)
+    check_choice("--engine", engine, ENGINES)
+    check_range("--window", window)
+    check_range("--batch-size", batch_size, most=MOST_ROWS)
+    if text is not None and split is not None:
+        raise UserError(
+            "--split is a part of the run's own corpus, and another text is named",
+            hint="leave one of the two out",
+        )
+    if engine != "torch":
         use_one_blas_thread()
-    from charrnn.cli.eval_view import Report, tell_unknown
+    from charrnn.cli.eval_display import Report, warn_of_unknown
+    from charrnn.evaluation.evaluate import rows_for, score_text
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
 
+    console = Console(quiet=quiet)
     model = read_model(resolve_run(run))
-    question.check_fits(model)
-    material = _material(question, model, console)
-    network = _network(question.engine, model)
+    _check_window(window, model)
+    scored = _text_to_score(text, split or "valid", model, console)
+    network = _network(engine, model)
     begin = time.perf_counter()
-    with console.progress("scoring", material.targets, unit="characters") as advance:
-        score = _score(question, network, model, material, advance)
+    with console.progress("scoring", scored.targets, unit="characters") as advance:
+        score = score_text(
+            network,
+            scored.ids,
+            scored.starts,
+            model.vocabulary,
+            window=window,
+            rows=batch_size or rows_for(free_threads()),
+            progress=advance,
+        )
     report = Report(
-        run=str(model.path),
-        source=material.source,
-        split=question.split,
-        mode=model.card.mode,
-        window=question.window,
-        engine="torch" if question.engine == "torch" else "numpy",
+        model=model,
+        text=scored,
+        window=window,
+        engine="torch" if engine == "torch" else "numpy",
         score=score,
         seconds=time.perf_counter() - begin,
     )
     report.check_finite()
-    tell_unknown(material.unknown, console)
-    if as_json:
+    warn_of_unknown(scored.unknown, console)
+    if json:
         write_json(report.to_json())
     else:
         write_result(report.to_text())
 
 
-def _material(question: _Question, model: "TrainedModel", console: Console) -> "EvalText":
+evaluate.__doc__ = f"{evaluate.__doc__}\n{EXAMPLES}"
+
+
+def _check_window(window: int | None, model: "TrainedModel") -> None:
+    if window is not None and model.card.mode == "lines":
+        raise UserError(
+            f"--window cuts up a stream of text, and {model.path} was trained on lines",
+            hint="leave it out: every line begins from a zero state anyway",
+        )
+
+
+def _text_to_score(
+    name: str | None, split: str, model: "TrainedModel", console: Console
+) -> "EvalText":
+    """Return the text that is named, or the split of the run's own corpus."""
     from charrnn.config.load import read_run_config
     from charrnn.evaluation.eval_text import other_text, own_split
     from charrnn.run.paths import CONFIG_FILE
 
     data = read_run_config(model.path / CONFIG_FILE).data
-    if question.text is not None:
-        return other_text(question.text, model, data, console.progress)
-    split: SplitName = "train" if question.split == "train" else "valid"
-    return own_split(model, data, split, console.progress)
+    if name is not None:
+        return other_text(name, model, data, console.progress)
+    return own_split(model, data, "train" if split == "train" else "valid", console.progress)
 
 
-def _network(engine: str, model: "TrainedModel") -> "Network":
-    from charrnn.evaluation.threaded_network import ThreadedNetwork
-    from charrnn.machine import free_threads, processor_count
+def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":
+    from charrnn.evaluation.evaluate import ThreadedNetwork
 
     if engine == "torch":
         from charrnn.training.torch_network import load_network
@@ -194,25 +164,3 @@ def _network(engine: str, model: "TrainedModel") -> "Network":
     from charrnn.inference.network import NumpyNetwork
 
     return ThreadedNetwork(NumpyNetwork.of(model), free_threads())
-
-
-def _score(
-    question: _Question,
-    network: "Network",
-    model: "TrainedModel",
-    material: "EvalText",
-    progress: "Progress",
-) -> "Score":
-    from charrnn.evaluation.evaluate import score_text
-    from charrnn.evaluation.threaded_network import rows_for
-    from charrnn.machine import free_threads
-
-    return score_text(
-        network,
-        material.ids,
-        material.starts,
-        model.vocabulary,
-        window=question.window,
-        rows=question.batch_size or rows_for(free_threads()),
-        progress=progress,
-    )

@@ -5,22 +5,25 @@ run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
-from charrnn.evaluation.scoring import Starts
+from charrnn.evaluation.scoring import Starts, count_ids
 from charrnn.messages import format_name, format_path
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.corpus import Corpus, find_prepared
+from charrnn.text.corpus import Corpus, Split, find_prepared
 from charrnn.text.manifest import SplitName
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
 from charrnn.text.sources import STDIN, can_be_read_again
+from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
@@ -34,6 +37,10 @@ class EvalText:
     ids: IdArray
     starts: Starts | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
+    utf8_bytes: int
+    """Its bytes in UTF-8; in lines mode, one more for each line's end."""
+    split: SplitName | None = None
+    """Which split of the run's own corpus it is; None for another text."""
     unknown: Sequence[tuple[str, int]] = ()
     """Characters that the run does not know, and how often each stands here, if that is known."""
 
@@ -67,7 +74,8 @@ def own_split(
             hint=f"one of them was changed; {ANY_TEXT_HINT}",
         )
     split = corpus.train if name == "train" else corpus.valid
-    return EvalText(", ".join(data.sources), split.ids, split.starts)
+    size = _utf8_bytes(split, corpus.vocabulary)
+    return EvalText(", ".join(data.sources), split.ids, split.starts, size, name)
 
 
 def other_text(
@@ -81,9 +89,28 @@ def other_text(
     unknown: Counter[str] = Counter()
     split = read_text([name], data, model.vocabulary, unknown=unknown.update, progress=progress)
     source = "stdin" if name == STDIN else name
-    material = EvalText(source, split.ids, split.starts, unknown.most_common())
-    _check_length(material)
-    return material
+    size = _utf8_bytes(split, model.vocabulary, unknown)
+    text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
+    _check_length(text)
+    return text
+
+
+def _utf8_bytes(
+    split: Split, vocabulary: Vocabulary, unknown: Mapping[str, int] | None = None
+) -> int:
+    """Count a text's bytes; <unk> counts as U+FFFD where what it stands for is not recorded."""
+    counts_V = count_ids(split.ids, len(vocabulary))
+    chars = [
+        REPLACEMENT if id_ == vocabulary.unk_id else char
+        for id_, char in enumerate(vocabulary.characters)
+    ]
+    lengths_V = [len(char.encode()) for char in chars]
+    if unknown is not None:
+        counts_V[vocabulary.unk_id] = 0
+    known = int(counts_V @ np.array(lengths_V))
+    named = sum(len(char.encode()) * count for char, count in (unknown or {}).items())
+    line_ends = 0 if split.starts is None else len(split.starts) - 1
+    return known + named + line_ends
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
@@ -115,11 +142,11 @@ def _check_mode(model: TrainedModel, data: DataConfig) -> None:
         )
 
 
-def _check_length(material: EvalText) -> None:
-    if material.targets:
+def _check_length(text: EvalText) -> None:
+    if text.targets:
         return
-    source = format_name(material.source)
-    if material.starts is None and len(material.ids) == 1:
+    source = format_name(text.source)
+    if text.starts is None and len(text.ids) == 1:
         raise UserError(
             f"{source} is too short: it has 1 character",
             hint="a second one is needed; the first is only what it is predicted from",

@@ -8,6 +8,7 @@ Shapes: S parts of the state, L layers, B rows, T time, H hidden, V vocabulary.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -51,6 +52,11 @@ class Score:
     def loss_nats(self) -> float:
         """Mean negative log-likelihood per target, in nats; NaN where nothing was counted."""
         return self.nats / self.chars if self.chars else math.nan
+
+    @property
+    def bits(self) -> float:
+        """Negative log-likelihood of all targets, in bits."""
+        return self.nats / math.log(2)
 
     @property
     def bits_per_char(self) -> float:
@@ -198,5 +204,16 @@ def columns_at_once(network: Network, row_count: int) -> int:
 
 def count_of(ids: IdArray, wanted: int) -> int:
     """How often an id occurs, without a temporary as long as the text."""
-    blocks = range(0, len(ids), IDS_AT_ONCE)
-    return sum(int(np.count_nonzero(ids[at : at + IDS_AT_ONCE] == wanted)) for at in blocks)
+    return sum(int(np.count_nonzero(block == wanted)) for block in _blocks(ids))
+
+
+def count_ids(ids: IdArray, vocabulary_size: int) -> Counts:
+    """How often each id occurs, (V,), without a temporary as long as the text."""
+    counts_V: Counts = np.zeros(vocabulary_size, np.int64)
+    for block in _blocks(ids):
+        counts_V += np.bincount(block, minlength=vocabulary_size)
+    return counts_V
+
+
+def _blocks(ids: IdArray) -> Iterator[IdArray]:
+    return (ids[at : at + IDS_AT_ONCE] for at in range(0, len(ids), IDS_AT_ONCE))

@@ -1,1 +1,1 @@
-"""Everything that uses what was learned: forward pass, sampling, scoring. NumPy alone."""
+"""The trained network's forward pass, in NumPy alone."""

@@ -44,22 +44,8 @@ class GruWeights(LayerWeights):
     """What the layer below is multiplied by; None in the first layer."""
 
 
-Product = Callable[[], object]
-"""Multiplies a vector, or several, by a matrix, both known to it, into a buffer that it knows."""
-
-
-class Workshop(Protocol):
-    """What a stepper is built with: where its buffers lie, and who computes its products."""
-
-    def buffer(self, shape: tuple[int, ...]) -> FloatArray:
-        """A new buffer full of zeros."""
-
-    def product(self, operand: FloatArray, weights_KG: FloatArray, out: FloatArray) -> Product:
-        """The product of the operand (...K), as it is at each call, into `out` (...G)."""
-
-
 class Layer(Protocol):
-    """One layer in the middle of reading."""
+    """One layer with the state that it has read its way to."""
 
     def step(self, addend: FloatArray) -> None:
         """Move the hidden state on; `addend` (...G) is what stands beside the recurrent product."""
@@ -74,18 +60,11 @@ def aligned(shape: tuple[int, ...]) -> FloatArray:
     return memory[start : start + count].reshape(shape)
 
 
-class PlainWorkshop:
-    """Buffers of our own, and products that are computed where they are asked for."""
-
-    def buffer(self, shape: tuple[int, ...]) -> FloatArray:
-        """A new buffer full of zeros."""
-        buffer = aligned(shape)
-        buffer[...] = 0
-        return buffer
-
-    def product(self, operand: FloatArray, weights_KG: FloatArray, out: FloatArray) -> Product:
-        """The product of the operand (...K), as it is at each call, into `out` (...G)."""
-        return partial(np.dot, operand, weights_KG, out)
+def aligned_zeros(shape: tuple[int, ...]) -> FloatArray:
+    """Return an array of zeros that begins on a cache line."""
+    zeros = aligned(shape)
+    zeros[...] = 0
+    return zeros
 
 
 def transposed(weights_GK: FloatArray) -> FloatArray:
@@ -113,12 +92,10 @@ def arrange_gates(rows_G: FloatArray, cell: str) -> FloatArray:
 class RnnLayer:
     """h' = tanh(W x + b), torch.nn.RNN's default (Elman 1990)."""
 
-    def __init__(
-        self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray, workshop: Workshop
-    ) -> None:
+    def __init__(self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray) -> None:
         self._hidden = hidden
         self._sum = aligned(hidden.shape)
-        self._multiply = workshop.product(operand, weights.recurrent_KG, self._sum)
+        self._multiply = partial(np.dot, operand, weights.recurrent_KG, self._sum)
 
     def step(self, addend: FloatArray) -> None:
         """Move the hidden state on by one character."""
@@ -131,18 +108,13 @@ class LstmLayer:
     """torch.nn.LSTM's cell: c' = f c + i g, h' = o tanh(c') (Hochreiter 1997, Gers 2000)."""
 
     def __init__(
-        self,
-        weights: LayerWeights,
-        operand: FloatArray,
-        hidden: FloatArray,
-        cell: FloatArray,
-        workshop: Workshop,
+        self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray, cell: FloatArray
     ) -> None:
         size = hidden.shape[-1]
         self._hidden = hidden
         self._cell = cell
         self._gates = aligned((*hidden.shape[:-1], 4 * size))
-        self._multiply = workshop.product(operand, weights.recurrent_KG, self._gates)
+        self._multiply = partial(np.dot, operand, weights.recurrent_KG, self._gates)
         self._sigmoids = self._gates[..., : 3 * size]
         self._input = self._gates[..., :size]
         self._forget = self._gates[..., size : 2 * size]
@@ -170,22 +142,16 @@ class GruLayer:
     n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = (1 - z) n + z h (Cho 2014, in cuDNN's form).
     """
 
-    def __init__(
-        self,
-        weights: GruWeights,
-        hidden: FloatArray,
-        below: FloatArray | None,
-        workshop: Workshop,
-    ) -> None:
+    def __init__(self, weights: GruWeights, hidden: FloatArray, below: FloatArray | None) -> None:
         size = hidden.shape[-1]
         self._hidden = hidden
         self._candidate_bias_H = weights.candidate_bias_H
         self._gates = aligned((*hidden.shape[:-1], 3 * size))
         self._from_below = aligned(self._gates.shape)
-        self._multiply = workshop.product(hidden, weights.recurrent_KG, self._gates)
-        self._multiply_below: Product | None = None
+        self._multiply = partial(np.dot, hidden, weights.recurrent_KG, self._gates)
+        self._multiply_below: Callable[[], object] | None = None
         if below is not None and weights.below_HG is not None:
-            self._multiply_below = workshop.product(below, weights.below_HG, self._from_below)
+            self._multiply_below = partial(np.dot, below, weights.below_HG, self._from_below)
         self._sigmoids = self._gates[..., : 2 * size]
         self._reset = self._gates[..., :size]
         self._update = self._gates[..., size : 2 * size]

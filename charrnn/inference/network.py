@@ -22,10 +22,9 @@ from charrnn.inference.cells import (
     Layer,
     LayerWeights,
     LstmLayer,
-    PlainWorkshop,
     RnnLayer,
-    Workshop,
     aligned,
+    aligned_zeros,
     arrange_gates,
     transposed,
 )
@@ -53,7 +52,7 @@ class NumpyNetwork:
         _refuse_non_finite(weights)
         self.card = card
         self.state_parts = STATE_PARTS[card.cell]
-        self.entrance = _entrance(weights, card)
+        self.input_layer = _input_layer(weights, card)
         self.layers = [_layer_weights(weights, card, layer) for layer in range(card.layers)]
         output = "embedding.weight" if card.tie_weights else "output.weight"
         self.output_HV = transposed(weights[output])
@@ -89,20 +88,20 @@ class NumpyNetwork:
 
 
 class NumpyStepper:
-    """Steps a `NumpyNetwork` in buffers that are allocated once."""
+    """Reads with a `NumpyNetwork` character by character, in buffers that are allocated once."""
 
-    def __init__(self, network: NumpyNetwork, rows: int, workshop: Workshop | None = None) -> None:
+    def __init__(self, network: NumpyNetwork, rows: int) -> None:
+        """Begin with the zero state in R rows."""
         card = network.card
         lead = () if rows == 1 else (rows,)
         self._network = network
         self._rows = rows
-        self._workshop = workshop or PlainWorkshop()
         self._addend = aligned((*lead, card.gate_rows))
         self._logits = aligned((*lead, card.vocabulary_size))
-        hidden = self._workshop.buffer((*lead, card.layers * card.hidden_size))
+        hidden = aligned_zeros((*lead, card.layers * card.hidden_size))
         self._states = [np.split(hidden, card.layers, axis=-1)]
         if card.cell == "lstm":
-            self._states.append(list(self._workshop.buffer((card.layers, *lead, card.hidden_size))))
+            self._states.append(list(aligned_zeros((card.layers, *lead, card.hidden_size))))
         self._layers = [self._layer(hidden, layer) for layer in range(card.layers)]
         self._first = self._layers[0]
         self._upper = list(
@@ -113,7 +112,7 @@ class NumpyStepper:
 
     def read(self, ids: Ids) -> None:
         """Read one id in each row."""
-        self._first.step(self._network.entrance.rows(ids, self._addend))
+        self._first.step(self._network.input_layer.rows(ids, self._addend))
         for layer, bias_G in self._upper:
             layer.step(bias_G)
 
@@ -124,11 +123,8 @@ class NumpyStepper:
 
     def state(self) -> FloatArray:
         """A copy of the state, (S, L, R, H)."""
-        state_SLRH = self._network.initial_state(self._rows)
-        for part_LRH, layers in zip(state_SLRH, self._states, strict=True):
-            for layer_RH, view in zip(part_LRH, layers, strict=True):
-                layer_RH[...] = view
-        return state_SLRH
+        shape = self._network.initial_state(self._rows).shape
+        return np.array(self._states, np.float32).reshape(shape)
 
     def set_state(self, state_SLRH: FloatArray) -> None:
         """Go on from a state."""
@@ -148,23 +144,23 @@ class NumpyStepper:
         own = self._states[0][layer]
         if isinstance(weights, GruWeights):
             below = self._states[0][layer - 1] if layer else None
-            return GruLayer(weights, own, below, self._workshop)
+            return GruLayer(weights, own, below)
         size = card.hidden_size
         operand = hidden[..., max(layer - 1, 0) * size : (layer + 1) * size]
         if card.cell == "rnn":
-            return RnnLayer(weights, operand, own, self._workshop)
-        return LstmLayer(weights, operand, own, self._states[1][layer], self._workshop)
+            return RnnLayer(weights, operand, own)
+        return LstmLayer(weights, operand, own, self._states[1][layer])
 
 
-class Entrance(Protocol):
+class InputLayer(Protocol):
     """What a character adds to the first layer's gates."""
 
     def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
         """The addend of each id (...G), in `out` or elsewhere."""
 
 
-class FoldedEntrance:
-    """A table with one row for each id: embedding, input weights and biases in one look-up."""
+class InputTable:
+    """One row (G,) for each id: embedding, input weights and biases in one look-up."""
 
     def __init__(self, table_VG: FloatArray) -> None:
         self._table_VG = table_VG
@@ -177,7 +173,7 @@ class FoldedEntrance:
         return np.take(self._table_VG, ids, axis=0, out=out, mode="clip")
 
 
-class ComputedEntrance:
+class InputProduct:
     """The same, multiplied out for each character, where a table would be too large."""
 
     def __init__(
@@ -194,21 +190,21 @@ class ComputedEntrance:
         return out
 
 
-def _entrance(weights: Weights, card: ModelCard) -> Entrance:
-    """How characters enter the first layer, folded into a table if that fits."""
+def _input_layer(weights: Weights, card: ModelCard) -> InputLayer:
+    """What each id adds to the first layer, as a table if that fits in memory."""
     inputs_EG = transposed(arrange_gates(weights["rnn.weight_ih_l0"], card.cell))
-    bias_G = _entrance_bias(weights, card, 0)
+    bias_G = _input_bias(weights, card, 0)
     if card.input == "onehot":
-        return FoldedEntrance(np.add(inputs_EG, bias_G, out=inputs_EG))
+        return InputTable(np.add(inputs_EG, bias_G, out=inputs_EG))
     embedding_VE = weights["embedding.weight"]
     if card.vocabulary_size * bias_G.nbytes > TABLE_LIMIT_BYTES:
-        return ComputedEntrance(embedding_VE, inputs_EG, bias_G)
+        return InputProduct(embedding_VE, inputs_EG, bias_G)
     table_VG = aligned((card.vocabulary_size, card.gate_rows))
     np.dot(embedding_VE, inputs_EG, out=table_VG)
-    return FoldedEntrance(np.add(table_VG, bias_G, out=table_VG))
+    return InputTable(np.add(table_VG, bias_G, out=table_VG))
 
 
-def _entrance_bias(weights: Weights, card: ModelCard, layer: int) -> FloatArray:
+def _input_bias(weights: Weights, card: ModelCard, layer: int) -> FloatArray:
     """The biases that are added whatever the state, gates arranged."""
     recurrent_G = weights[f"rnn.bias_hh_l{layer}"].copy()
     if card.cell == "gru":
@@ -220,7 +216,7 @@ def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> LayerWeight
     """One layer's weights, with those of the layer below in the same matrix where that is exact."""
     recurrent_GH = arrange_gates(weights[f"rnn.weight_hh_l{layer}"], card.cell)
     below_GH = arrange_gates(weights[f"rnn.weight_ih_l{layer}"], card.cell) if layer else None
-    bias_G = _entrance_bias(weights, card, layer)
+    bias_G = _input_bias(weights, card, layer)
     if card.cell == "gru":
         return GruWeights(
             transposed(recurrent_GH),

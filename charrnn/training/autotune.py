@@ -18,8 +18,8 @@ import numpy as np
 
 from charrnn.config.schema import Config, TrainConfig
 from charrnn.errors import UserError
+from charrnn.evaluation.evaluate import rows_for
 from charrnn.evaluation.scoring import columns_at_once
-from charrnn.evaluation.threaded_network import rows_for
 from charrnn.machine import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
-from charrnn.evaluation.evaluate import score_text
-from charrnn.evaluation.threaded_network import ThreadedNetwork, rows_for
+from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
 from charrnn.run.checkpoints import SavedState
 from charrnn.run.model_card import ModelCard
 from charrnn.run.writer import RunWriter

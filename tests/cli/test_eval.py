@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -33,6 +33,7 @@ KEYS = {
     "unknown_chars",
     "loss_nats",
     "bits_per_char",
+    "bits_per_byte",
     "perplexity",
     "accuracy",
     "seconds",
@@ -140,6 +141,27 @@ def test_stdin_that_nobody_asked_for_is_left_alone(
     with_stdin(monkeypatch, b"untouched")
     evaluated(capsys)
     assert sys.stdin.read() == "untouched"
+
+
+@pytest.mark.parametrize("mode", ["stream", "lines"])
+def test_bits_per_byte_are_the_bits_of_the_text_over_its_bytes(
+    mode: Literal["stream", "lines"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("m\xf6wen.txt").write_text(word_lines(300).replace("e", "\xe9"))
+    make_run(DataConfig(source="m\xf6wen.txt", mode=mode))
+    text = "s\xe9\xe9\nm\xf6w\u20ac\n"
+    Path("other.txt").write_text(text)
+    answer = evaluated(capsys, "other.txt")
+    assert answer["unknown_chars"] == 2
+    bits = answer["loss_nats"] * answer["chars"] / math.log(2)
+    assert answer["bits_per_byte"] == pytest.approx(bits / len(text.encode()))
+
+
+def test_the_bytes_of_the_runs_own_split_are_counted_too(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = evaluated(capsys)
+    assert answer["bits_per_byte"] == pytest.approx(answer["bits_per_char"] * 399 / 400)
 
 
 def test_the_training_split_can_be_scored_too(

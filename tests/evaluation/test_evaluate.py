@@ -16,8 +16,13 @@ from hypothesis import strategies as st
 
 from charrnn.evaluation import evaluate as evaluation
 from charrnn.evaluation import scoring
-from charrnn.evaluation.evaluate import Score, score_lines, score_stream, score_windows
-from charrnn.evaluation.threaded_network import ThreadedNetwork
+from charrnn.evaluation.evaluate import (
+    Score,
+    ThreadedNetwork,
+    score_lines,
+    score_stream,
+    score_windows,
+)
 from charrnn.inference.network import NumpyNetwork
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.model_card import ModelCard

@@ -7,8 +7,10 @@ from typing import Any
 
 from charrnn.console import Console
 from charrnn.errors import RunFailedError
+from charrnn.evaluation.eval_text import EvalText
 from charrnn.evaluation.scoring import Score
 from charrnn.messages import format_name, quote
+from charrnn.run.reader import TrainedModel
 
 UNKNOWN_SHOWN = 8
 
@@ -17,14 +19,27 @@ UNKNOWN_SHOWN = 8
 class Report:
     """A score, and what it is the score of."""
 
-    run: str
-    source: str
-    split: str | None
-    mode: str
+    model: TrainedModel
+    text: EvalText
     window: int | None
     engine: str
     score: Score
     seconds: float
+
+    @property
+    def run(self) -> str:
+        """The run directory's path."""
+        return str(self.model.path)
+
+    @property
+    def mode(self) -> str:
+        """`stream` or `lines`."""
+        return self.model.card.mode
+
+    @property
+    def bits_per_byte(self) -> float:
+        """The bits of the whole text, divided by its bytes in UTF-8."""
+        return self.score.bits / self.text.utf8_bytes
 
     @property
     def protocol(self) -> str:
@@ -48,8 +63,8 @@ class Report:
         """Return the object that `--json` prints."""
         return {
             "run": self.run,
-            "source": self.source,
-            "split": self.split,
+            "source": self.text.source,
+            "split": self.text.split,
             "mode": self.mode,
             "protocol": self.protocol,
             "window": self.window,
@@ -57,6 +72,7 @@ class Report:
             "unknown_chars": self.score.unknown_chars,
             "loss_nats": self.score.loss_nats,
             "bits_per_char": self.score.bits_per_char,
+            "bits_per_byte": self.bits_per_byte,
             "perplexity": self.score.perplexity,
             "accuracy": self.score.accuracy,
             "engine": self.engine,
@@ -68,6 +84,7 @@ class Report:
         rows = [
             ("loss", f"{self.score.loss_nats:.4f} nats per character"),
             ("bits per character", f"{self.score.bits_per_char:.4f}"),
+            ("bits per byte", f"{self.bits_per_byte:.4f}"),
             ("perplexity", f"{self.score.perplexity:.4f}"),
             ("accuracy", f"{self.score.accuracy:.2%} of characters were the most probable one"),
             ("counted", self._counted()),
@@ -79,7 +96,7 @@ class Report:
 
     def _title(self) -> str:
         part = {None: "", "valid": "the validation split of ", "train": "the training split of "}
-        return f"{format_name(self.run)} on {part[self.split]}{format_name(self.source)}"
+        return f"{format_name(self.run)} on {part[self.text.split]}{format_name(self.text.source)}"
 
     def _counted(self) -> str:
         ends = ", ends of lines included" if self.mode == "lines" else ""
@@ -97,7 +114,7 @@ class Report:
         return f"{self.seconds:.2f} s, {speed:,.0f} characters per second ({self.engine})"
 
 
-def tell_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> None:
+def warn_of_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> None:
     """Warn of characters that the run does not know, the most frequent first."""
     if not unknown:
         return
