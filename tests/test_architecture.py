@@ -31,8 +31,16 @@ LAYERS = [
     {"run"},
     {"text"},
     {"config"},
-    {"validation", "tensors"},
-    {"console", "errors", "files", "machine", "messages", "network"},
+    {
+        "console",
+        "errors",
+        "files",
+        "machine",
+        "messages",
+        "network",
+        "tensors",
+        "validation",
+    },
 ]
 LOWEST = LAYERS[-1]
 """Single files, which may import each other; no import may be circular."""
