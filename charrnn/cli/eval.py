@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charrnn.evaluation.evaluate import Progress, Score
     from charrnn.network import Network
     from charrnn.run.reader import TrainedModel
-    from charrnn.text.manifest import SplitName
+    from charrnn.text.corpus import SplitName
 
 EXAMPLES = """
 Examples:

@@ -87,6 +87,26 @@ class Vocabulary:
                 raise ValueError(f"{char!r} is not a character")
         return cls((LINES_SPECIALS if lines else STREAM_SPECIALS) + tuple(distinct))
 
+    @classmethod
+    def from_counts(cls, counts: npt.NDArray[np.int64], *, min_count: int, lines: bool) -> Self:
+        """Give ids to all code points that are counted often enough.
+
+        Raises:
+            UserError: None is, or one is half of a surrogate pair.
+        """
+        points = np.flatnonzero(counts >= min_count).tolist()
+        if not points:
+            raise UserError(
+                f"no character is seen {min_count:,} times in the training part",
+                hint="lower data.min_count",
+            )
+        if halves := [point for point in points if is_surrogate(point)]:
+            raise UserError(
+                f"the text holds U+{halves[0]:04X}, half of a pair and no character",
+                hint="data.encoding may be the wrong one",
+            )
+        return cls.from_characters(map(chr, points), lines=lines)
+
     @property
     def pad_id(self) -> int:
         """The id that fills short rows of a batch; never a target."""
@@ -116,6 +136,11 @@ class Vocabulary:
     def specials(self) -> tuple[str, ...]:
         """The names of the special ids, in id order."""
         return LINES_SPECIALS if self.has_lines else STREAM_SPECIALS
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The characters of text, in id order: all but the specials."""
+        return self.characters[len(self.specials) :]
 
     @property
     def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -182,7 +207,7 @@ class Vocabulary:
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return frozenset(self.characters[len(self.specials) :])
+        return frozenset(self.known)
 
     @cached_property
     def _id_of_code_point(self) -> IdArray:
@@ -190,7 +215,7 @@ class Vocabulary:
 
         Whatever lies beyond is clipped to that last entry, which keeps the table short.
         """
-        points = [ord(char) for char in self.characters[len(self.specials) :]]
+        points = [ord(char) for char in self.known]
         table = np.full(max(points, default=-1) + 2, self.unk_id, self.id_type)
         table[points] = np.arange(len(self.specials), len(self))
         return table
@@ -204,9 +229,8 @@ class Vocabulary:
 
     @cached_property
     def _code_point_of_id(self) -> npt.NDArray[np.uint32]:
-        points = [_UNPRINTED] * len(self.specials)
+        points = [_UNPRINTED] * len(self.specials) + [ord(char) for char in self.known]
         points[self.unk_id] = ord(REPLACEMENT)
-        points += [ord(char) for char in self.characters[len(self.specials) :]]
         return np.array(points, np.uint32)
 
 

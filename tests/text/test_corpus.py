@@ -23,8 +23,7 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Advance, silent
 from charrnn.errors import RunFailedError, UserError
 from charrnn.text import corpus, shuffle, sources
-from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus
-from charrnn.text.manifest import Mode, TextOptions
+from charrnn.text.corpus import Corpus, Mode, Split, TextOptions, find_prepared, open_corpus
 from charrnn.text.prepare import prepare
 from charrnn.text.shuffle import random_order
 from tests.text.reference import Reference, reference
