@@ -128,12 +128,8 @@ def open_sources(
     if names.count(STDIN) > 1:
         raise UserError("`-` is named twice, but stdin can be read only once")
     expected = sha256 if len(names) == 1 else None
-    sources: list[Source] = []
-    with ExitStack() as to_close:
-        for source in (found for name in names for found in _find(name, expected, progress)):
-            if isinstance(source, StreamSource):
-                to_close.callback(source.file.close)
-            sources.append(source)
+    with ExitStack() as stack:
+        sources = [each for name in names for each in _find(name, expected, progress, stack)]
         yield Sources(tuple(names), tuple(sources))
 
 
@@ -164,33 +160,39 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "text"
 
 
-def _find(name: str, sha256: str | None, progress: Progress) -> list[Source]:
+def _find(name: str, sha256: str | None, progress: Progress, stack: ExitStack) -> list[Source]:
+    """Find the sources that a name stands for; `stack` closes the temporary files."""
     if not name:
         raise UserError("a source has an empty name", hint="is a shell variable not set?")
     if name == STDIN:
-        return [_stdin()]
+        return [_stdin(stack)]
     if name.startswith(BUILTIN_PREFIX):
         return [_builtin(name)]
     if is_url(name):
-        return [_download(name, sha256, progress)]
+        from charrnn.text.download import fetch
+
+        path = fetch(name, sha256=sha256, progress=progress)
+        return [FileSource(name, path, path.stat())]
     if SCHEME.match(name):
         raise UserError(f"{quote(name)}: only http and https addresses can be fetched")
-    return _at_path(name)
-
-
-def _at_path(name: str) -> list[Source]:
-    path = Path(name)
     with _readable(name):
-        status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        return _in_folder(path)
-    return [_file(path)]
+        is_folder = stat.S_ISDIR(Path(name).stat().st_mode)
+    return _in_folder(Path(name)) if is_folder else [_file(Path(name), stack)]
 
 
 def _in_folder(folder: Path) -> list[Source]:
+    """Find all files in a folder, however deep, but for the hidden ones."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    paths: list[Path] = []
     with _readable(str(folder)):
-        paths = sorted(_visible_files(folder), key=lambda path: path.relative_to(folder).parts)
-        sources = [_file(path) for path in paths if path.is_file()]
+        for parent, folders, files in os.walk(folder, onerror=refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            paths += [Path(parent, name) for name in files if not name.startswith(".")]
+        paths.sort(key=lambda path: path.relative_to(folder).parts)
+        sources: list[Source] = [_plain_file(path) for path in paths if path.is_file()]
     if not sources:
         raise UserError(
             f"{format_name(str(folder))} holds no files", hint="hidden files are left out"
@@ -198,52 +200,42 @@ def _in_folder(folder: Path) -> list[Source]:
     return sources
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
-
-
-def _file(path: Path) -> Source:
+def _plain_file(path: Path) -> FileSource:
     name = _printable(path)
-    with _readable(name):
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            with path.open("rb"):  # whether we may read it is better known before the work begins
-                return FileSource(name, path, status)
-        with path.open("rb") as stream:
-            _refuse_endless(status, stream, name)
-            return spooled(stream, name)
+    with _readable(name), path.open("rb"):  # whether we may read it is better known at once
+        return FileSource(name, path, path.stat())
 
 
-def _refuse_endless(status: os.stat_result, stream: IO[bytes], name: str) -> None:
-    """Refuse a device such as /dev/zero; what is typed at a terminal has an end."""
-    if not stat.S_ISFIFO(status.st_mode) and not stream.isatty():
-        raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
+def _file(path: Path, stack: ExitStack) -> Source:
+    if path.is_file():
+        return _plain_file(path)
+    name = _printable(path)
+    with _readable(name), path.open("rb") as stream:
+        # What comes through a pipe or is typed has an end; what a device such as /dev/zero gives
+        # has none.
+        if not path.is_fifo() and not stream.isatty():
+            raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
+        return _spooled(stream, name, stack)
 
 
-def _stdin() -> Source:
+def _printable(path: Path) -> str:
+    """Return a path as valid Unicode, whatever bytes the file system has in it."""
+    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def _stdin(stack: ExitStack) -> Source:
     if sys.stdin is None:
         raise UserError("stdin is closed", hint="name a file, or pipe text into charrnn")
     with _readable("stdin"):
-        return spooled(sys.stdin.buffer, "stdin")
+        return _spooled(sys.stdin.buffer, "stdin", stack)
 
 
-def spooled(stream: IO[bytes], name: str) -> StreamSource:
-    """Copy what can be read only once to a temporary file that vanishes with the process.
-
-    Raises:
-        RunFailedError: The temporary folder is full or read-only.
-    """
+def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> StreamSource:
+    """Copy what can be read only once to a temporary file that vanishes with the process."""
     try:
-        with ExitStack() as on_failure:
-            copy = on_failure.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(stream, copy, CHUNK_BYTES)
-            copy.flush()
-            on_failure.pop_all()
+        copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
+        shutil.copyfileobj(stream, copy, CHUNK_BYTES)
+        copy.flush()
     except OSError as error:
         raise RunFailedError(
             f"cannot copy {name} to the temporary folder: {error.strerror or error}",
@@ -273,18 +265,6 @@ def python_docs() -> str:
             hint="name a text file, or use a Python from python.org",
         ) from error
     return "\n".join(topics[topic] for topic in sorted(topics))
-
-
-def _download(url: str, sha256: str | None, progress: Progress) -> Source:
-    from charrnn.text.download import fetch
-
-    path = fetch(url, sha256=sha256, progress=progress)
-    return FileSource(url, path, path.stat())
-
-
-def _printable(path: Path) -> str:
-    """A path as valid Unicode, whatever bytes the file system has in it."""
-    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 @contextmanager

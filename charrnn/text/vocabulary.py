@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,19 +50,9 @@ def code_points_of(text: str) -> CodePoints:
     return np.array([text]).view(np.uint32)
 
 
-def text_of(points: CodePoints) -> str:
-    """Return the text with these code points, the opposite of `code_points_of`."""
-    return points.astype(np.uint32).tobytes().decode(_UTF32, "surrogatepass")
-
-
 def is_surrogate(code_point: int) -> bool:
     """Tell whether this is half of a UTF-16 pair, which is no character by itself."""
     return 0xD800 <= code_point <= 0xDFFF
-
-
-def smallest_id_type(size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """Return the smallest unsigned type that holds `size` different ids."""
-    return np.min_scalar_type(max(size - 1, 0))
 
 
 @dataclass(frozen=True)
@@ -74,6 +64,11 @@ class Vocabulary:
     """
 
     characters: tuple[str, ...]
+
+    pad_id: ClassVar = 0
+    """The id that fills short rows of a batch; never a target."""
+    unk_id: ClassVar = 1
+    """The id of every character that has none of its own."""
 
     @classmethod
     def from_characters(cls, chars: Iterable[str], *, lines: bool) -> Self:
@@ -108,16 +103,6 @@ class Vocabulary:
         return cls.from_characters(map(chr, points), lines=lines)
 
     @property
-    def pad_id(self) -> int:
-        """The id that fills short rows of a batch; never a target."""
-        return 0
-
-    @property
-    def unk_id(self) -> int:
-        """The id of every character that has none of its own."""
-        return 1
-
-    @property
     def bos_id(self) -> int | None:
         """The id that stands before a line; None in stream mode."""
         return 2 if self.has_lines else None
@@ -145,7 +130,7 @@ class Vocabulary:
     @property
     def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The smallest unsigned type that holds every id."""
-        return smallest_id_type(len(self))
+        return np.min_scalar_type(len(self) - 1)
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -166,7 +151,8 @@ class Vocabulary:
             IndexError: If an id is not in the vocabulary.
         """
         points = self._code_point_of_id[ids]
-        return text_of(points[points != _UNPRINTED])
+        text: str = points[points != _UNPRINTED].tobytes().decode(_UTF32)
+        return text
 
     def unknown_in(self, text: str) -> list[tuple[int, str]]:
         """Return position and character of everything in `text` that has no id of its own."""
