@@ -114,6 +114,13 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
         yield _without_returns(f"{line}\n")
 
 
+def without_empty_lines(lines: str) -> str:
+    """Return whole lines but for those in which nothing stands."""
+    while "\n\n" in lines:
+        lines = lines.replace("\n\n", "\n")
+    return lines.removeprefix("\n")
+
+
 def _without_returns(lines: str) -> str:
     return lines.replace("\r\n", "\n") if "\r" in lines else lines
 

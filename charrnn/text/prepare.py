@@ -5,7 +5,10 @@ The text is read from its beginning several times:
 1. Hash it. If no folder holds this text prepared with these options, go on.
 2. Count the units (characters, or lines in lines mode), which decides where the split is.
 3. Count the characters of each split. Those of the training part are the vocabulary.
-4. Write the ids. A shuffled text is first written in its own order, then gathered line by line.
+4. Write the ids.
+
+If the lines are to be shuffled, the text is copied in its new order after the second step, and the
+copy is read from then on.
 
 A corpus is built in a scratch folder beside its place and renamed when all of it is on the disk.
 Memory does not grow with the text, except for 16 bytes a line if the lines are shuffled.
@@ -13,6 +16,7 @@ Memory does not grow with the text, except for 16 bytes a line if the lines are 
 
 import hashlib
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +39,7 @@ from charrnn.text.corpus import (
     VOCABULARY_FILE,
     Corpus,
     Manifest,
+    Mode,
     SourceRecord,
     SplitName,
     SplitRecord,
@@ -46,8 +51,9 @@ from charrnn.text.corpus import (
     read_manifest,
     starts_file,
 )
-from charrnn.text.reading import NEWLINE, Integers, TextReader, encode, line_ends
-from charrnn.text.shuffle import LineNumbers, lines_by_split, random_order, shuffled_ids
+from charrnn.text.decoding import without_empty_lines
+from charrnn.text.reading import NEWLINE, Integers, TextReader, Texts, encode
+from charrnn.text.shuffle import shuffled
 from charrnn.text.sources import Sources, is_url, open_sources
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, code_points_of
 
@@ -163,9 +169,7 @@ def _build(target: Path, fingerprint: Fingerprint, reader: TextReader) -> Corpus
     parent = target.absolute().parent
     try:
         with scratch_folder(parent) as scratch:
-            folder = scratch / "corpus"
-            folder.mkdir()
-            _write_corpus(folder, fingerprint, reader)
+            folder = _write_corpus(scratch, fingerprint, reader)
             try:
                 folder.rename(target)
             except OSError:
@@ -179,13 +183,14 @@ def _build(target: Path, fingerprint: Fingerprint, reader: TextReader) -> Corpus
         raise_write_error(target.parent, error)
 
 
-def _write_corpus(folder: Path, fingerprint: Fingerprint, reader: TextReader) -> None:
-    """Write everything that belongs to a corpus."""
+def _write_corpus(scratch: Path, fingerprint: Fingerprint, reader: TextReader) -> Path:
+    """Write everything that belongs to a corpus to a folder in `scratch`; return it."""
     options = reader.options
     train, valid, empty_lines = _divide(reader)
-    seed = options.shuffle_seed
-    order = None if seed is None else random_order(train + valid, seed)
-    counts = _count_characters(reader, train, order)
+    texts: Texts = reader.texts
+    if options.shuffle_seed is not None:
+        texts = shuffled(texts, train + valid, options.shuffle_seed, scratch, reader.progress)
+    counts = _count_characters(_split(texts("counting"), train, options.mode), options.mode)
     vocabulary = Vocabulary.from_counts(
         counts["train"], min_count=options.min_count, lines=options.mode == "lines"
     )
@@ -193,7 +198,9 @@ def _write_corpus(folder: Path, fingerprint: Fingerprint, reader: TextReader) ->
         train=_split_record(counts["train"], train, vocabulary),
         valid=_split_record(counts["valid"], valid, vocabulary),
     )
-    _write_splits(folder, reader, train, order, splits, vocabulary)
+    folder = scratch / "corpus"
+    folder.mkdir()
+    _write_splits(folder, _split(texts("encoding"), train, options.mode), splits, vocabulary)
     write_json_atomically(folder / VOCABULARY_FILE, vocabulary.to_json())
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -210,6 +217,7 @@ def _write_corpus(folder: Path, fingerprint: Fingerprint, reader: TextReader) ->
         files={file.name: file.stat().st_size for file in sorted(folder.iterdir())},
     )
     write_json_atomically(folder / MANIFEST_FILE, asdict(manifest))
+    return folder
 
 
 def _divide(reader: TextReader) -> tuple[int, int, int]:
@@ -220,9 +228,9 @@ def _divide(reader: TextReader) -> tuple[int, int, int]:
     """
     has_lines = reader.options.mode == "lines"
     units = newlines = 0
-    for text in reader.texts("reading"):
-        units += len(line_ends(text)) if has_lines else len(text)
+    for text in reader.with_empty_lines("reading"):
         newlines += text.count("\n")
+        units += without_empty_lines(text).count("\n") if has_lines else len(text)
     train = int(units * (1 - reader.options.valid_fraction))
     valid = units - train
     if min(train, valid) < FEWEST_UNITS[reader.options.mode]:
@@ -237,20 +245,33 @@ def _divide(reader: TextReader) -> tuple[int, int, int]:
     return train, valid, newlines - units if has_lines else 0
 
 
+def _split(texts: Iterator[str], train_units: int, mode: Mode) -> Iterator[tuple[SplitName, str]]:
+    """Yield each part with its split, the one that the split falls in cut in two."""
+    left = train_units
+    for text in texts:
+        units = text.count("\n") if mode == "lines" else len(text)
+        if units <= left:
+            yield "train", text
+        elif left == 0:
+            yield "valid", text
+        else:
+            cut = left
+            if mode == "lines":
+                cut = int(np.flatnonzero(code_points_of(text) == NEWLINE)[left - 1]) + 1
+            yield "train", text[:cut]
+            yield "valid", text[cut:]
+        left = max(left - units, 0)
+
+
 def _count_characters(
-    reader: TextReader, train_units: int, order: LineNumbers | None
+    parts: Iterator[tuple[SplitName, str]], mode: Mode
 ) -> dict[SplitName, Integers]:
     """Return for each split how often it has every code point; lines are counted without ends."""
-    parts = (
-        reader.texts_by_split("counting", train_units)
-        if order is None
-        else lines_by_split(reader.texts("counting"), order, train_units)
-    )
     counts = {split: np.zeros(CODE_POINTS, np.int64) for split in SPLITS}
     for split, text in parts:
         found = np.bincount(code_points_of(text))
         counts[split][: len(found)] += found
-    if reader.options.mode == "lines":
+    if mode == "lines":
         for count in counts.values():
             count[NEWLINE] = 0
     return counts
@@ -267,9 +288,7 @@ def _split_record(counts: Integers, units: int, vocabulary: Vocabulary) -> Split
 
 def _write_splits(
     folder: Path,
-    reader: TextReader,
-    train_units: int,
-    order: LineNumbers | None,
+    parts: Iterator[tuple[SplitName, str]],
     sizes: SplitRecords,
     vocabulary: Vocabulary,
 ) -> None:
@@ -278,14 +297,6 @@ def _write_splits(
     Raises:
         OSError: The disk is full, for example.
     """
-    parts = (
-        (
-            (split, *encode(text, vocabulary))
-            for split, text in reader.texts_by_split("encoding", train_units)
-        )
-        if order is None
-        else shuffled_ids(reader, order, train_units, vocabulary, folder / "unshuffled")
-    )
     with ExitStack() as stack:
         ids_files, starts_files = {}, {}
         for split in SPLITS:
@@ -297,7 +308,8 @@ def _write_splits(
                 starts_files[split] = stack.enter_context(file)
                 starts_files[split].write(np.zeros(1, START_TYPE).data)
         written = dict.fromkeys(SPLITS, 0)
-        for split, part, ends in parts:
+        for split, text in parts:
+            part, ends = encode(text, vocabulary)
             ids_files[split].write(part.data)
             if vocabulary.has_lines:
                 starts_files[split].write((ends + written[split]).astype(START_TYPE).data)

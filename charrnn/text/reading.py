@@ -8,12 +8,15 @@ import numpy.typing as npt
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Advance, Progress, silent
-from charrnn.text.corpus import START_TYPE, Mode, Split, SplitName, TextOptions
-from charrnn.text.decoding import composed, decoded, joined, whole_lines
+from charrnn.text.corpus import START_TYPE, Mode, Split, TextOptions
+from charrnn.text.decoding import composed, decoded, joined, whole_lines, without_empty_lines
 from charrnn.text.sources import Source, Sources, open_sources
 from charrnn.text.vocabulary import IdArray, Vocabulary, code_points_of
 
 Integers = npt.NDArray[np.int64]
+
+Texts = Callable[[str], Iterator[str]]
+"""Reads a text from its beginning, in parts; it is told what for, which a display shows."""
 
 NEWLINE = ord("\n")
 
@@ -29,33 +32,21 @@ class TextReader:
     def texts(self, description: str) -> Iterator[str]:
         r"""Yield the text in parts of any size; in lines mode whole lines, ``\n`` after each.
 
-        Empty lines are still among them; they are no examples.
+        Lines in which nothing stands are left out.
 
         Raises:
             UserError: A source cannot be read or decoded.
         """
+        texts = self.with_empty_lines(description)
+        return map(without_empty_lines, texts) if self.options.mode == "lines" else texts
+
+    def with_empty_lines(self, description: str) -> Iterator[str]:
+        """Yield the same, but with the empty lines."""
         with self.progress(description, self.sources.size, unit="bytes") as advance:
             texts = joined(self._decoded(source, advance) for source in self.sources.sources)
             if self.options.normalize == "nfc":
                 texts = composed(texts)
             yield from whole_lines(texts) if self.options.mode == "lines" else texts
-
-    def texts_by_split(self, description: str, train_units: int) -> Iterator[tuple[SplitName, str]]:
-        """Yield `texts` with the split of each: the first units are for training.
-
-        Units are characters, or in lines mode the lines that are not empty.
-        """
-        left = train_units
-        for text in self.texts(description):
-            if left == 0:
-                yield "valid", text
-                continue
-            ends = line_ends(text) if self.options.mode == "lines" else range(len(text))
-            cut = int(ends[left - 1]) + 1 if left <= len(ends) else len(text)
-            yield "train", text[:cut]
-            if cut < len(text):
-                yield "valid", text[cut:]
-            left -= min(left, len(ends))
 
     def _decoded(self, source: Source, advance: Advance) -> Iterator[str]:
         def chunks() -> Iterator[bytes]:
@@ -67,23 +58,15 @@ class TextReader:
         return decoded(chunks(), encoding=encoding, errors=self.options.errors, name=source.name)
 
 
-def line_ends(text: str) -> Integers:
-    r"""Return where in whole lines the ``\n`` of each line stands that is not empty."""
-    newlines = np.flatnonzero(code_points_of(text) == NEWLINE)
-    return newlines[np.diff(newlines, prepend=-1) > 1]
-
-
 def encode(text: str, vocabulary: Vocabulary) -> tuple[IdArray, Integers]:
-    """Return the ids of a part of the text, and after how many of them each line ends.
+    """Return the ids of a part of the text, and after how many of them each of its lines ends.
 
-    Line ends get no ids in lines mode, and empty lines are left out; there are no lines, and the
-    second array is empty, if the vocabulary is one of stream mode.
+    In lines mode the text is whole lines, whose ends get no ids. Otherwise it has no lines.
     """
     if not vocabulary.has_lines:
         return vocabulary.encode(text), np.empty(0, np.int64)
     newlines = np.flatnonzero(code_points_of(text) == NEWLINE)
-    ends = newlines - np.arange(len(newlines))
-    return vocabulary.encode(text.replace("\n", "")), ends[np.diff(ends, prepend=0) > 0]
+    return vocabulary.encode(text.replace("\n", "")), newlines - np.arange(len(newlines))
 
 
 def read_text(

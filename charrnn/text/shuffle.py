@@ -2,21 +2,20 @@
 
 import os
 from collections.abc import Iterator
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.console import Progress
 from charrnn.errors import UserError
-from charrnn.text.corpus import SplitName
-from charrnn.text.reading import Integers, TextReader, encode
-from charrnn.text.vocabulary import IdArray, Vocabulary
+from charrnn.text.reading import NEWLINE, Integers, Texts
+from charrnn.text.sources import CHUNK_BYTES
 
 LineNumbers = npt.NDArray[np.uint32]
 
-GATHERED_CHARACTERS = 1_000_000
-"""About so many characters are copied at a time."""
+GATHERED_BYTES = 1_000_000
+"""About so many bytes are copied at a time."""
 
 
 def random_order(lines: int, seed: int) -> LineNumbers:
@@ -41,75 +40,56 @@ def random_order(lines: int, seed: int) -> LineNumbers:
     return keys.astype(np.uint32)
 
 
-def lines_by_split(
-    texts: Iterator[str], order: LineNumbers, train_lines: int
-) -> Iterator[tuple[SplitName, str]]:
-    """Yield the lines of each part that are for training, and those that are not, unended."""
-    is_train = np.zeros(len(order), np.bool_)
-    is_train[order[:train_lines]] = True
-    first = 0
-    for text in texts:
-        lines = [line for line in text.split("\n") if line]
-        selected = is_train[first : first + len(lines)]
-        yield "train", "".join(compress(lines, selected))
-        yield "valid", "".join(compress(lines, ~selected))
-        first += len(lines)
+def shuffled(texts: Texts, lines: int, seed: int, folder: Path, progress: Progress) -> Texts:
+    """Copy the text into `folder`, its lines in the order of `seed`; return how the copy is read.
 
-
-def shuffled_ids(
-    reader: TextReader, order: LineNumbers, train_lines: int, vocabulary: Vocabulary, path: Path
-) -> Iterator[tuple[SplitName, IdArray, Integers]]:
-    """Yield the lines in a new order, many at a time: split, ids, and where each ends in them.
-
-    The ids are first written in the text's own order to `path`, which is removed at the end.
+    Args:
+        texts: Reads the text in whole lines, none of which is empty.
+        lines: How many they are.
+        seed: As `random_order` takes it.
+        folder: Where two files as large as the text have room.
+        progress: Opens a display for each reading and for the copying.
 
     Raises:
         OSError: The disk is full, for example.
     """
-    starts = _write_unshuffled(path, reader, len(order), vocabulary)
-    splits: dict[SplitName, LineNumbers] = {
-        "train": order[:train_lines],
-        "valid": order[train_lines:],
-    }
-    average = max(1, int(starts[-1]) // len(order))
-    many = max(1, GATHERED_CHARACTERS // average)
+    order = random_order(lines, seed)
+    plain, copy = folder / "plain.txt", folder / "shuffled.txt"
+    starts = _write_plain(plain, texts, lines)
+    many = max(1, GATHERED_BYTES * lines // int(starts[-1]))
     with (
-        path.open("rb") as file,
-        reader.progress("shuffling", int(starts[-1]), unit="characters") as advance,
+        plain.open("rb") as source,
+        copy.open("wb") as target,
+        progress("shuffling", int(starts[-1]), unit="bytes") as advance,
     ):
-        for split, numbers in splits.items():
-            for first in range(0, len(numbers), many):
-                lines = numbers[first : first + many].astype(np.int64)
-                ids = _gathered(file.fileno(), starts, lines, vocabulary.id_type)
-                yield split, ids, np.cumsum(starts[lines + 1] - starts[lines])
-                advance(len(ids))
-    path.unlink()
+        for first in range(0, lines, many):
+            numbers = order[first : first + many].astype(np.int64)
+            begins, sizes = starts[numbers], starts[numbers + 1] - starts[numbers]
+            files = [source.fileno()] * len(numbers)
+            advance(target.write(b"".join(map(os.pread, files, sizes.tolist(), begins.tolist()))))
+    plain.unlink()
+
+    def read_copy(description: str) -> Iterator[str]:
+        with (
+            progress(description, copy.stat().st_size, unit="bytes") as advance,
+            copy.open("rb") as file,
+        ):
+            while part := file.read(CHUNK_BYTES) + file.readline():
+                advance(len(part))
+                yield part.decode("utf-8", "surrogatepass")
+
+    return read_copy
 
 
-def _write_unshuffled(
-    path: Path, reader: TextReader, lines: int, vocabulary: Vocabulary
-) -> Integers:
-    """Write the ids of all lines; return where each begins, and where the last one ends."""
+def _write_plain(path: Path, texts: Texts, lines: int) -> Integers:
+    """Write all lines; return at which byte each begins, and at which the last one ends."""
     starts = np.zeros(lines + 1, np.int64)
     line = written = 0
     with path.open("wb") as file:
-        for text in reader.texts("encoding"):
-            ids, ends = encode(text, vocabulary)
-            file.write(ids.data)
+        for text in texts("copying"):
+            part = text.encode("utf-8", "surrogatepass")
+            file.write(part)
+            ends = np.flatnonzero(np.frombuffer(part, np.uint8) == NEWLINE) + 1
             starts[line + 1 : line + 1 + len(ends)] = ends + written
-            line, written = line + len(ends), written + len(ids)
+            line, written = line + len(ends), written + len(part)
     return starts
-
-
-def _gathered(
-    descriptor: int, starts: Integers, lines: Integers, dtype: np.dtype[np.unsignedinteger]
-) -> IdArray:
-    """Read the ids of the lines with these numbers, one after the other."""
-    begins, sizes = starts[lines], starts[lines + 1] - starts[lines]
-    pieces = map(
-        os.pread,
-        [descriptor] * len(lines),
-        (sizes * dtype.itemsize).tolist(),
-        (begins * dtype.itemsize).tolist(),
-    )
-    return np.frombuffer(b"".join(pieces), dtype)

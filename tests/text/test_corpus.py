@@ -156,7 +156,7 @@ def test_shuffled_lines_are_the_lines_in_the_order_of_the_seed(
     shuffled = "".join(lines[number] + "\n" for number in order)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as changes:
         changes.enter_context(patch.object(sources, "CHUNK_BYTES", 7))
-        changes.enter_context(patch.object(shuffle, "GATHERED_CHARACTERS", 10))
+        changes.enter_context(patch.object(shuffle, "GATHERED_BYTES", 10))
         changes.enter_context(patch.object(os, "fsync"))
         plain = write("".join(line + "\n" for line in lines), f"{folder}/plain.txt")
         sorted_out = write(shuffled, f"{folder}/shuffled.txt")
