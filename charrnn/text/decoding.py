@@ -107,11 +107,11 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         lines, newline, beginning = text.rpartition("\n")
         if newline:
-            yield _without_returns("".join([*held, lines, newline]))
+            yield "".join([*held, lines, newline]).replace("\r\n", "\n")
             held = []
         held.append(beginning)
     if line := "".join(held):
-        yield _without_returns(f"{line}\n")
+        yield f"{line}\n".replace("\r\n", "\n")
 
 
 def without_empty_lines(lines: str) -> str:
@@ -119,10 +119,6 @@ def without_empty_lines(lines: str) -> str:
     while "\n\n" in lines:
         lines = lines.replace("\n\n", "\n")
     return lines.removeprefix("\n")
-
-
-def _without_returns(lines: str) -> str:
-    return lines.replace("\r\n", "\n") if "\r" in lines else lines
 
 
 def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UserError:

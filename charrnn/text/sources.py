@@ -11,9 +11,10 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -33,20 +34,17 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
-class FileSource:
-    """A plain file."""
+class Source:
+    """Bytes with a name and a size, that can be read more than once."""
 
     name: str
     """What to call it in messages and in the manifest."""
-    path: Path
-    status: os.stat_result
+    size: int
+    """Its length in bytes when it was found."""
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    """Opens it at its beginning."""
     encoding: str | None = None
     """Its text encoding where that is known for certain."""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes when it was found."""
-        return self.status.st_size
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes; refuse a file that is not, or not any more, as it was found.
@@ -55,43 +53,9 @@ class FileSource:
             UserError: It cannot be read.
             RunFailedError: It has changed.
         """
-        with _readable(self.name), self.path.open("rb", buffering=0) as file:
-            self._check_unchanged(file)
+        with _readable(self.name), self.open() as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
-            self._check_unchanged(file)
-
-    def _check_unchanged(self, file: IO[bytes]) -> None:
-        if _identity(os.fstat(file.fileno())) != _identity(self.status):
-            raise RunFailedError(
-                f"{self.name} changed while it was being read",
-                hint="prepare a copy of it, or a finished file",
-            )
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-@dataclass(frozen=True)
-class StreamSource:
-    """An open file that can be read again: a temporary one, or one in memory."""
-
-    name: str
-    file: IO[bytes]
-    size: int
-    encoding: str | None = None
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield its bytes from the beginning."""
-        with _readable(self.name):
-            self.file.seek(0)
-            while chunk := self.file.read(CHUNK_BYTES):
-                yield chunk
-
-
-Source = FileSource | StreamSource
-"""Bytes with a name and a size, that can be read more than once."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +136,7 @@ def _find(name: str, sha256: str | None, progress: Progress, stack: ExitStack) -
         from charrnn.text.download import fetch
 
         path = fetch(name, sha256=sha256, progress=progress)
-        return [FileSource(name, path, path.stat())]
+        return [_source_of_file(path, name)]
     if SCHEME.match(name):
         raise UserError(f"{quote(name)}: only http and https addresses can be fetched")
     with _readable(name):
@@ -192,7 +156,7 @@ def _in_folder(folder: Path) -> list[Source]:
             folders[:] = [name for name in folders if not name.startswith(".")]
             paths += [Path(parent, name) for name in files if not name.startswith(".")]
         paths.sort(key=lambda path: path.relative_to(folder).parts)
-        sources: list[Source] = [_plain_file(path) for path in paths if path.is_file()]
+        sources = [_source_of_file(path, _printable(path)) for path in paths if path.is_file()]
     if not sources:
         raise UserError(
             f"{format_name(str(folder))} holds no files", hint="hidden files are left out"
@@ -200,22 +164,40 @@ def _in_folder(folder: Path) -> list[Source]:
     return sources
 
 
-def _plain_file(path: Path) -> FileSource:
-    name = _printable(path)
-    with _readable(name), path.open("rb"):  # whether we may read it is better known at once
-        return FileSource(name, path, path.stat())
-
-
 def _file(path: Path, stack: ExitStack) -> Source:
-    if path.is_file():
-        return _plain_file(path)
     name = _printable(path)
+    if path.is_file():
+        return _source_of_file(path, name)
     with _readable(name), path.open("rb") as stream:
         # What comes through a pipe or is typed has an end; what a device such as /dev/zero gives
         # has none.
         if not path.is_fifo() and not stream.isatty():
             raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
         return _spooled(stream, name, stack)
+
+
+def _source_of_file(path: Path, name: str) -> Source:
+    with _readable(name), path.open("rb") as file:  # that we may read it is better known at once
+        found = os.fstat(file.fileno())
+
+    @contextmanager
+    def unchanged() -> Iterator[IO[bytes]]:
+        with path.open("rb", buffering=0) as file:
+            _check_unchanged(file, found, name)
+            yield file
+            _check_unchanged(file, found, name)
+
+    return Source(name, found.st_size, unchanged)
+
+
+def _check_unchanged(file: IO[bytes], found: os.stat_result, name: str) -> None:
+    now = os.fstat(file.fileno())
+    before = found.st_ino, found.st_size, found.st_mtime_ns
+    if (now.st_ino, now.st_size, now.st_mtime_ns) != before:
+        raise RunFailedError(
+            f"{name} changed while it was being read",
+            hint="prepare a copy of it, or a finished file",
+        )
 
 
 def _printable(path: Path) -> str:
@@ -230,7 +212,7 @@ def _stdin(stack: ExitStack) -> Source:
         return _spooled(sys.stdin.buffer, "stdin", stack)
 
 
-def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> StreamSource:
+def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> Source:
     """Copy what can be read only once to a temporary file that vanishes with the process."""
     try:
         copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
@@ -241,14 +223,20 @@ def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> StreamSource:
             f"cannot copy {name} to the temporary folder: {error.strerror or error}",
             hint="TMPDIR names another folder, with more space",
         ) from error
-    return StreamSource(name, copy, copy.tell())
+    return Source(name, copy.tell(), partial(_rewound, copy))
+
+
+@contextmanager
+def _rewound(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    file.seek(0)
+    yield file
 
 
 def _builtin(name: str) -> Source:
     if name != PYTHON_DOCS:
         raise UserError(f"{quote(name)} is not built in", hint=f"{PYTHON_DOCS} is")
     text = python_docs().encode("utf-8")
-    return StreamSource(name, BytesIO(text), len(text), encoding="utf-8")
+    return Source(name, len(text), partial(BytesIO, text), encoding="utf-8")
 
 
 def python_docs() -> str:
