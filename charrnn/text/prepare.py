@@ -54,7 +54,7 @@ from charrnn.text.corpus import (
 from charrnn.text.decoding import without_empty_lines
 from charrnn.text.reading import NEWLINE, Integers, TextReader, Texts, encode
 from charrnn.text.shuffle import shuffled
-from charrnn.text.sources import Sources, is_url, open_sources
+from charrnn.text.sources import is_url, open_sources
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, code_points_of
 
 
@@ -65,14 +65,6 @@ class Prepared:
     corpus: Corpus
     fresh: bool
     """False: it had been prepared before, and nothing was done."""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The SHA-256 of every source, and of all their bytes one after the other."""
-
-    sources: tuple[SourceRecord, ...]
-    corpus_sha256: str
 
 
 def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = silent) -> Prepared:
@@ -92,17 +84,17 @@ def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = s
     options = TextOptions.from_config(data)
     sha256 = None if data.sha256 is None else data.sha256.lower()
     with open_sources(data.sources, sha256=sha256, progress=progress) as sources:
-        fingerprint = _take_fingerprint(sources, progress)
-        if sha256 not in {None, fingerprint.corpus_sha256}:
+        hashes, corpus_sha256 = sources.sha256s(progress)
+        if sha256 not in {None, corpus_sha256}:
             raise UserError(
                 f"{', '.join(sources.names)} is not the text that was expected: "
-                f"its SHA-256 is {fingerprint.corpus_sha256}, data.sha256 says {sha256}",
+                f"its SHA-256 is {corpus_sha256}, data.sha256 says {sha256}",
                 hint="change data.sha256, or set it to null, if this text is meant",
             )
-        target = out or PREPARED_FOLDER / _folder_name(sources.slug, fingerprint, options)
+        target = out or PREPARED_FOLDER / _folder_name(sources.slug, hashes, options)
         if _is_occupied(target):
-            return Prepared(_same_corpus(target, fingerprint, options), fresh=False)
-        corpus = _build(target, fingerprint, TextReader(sources, options, progress))
+            return Prepared(_same_corpus(target, hashes, options), fresh=False)
+        corpus = _build(target, hashes, corpus_sha256, TextReader(sources, options, progress))
         return Prepared(corpus, fresh=True)
 
 
@@ -114,25 +106,7 @@ def _known_download(data: DataConfig) -> Corpus | None:
     return corpus if corpus is not None and len(corpus.manifest.sources) == 1 else None
 
 
-def _take_fingerprint(sources: Sources, progress: Progress) -> Fingerprint:
-    records, whole = [], hashlib.sha256()
-    with progress("checking", sources.size, unit="bytes") as advance:
-        for source in sources.sources:
-            single = hashlib.sha256()
-            for chunk in source.chunks():
-                single.update(chunk)
-                if len(sources.sources) > 1:
-                    whole.update(chunk)
-                advance(len(chunk))
-            records.append(
-                SourceRecord(name=source.name, sha256=single.hexdigest(), bytes=source.size)
-            )
-    corpus_sha256 = records[0].sha256 if len(records) == 1 else whole.hexdigest()
-    return Fingerprint(tuple(records), corpus_sha256)
-
-
-def _folder_name(slug: str, fingerprint: Fingerprint, options: TextOptions) -> str:
-    hashes = [source.sha256 for source in fingerprint.sources]
+def _folder_name(slug: str, hashes: list[str], options: TextOptions) -> str:
     identity = json.dumps([FORMAT_VERSION, hashes, asdict(options)])
     return f"{slug}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
@@ -144,22 +118,21 @@ def _is_occupied(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def _same_corpus(target: Path, fingerprint: Fingerprint, options: TextOptions) -> Corpus:
+def _same_corpus(target: Path, hashes: list[str], options: TextOptions) -> Corpus:
     """Open the corpus at `target`, which must be the very one that is asked for."""
     is_ours = target.parent == PREPARED_FOLDER
     hint = f"remove {target}" if is_ours else "choose another folder"
     try:
         manifest = read_manifest(target)
-        hashes = [source.sha256 for source in manifest.sources]
-        expected = [source.sha256 for source in fingerprint.sources]
-        if (hashes, manifest.options) == (expected, options):
+        found = [source.sha256 for source in manifest.sources]
+        if (found, manifest.options) == (hashes, options):
             return open_corpus(target)
     except UserError as error:
         raise UserError(f"{target} is in the way: {error.message}", hint=hint) from error
     raise UserError(f"{target} is in the way: it holds another prepared corpus", hint=hint)
 
 
-def _build(target: Path, fingerprint: Fingerprint, reader: TextReader) -> Corpus:
+def _build(target: Path, hashes: list[str], corpus_sha256: str, reader: TextReader) -> Corpus:
     """Build the corpus in a scratch folder, and put it in its place.
 
     Raises:
@@ -169,21 +142,21 @@ def _build(target: Path, fingerprint: Fingerprint, reader: TextReader) -> Corpus
     parent = target.absolute().parent
     try:
         with scratch_folder(parent) as scratch:
-            folder = _write_corpus(scratch, fingerprint, reader)
+            folder = _write_corpus(scratch, hashes, corpus_sha256, reader)
             try:
                 folder.rename(target)
             except OSError:
                 if not _is_occupied(target):
                     raise
                 # Another process has prepared the same text in the meantime.
-                return _same_corpus(target, fingerprint, reader.options)
+                return _same_corpus(target, hashes, reader.options)
             sync_folder(parent)
             return open_corpus(target)
     except OSError as error:
         raise_write_error(target.parent, error)
 
 
-def _write_corpus(scratch: Path, fingerprint: Fingerprint, reader: TextReader) -> Path:
+def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: TextReader) -> Path:
     """Write everything that belongs to a corpus to a folder in `scratch`; return it."""
     options = reader.options
     train, valid, empty_lines = _divide(reader)
@@ -205,8 +178,11 @@ def _write_corpus(scratch: Path, fingerprint: Fingerprint, reader: TextReader) -
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         charrnn=__version__,
-        sources=fingerprint.sources,
-        corpus_sha256=fingerprint.corpus_sha256,
+        sources=tuple(
+            SourceRecord(name=source.name, sha256=sha256, bytes=source.size)
+            for source, sha256 in zip(reader.sources.sources, hashes, strict=True)
+        ),
+        corpus_sha256=corpus_sha256,
         options=options,
         characters=splits.train.ids + splits.valid.ids,
         distinct_characters=int(np.count_nonzero(counts["train"] + counts["valid"])),

@@ -5,6 +5,7 @@ What can be read only once (stdin, a FIFO) is copied to a temporary file; a file
 while it is read is refused.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -75,6 +76,20 @@ class Sources:
         """A short name that a folder can bear: `shakespeare`, `books-and-2-more`."""
         first = slug_of(self.names[0])
         return f"{first}-and-{len(self.names) - 1}-more" if len(self.names) > 1 else first
+
+    def sha256s(self, progress: Progress) -> tuple[list[str], str]:
+        """Return the SHA-256 of every source, and of all their bytes one after the other."""
+        hashes, whole = [], hashlib.sha256()
+        with progress("checking", self.size, unit="bytes") as advance:
+            for source in self.sources:
+                single = hashlib.sha256()
+                for chunk in source.chunks():
+                    single.update(chunk)
+                    if len(self.sources) > 1:
+                        whole.update(chunk)
+                    advance(len(chunk))
+                hashes.append(single.hexdigest())
+        return hashes, hashes[0] if len(hashes) == 1 else whole.hexdigest()
 
 
 @contextmanager
