@@ -492,7 +492,7 @@ def test_a_disk_that_fills_up_at_any_write_leaves_nothing(mode: Mode, room: int)
     assert list(corpus.PREPARED_FOLDER.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["reading", "counting", "encoding", "shuffling"])
+@pytest.mark.parametrize("stage", ["reading", "copying", "shuffling", "counting", "encoding"])
 def test_an_interruption_leaves_nothing(stage: str) -> None:
     @contextmanager
     def progress(description: str, _total: int | None, /, *, unit: str) -> Iterator[Advance]:
