@@ -6,11 +6,14 @@ a reader finds, at any moment, the old content or the new one, never a part.
 
 import contextlib
 import errno
+import fcntl
 import glob
 import json
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,6 +62,33 @@ def remove_leftovers(path: Path) -> None:
     with contextlib.suppress(OSError):
         for temporary in path.parent.glob(f".{glob.escape(path.name)}.*"):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Make an empty, hidden folder to build something in, removed at the end.
+
+    `parent` (made too, if need be) is locked, shared by all who build in it. Whoever finds it
+    unlocked removes what a killed process has left.
+
+    Raises:
+        OSError: `parent` cannot be written to.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in parent.glob(".*.partial"):
+                shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a file system may have no locks
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        with tempfile.TemporaryDirectory(
+            prefix=".", suffix=".partial", dir=parent, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
+    finally:
+        os.close(lock)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`charrnn prepare`: turn text into ids on disk, and print where they are."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from charrnn.errors import UserError
 
 if TYPE_CHECKING:
     from charrnn.config.schema import DataConfig
-    from charrnn.text.manifest import Manifest, SplitRecord
+    from charrnn.text.corpus import Manifest, SplitRecord
     from charrnn.text.prepare import Prepared
 
 EXAMPLES = """
@@ -129,7 +129,7 @@ def _size(split: "SplitRecord") -> str:
 
 def _summary(prepared: "Prepared") -> dict[str, Any]:
     """Return the object that `--json` prints."""
-    manifest = prepared.corpus.manifest.to_json()
+    manifest = asdict(prepared.corpus.manifest)
     return {
         "path": str(prepared.corpus.path),
         "fresh": prepared.fresh,

@@ -18,8 +18,7 @@ from charrnn.messages import format_name, format_path
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.corpus import Corpus, Split, find_prepared
-from charrnn.text.manifest import SplitName
+from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
 from charrnn.text.sources import STDIN, can_be_read_again

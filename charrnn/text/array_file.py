@@ -9,7 +9,7 @@ be, byte for byte, those of the array that is expected; nothing in it is parsed.
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -22,11 +22,10 @@ from charrnn.errors import UserError
 from charrnn.files import checked_size
 from charrnn.machine import physical_bytes
 from charrnn.messages import format_path, reason
-from charrnn.text.manifest import PREPARE_HINT
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
-ArrayOpener = Callable[[Path, npt.DTypeLike, int], Array]
-"""Opens a .npy file that must hold so many values of a type."""
+
+PREPARE_HINT = "prepare the text again"
 
 LARGEST_SHARE_READ = 0.25
 """The share of this machine's memory beyond which an array is mapped instead of read."""
@@ -40,20 +39,19 @@ def new_array_file(path: Path, dtype: npt.DTypeLike, length: int) -> Iterator[IO
         OSError: The disk is full, for example.
     """
     with path.open("wb") as file:
-        file.write(_header(np.dtype(dtype), length))
+        file.write(_header(dtype, length))
         yield file
         file.flush()
         os.fsync(file.fileno())
 
 
-def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
-    """Map a .npy file that must hold `length` values of `dtype`, without reading it.
+def check_array(path: Path, dtype: npt.DTypeLike, length: int) -> None:
+    """Check by header and size that a .npy file holds `length` values of `dtype`.
 
     Raises:
-        UserError: It is missing, a link out of its folder, or anything else.
+        UserError: It does not, is missing, or is a link out of its folder.
     """
-    kind = np.dtype(dtype)
-    header = _header(kind, length)
+    header, kind = _header(dtype, length), np.dtype(dtype)
     try:
         size = checked_size(path, path.parent, limit=sys.maxsize)
         with path.open("rb") as file:
@@ -64,7 +62,6 @@ def map_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
         raise _unreadable(path, reason(error)) from error
     if found != header or size != len(header) + length * kind.itemsize:
         raise _unreadable(path, f"it does not hold {length:,} values of type {kind}")
-    return np.memmap(path, kind, "r", len(header), (length,)) if length else np.empty(0, kind)
 
 
 def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
@@ -73,25 +70,25 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
     Either way the array cannot be written to.
 
     Raises:
-        UserError: It is missing, or anything else.
+        UserError: As `check_array`, or it cannot be read.
     """
-    mapped = map_array(path, dtype, length)
-    memory = physical_bytes()
-    if not length or (memory is not None and mapped.nbytes > LARGEST_SHARE_READ * memory):
-        return mapped
+    check_array(path, dtype, length)
+    kind, offset, memory = np.dtype(dtype), len(_header(dtype, length)), physical_bytes()
     try:
-        values: Array = np.fromfile(path, mapped.dtype, offset=len(_header(mapped.dtype, length)))
+        if memory is not None and length * kind.itemsize > LARGEST_SHARE_READ * memory:
+            return np.memmap(path, kind, "r", offset, (length,))
+        values: Array = np.fromfile(path, kind, offset=offset)
     except OSError as error:
         raise _unreadable(path, reason(error)) from error
     if len(values) != length:
-        raise _unreadable(path, f"it does not hold {length:,} values of type {mapped.dtype}")
+        raise _unreadable(path, f"it does not hold {length:,} values of type {kind}")
     values.flags.writeable = False
     return values
 
 
-def _header(dtype: np.dtype[Any], length: int) -> bytes:
+def _header(dtype: npt.DTypeLike, length: int) -> bytes:
     header = io.BytesIO()
-    description = npy.dtype_to_descr(dtype)
+    description = npy.dtype_to_descr(np.dtype(dtype))
     npy.write_array_header_1_0(
         header, {"descr": description, "fortran_order": False, "shape": (length,)}
     )

@@ -11,35 +11,188 @@
 NAME holds a hash of text and options, so that nothing is ever overwritten.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
 
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
-from charrnn.files import read_json_object
+from charrnn.files import check_format_version, read_json_object
 from charrnn.messages import format_path
-from charrnn.text.array_file import Array, ArrayOpener, load_array, map_array
-from charrnn.text.manifest import (
-    MANIFEST_FILE,
-    PREPARE_HINT,
-    SPLITS,
-    VOCABULARY_FILE,
-    Manifest,
-    SplitName,
-    TextOptions,
-    ids_file,
-    read_manifest,
-    starts_file,
-)
+from charrnn.text.array_file import PREPARE_HINT, Array, check_array, load_array
+from charrnn.text.decoding import ErrorHandling, canonical_encoding
 from charrnn.text.vocabulary import IdArray, Vocabulary
-from charrnn.validation import damaged
+from charrnn.validation import damaged, record_from_json
 
 PREPARED_FOLDER = Path("data/prepared")
+FORMAT_VERSION = 1
+MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
+MANIFEST_FILE = "manifest.json"
+VOCABULARY_FILE = "vocabulary.json"
+
+Mode = Literal["stream", "lines"]
+SplitName = Literal["train", "valid"]
+SPLITS: tuple[SplitName, ...] = ("train", "valid")
 START_TYPE = np.uint64
+Count = Annotated[int, Meta(ge=0, lt=2**60)]
+
+FEWEST_UNITS: dict[Mode, int] = {"stream": 2, "lines": 1}
+"""The characters (stream) or lines that a split needs. The first character of a stream is never
+predicted, so that a second one must follow."""
+
+
+def ids_file(split: SplitName) -> str:
+    """The name of the file with a split's ids."""
+    return f"{split}_ids.npy"
+
+
+def starts_file(split: SplitName) -> str:
+    """The name of the file that says where a split's lines start."""
+    return f"{split}_starts.npy"
+
+
+# --- What a corpus was made of, and how: the records in manifest.json ----------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """Everything in the configuration that decides which ids a text becomes."""
+
+    mode: Mode
+    valid_fraction: float
+    encoding: str
+    errors: ErrorHandling
+    normalize: Literal["none", "nfc"]
+    min_count: int
+    shuffle_seed: int | None
+    """None: the lines stay in their order."""
+
+    @classmethod
+    def from_config(cls, data: DataConfig) -> Self:
+        """Take them from the configuration, each in its one canonical form.
+
+        Raises:
+            UserError: They contradict each other, or name an unknown encoding.
+        """
+        if data.shuffle and data.mode != "lines":
+            raise UserError(
+                "data.shuffle shuffles lines, and data.mode is stream",
+                hint="set data.mode=lines, or data.shuffle=false",
+            )
+        return cls(
+            mode=data.mode,
+            valid_fraction=float(data.valid_fraction),
+            encoding=canonical_encoding(data.encoding),
+            errors=data.errors,
+            normalize=data.normalize,
+            min_count=data.min_count,
+            shuffle_seed=data.shuffle_seed if data.shuffle else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """One of the sources, as it was read."""
+
+    name: str
+    sha256: str
+    bytes: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRecord:
+    """The size of a split."""
+
+    ids: Count
+    """Characters in it."""
+    lines: Count | None
+    """Lines in it; None in stream mode."""
+    unknown: Count
+    """Characters in it that the vocabulary does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRecords:
+    """The sizes of both splits."""
+
+    train: SplitRecord
+    valid: SplitRecord
+
+    def __getitem__(self, split: SplitName) -> SplitRecord:
+        return self.train if split == "train" else self.valid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The record of a prepared corpus."""
+
+    format_version: int
+    charrnn: str
+    """The version that prepared it."""
+    sources: Annotated[tuple[SourceRecord, ...], Meta(min_length=1)]
+    corpus_sha256: str
+    """SHA-256 of the sources' bytes, one after the other."""
+    options: TextOptions
+    characters: Count
+    """Characters in both splits together; in lines mode without line ends."""
+    distinct_characters: Count
+    empty_lines: Count
+    """Lines mode: lines that were left out because nothing stood in them."""
+    vocabulary_size: Count
+    dtype: str
+    """NumPy's name of the type of an id."""
+    splits: SplitRecords
+    files: dict[str, Count]
+    """The other files of the folder, with their sizes in bytes."""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a prepared corpus.
+
+    Raises:
+        UserError: There is none, it is damaged, or a later version wrote it.
+    """
+    file = folder / MANIFEST_FILE
+    if not file.exists():
+        raise UserError(
+            f"{folder} is not a prepared corpus: it has no {MANIFEST_FILE}",
+            hint="`charrnn prepare FILE` makes one and prints its path",
+        )
+    value = read_json_object(file, folder, limit=MANIFEST_LIMIT_BYTES)
+    check_format_version(
+        value, file, reads=FORMAT_VERSION, hint="prepare the text again with this charrnn"
+    )
+    manifest = record_from_json(Manifest, value, source=format_path(file), hint=PREPARE_HINT)
+    mode = manifest.options.mode
+    for split in SPLITS:
+        if not _can_be(manifest.splits[split], mode):
+            raise _damaged(file, f"splits.{split} is none of mode {mode}")
+    return manifest
+
+
+def _can_be(split: SplitRecord, mode: Mode) -> bool:
+    """Tell whether a split of a corpus can have this size."""
+    units = split.ids if mode == "stream" else split.lines
+    return (
+        units is not None
+        and (split.lines is None) == (mode == "stream")
+        and FEWEST_UNITS[mode] <= units <= split.ids
+        and split.unknown <= split.ids
+    )
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return damaged(format_path(path), what, hint=PREPARE_HINT)
+
+
+# --- The corpus ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -80,33 +233,27 @@ class Corpus:
         Raises:
             UserError: A file is missing or damaged.
         """
-        ids = self._ids(name, load_array)
-        if len(ids) and int(ids.max()) >= len(self.vocabulary):
+        ids, *lines = [load_array(*expected) for expected in self.arrays(name)]
+        if int(ids.max()) >= len(self.vocabulary):
             raise _damaged(self.path / ids_file(name), "it has an id beyond the vocabulary")
-        starts = self._starts(name, load_array)
+        starts = lines[0] if lines else None
         if starts is not None and not _divides(starts, len(ids)):
             raise _damaged(self.path / starts_file(name), "the lines do not fit the ids")
         return Split(ids, starts)
 
-    def _ids(self, name: SplitName, open_array: ArrayOpener) -> IdArray:
-        record = self.manifest.splits[name]
-        return open_array(self.path / ids_file(name), self.vocabulary.id_type, record.ids)
+    def arrays(self, split: SplitName) -> Iterator[tuple[Path, npt.DTypeLike, int]]:
+        """Yield file, type and length of a split's ids, and in lines mode of its starts."""
+        record = self.manifest.splits[split]
+        yield self.path / ids_file(split), self.vocabulary.id_type, record.ids
+        if record.lines is not None:
+            yield self.path / starts_file(split), START_TYPE, record.lines + 1
 
-    def _starts(self, name: SplitName, open_array: ArrayOpener) -> Array | None:
-        lines = self.manifest.splits[name].lines
-        if lines is None:
-            return None
-        return open_array(self.path / starts_file(name), START_TYPE, lines + 1)
 
-    def check_files(self) -> None:
-        """Check every file's type and size, without reading it.
-
-        Raises:
-            UserError: Naming the first that is missing or damaged.
-        """
-        for name in SPLITS:
-            self._ids(name, map_array)
-            self._starts(name, map_array)
+def _divides(starts: Array, size: int) -> bool:
+    """Tell whether `starts` cuts `size` ids into lines of at least one each."""
+    return (
+        int(starts[0]) == 0 and int(starts[-1]) == size and bool(np.all(starts[1:] > starts[:-1]))
+    )
 
 
 def open_corpus(path: Path) -> Corpus:
@@ -122,7 +269,9 @@ def open_corpus(path: Path) -> Corpus:
     if len(vocabulary) != manifest.vocabulary_size or vocabulary.has_lines != has_lines:
         raise _damaged(file, f"it is not the vocabulary that {MANIFEST_FILE} describes")
     corpus = Corpus(path, manifest, vocabulary)
-    corpus.check_files()
+    for split in SPLITS:
+        for expected in corpus.arrays(split):
+            check_array(*expected)
     return corpus
 
 
@@ -139,14 +288,3 @@ def find_prepared(data: DataConfig, corpus_sha256: str) -> Corpus | None:
             if (manifest.corpus_sha256, manifest.options) == (corpus_sha256, options):
                 return open_corpus(file.parent)
     return None
-
-
-def _divides(starts: Array, size: int) -> bool:
-    """Tell whether `starts` cuts `size` ids into lines of at least one each."""
-    return (
-        int(starts[0]) == 0 and int(starts[-1]) == size and bool(np.all(starts[1:] > starts[:-1]))
-    )
-
-
-def _damaged(path: Path, what: str) -> UserError:
-    return damaged(format_path(path), what, hint=PREPARE_HINT)

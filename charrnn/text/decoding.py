@@ -8,6 +8,7 @@ import codecs
 import encodings.aliases
 import unicodedata
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal
 
 from charrnn.errors import UserError
@@ -45,7 +46,7 @@ def decoded(
     """Yield the text of one file, without its byte-order mark.
 
     Args:
-        chunks: The file's bytes, cut anywhere.
+        chunks: The file's bytes, cut anywhere; none is empty.
         encoding: As `canonical_encoding` gives it.
         errors: `strict` stops at what does not decode, `replace` puts U+FFFD in its place.
         name: The file's name, for messages.
@@ -53,8 +54,19 @@ def decoded(
     Raises:
         UserError: Naming the first byte that does not decode.
     """
-    texts = _decoded(chunks, encoding, errors, name)
-    return texts if encoding in TAKE_THEIR_OWN_MARK else _without_mark(texts)
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    may_have_mark = encoding not in TAKE_THEIR_OWN_MARK
+    offset = 0
+    try:
+        for chunk in chain(chunks, [b""]):
+            offset += len(chunk)
+            text = decoder.decode(chunk, final=not chunk)
+            if text and may_have_mark:
+                text, may_have_mark = text.removeprefix(BYTE_ORDER_MARK), False
+            if text:
+                yield text
+    except UnicodeError as error:
+        raise _undecodable(error, offset, encoding, name) from error
 
 
 def joined(files: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -95,38 +107,18 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         lines, newline, beginning = text.rpartition("\n")
         if newline:
-            yield _without_returns("".join([*held, lines, newline]))
+            yield "".join([*held, lines, newline]).replace("\r\n", "\n")
             held = []
         held.append(beginning)
     if line := "".join(held):
-        yield _without_returns(f"{line}\n")
+        yield f"{line}\n".replace("\r\n", "\n")
 
 
-def _without_returns(lines: str) -> str:
-    return lines.replace("\r\n", "\n") if "\r" in lines else lines
-
-
-def _decoded(
-    chunks: Iterable[bytes], encoding: str, errors: ErrorHandling, name: str
-) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(encoding)(errors)
-    offset = 0
-    try:
-        for chunk in chunks:
-            offset += len(chunk)
-            if text := decoder.decode(chunk):
-                yield text
-        if text := decoder.decode(b"", final=True):
-            yield text
-    except UnicodeError as error:
-        raise _undecodable(error, offset, encoding, name) from error
-
-
-def _without_mark(texts: Iterator[str]) -> Iterator[str]:
-    first = next(texts, "").removeprefix(BYTE_ORDER_MARK)
-    if first:
-        yield first
-    yield from texts
+def without_empty_lines(lines: str) -> str:
+    """Return whole lines but for those in which nothing stands."""
+    while "\n\n" in lines:
+        lines = lines.replace("\n\n", "\n")
+    return lines.removeprefix("\n")
 
 
 def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UserError:

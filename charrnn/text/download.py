@@ -9,16 +9,15 @@ import http.client
 import os
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from charrnn import __version__
 from charrnn.console import Progress, silent
 from charrnn.errors import RunFailedError, UserError
-from charrnn.files import sync_folder
+from charrnn.files import scratch_folder, sync_folder
 from charrnn.messages import join_words, one_line, quote, reason
-from charrnn.text.scratch import scratch_folder
 
 STALL_SECONDS = 30.0
 """How long the server may be silent."""
@@ -39,13 +38,14 @@ def fetch(url: str, *, sha256: str | None = None, progress: Progress = silent) -
     """
     target = cache_folder() / _cache_name(url)
     try:
-        if not _is_cached(target, sha256):
-            with scratch_folder(target.parent) as scratch:
-                partial = scratch / target.name
-                _download(url, partial, sha256, progress)
-                _sync(partial)
-                partial.replace(target)
-            sync_folder(target.parent)
+        if target.is_file() and sha256 in {None, _sha256(target)}:
+            return target
+        with scratch_folder(target.parent) as scratch:
+            partial = scratch / target.name
+            _download(url, partial, progress)
+            _check(partial, sha256, one_line(url))
+            partial.replace(target)
+        sync_folder(target.parent)
     except OSError as error:
         raise RunFailedError(
             f"cannot use the cache {target.parent}: {error.strerror or error}",
@@ -68,68 +68,50 @@ def _cache_name(url: str) -> str:
     return f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:16]}-{readable[-60:]}"
 
 
-def _is_cached(path: Path, sha256: str | None) -> bool:
-    if sha256 is None or not path.is_file():
-        return path.is_file()
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def _check(path: Path, sha256: str | None, name: str) -> None:
+    """Check a download, and make sure that it is on the disk."""
+    if not path.stat().st_size:
+        raise RunFailedError(f"{name}: the server sent nothing", hint=NETWORK_HINT)
+    if sha256 is not None and (found := _sha256(path)) != sha256:
+        raise UserError(
+            f"{name} does not hold what was expected: its SHA-256 is {found}, "
+            f"not {sha256}; the download was removed",
+            hint="if the new content is meant, change data.sha256",
+        )
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _download(url: str, path: Path, sha256: str | None, progress: Progress) -> None:
-    """Download to `path`; there is nothing if the SHA-256 is not the one expected."""
-    import pooch
+def _download(url: str, path: Path, progress: Progress) -> None:
+    """Write what is at `url` to `path`."""
+    import requests
 
-    pooch.get_logger().setLevel("ERROR")
     name = one_line(url)
-    with _network_faults_named(name), ExitStack() as stack:
-
-        def close_at_the_end(answer: Any, **_options: object) -> None:
-            stack.callback(answer.close)
-
-        downloader = pooch.HTTPDownloader(
-            progressbar=_ProgressBar(f"fetching {name}", progress, stack),
-            chunk_size=BLOCK_BYTES,
+    with (
+        _network_faults_named(name),
+        requests.get(
+            urllib.parse.quote(url, safe=LEFT_AS_THEY_ARE),
+            stream=True,
             timeout=STALL_SECONDS,
             # Uncompressed, so that the announced length is that of the file.
             headers={"User-Agent": f"charrnn/{__version__}", "Accept-Encoding": "identity"},
-            hooks={"response": [close_at_the_end, refuse_unsafe_redirection]},
-        )
-        quoted = urllib.parse.quote(url, safe=LEFT_AS_THEY_ARE)
-        pooch.retrieve(quoted, sha256, path.name, path.parent, downloader=downloader)
-    if not path.stat().st_size:
-        raise RunFailedError(f"{name}: the server sent nothing", hint=NETWORK_HINT)
-
-
-class _ProgressBar:
-    """Shows pooch's progress, which is reported as to tqdm, in a display of ours."""
-
-    def __init__(self, description: str, progress: Progress, stack: ExitStack) -> None:
-        self.total = 0
-        """The announced bytes, which pooch sets; 0 if it is not known."""
-        self._description, self._progress, self._stack = description, progress, stack
-        self._advance: Any = None
-        self._done = 0
-
-    def update(self, amount: int) -> None:
-        """Advance by a block, which pooch always reports as a whole one."""
-        if self._advance is None:
-            display = self._progress(self._description, self.total or None, unit="bytes")
-            self._advance = self._stack.enter_context(display)
-        if self.total:
-            amount = min(amount, self.total - self._done)
-        self._done += amount
-        self._advance(amount)
-
-    def reset(self) -> None:
-        """Ignore that tqdm has to begin anew before it can be filled."""
-
-    def close(self) -> None:
-        """Leave the display to the stack."""
+            hooks={"response": refuse_unsafe_redirection},
+        ) as answer,
+    ):
+        answer.raise_for_status()
+        length = int(answer.headers.get("Content-Length", 0))
+        with (
+            progress(f"fetching {name}", length or None, unit="bytes") as advance,
+            path.open("wb") as file,
+        ):
+            for block in answer.iter_content(BLOCK_BYTES):
+                file.write(block)
+                advance(len(block))
 
 
 def refuse_unsafe_redirection(answer: Any, **_options: object) -> None:
@@ -143,6 +125,7 @@ def refuse_unsafe_redirection(answer: Any, **_options: object) -> None:
     target = urllib.parse.urljoin(answer.url, answer.headers["Location"])
     allowed = ("https",) if answer.url.startswith("https:") else ("http", "https")
     if urllib.parse.urlsplit(target).scheme not in allowed:
+        answer.close()
         raise UserError(
             f"{one_line(answer.url)}: the server sends us to {quote(target)}, "
             f"which is not {join_words(allowed)}",
@@ -162,27 +145,17 @@ def _network_faults_named(name: str) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        if getattr(error, "response", None) is not None:
-            raise _refused(name, error) from error
+        answer: Any = getattr(error, "response", None)
+        if answer is not None:
+            answer.close()
+            kind = UserError if answer.status_code < 500 else RunFailedError
+            what = f"{name}: the server answers {answer.status_code}"
+            raise kind(what, hint="check the address") from error
         if not isinstance(error, ValueError):
             raise _failed(name, error) from error
-        if "does not match the known hash" in str(error):
-            raise UserError(
-                f"{name} does not hold what was expected: {str(error).partition('. ')[0]}; "
-                "the download was removed",
-                hint="if the new content is meant, change data.sha256",
-            ) from error
         raise UserError(
             f"{name} cannot be fetched: {reason(error)}", hint="check the address"
         ) from error
-
-
-def _refused(name: str, error: Any) -> UserError:
-    answer = error.response
-    kind = (
-        UserError if answer.status_code < http.HTTPStatus.INTERNAL_SERVER_ERROR else RunFailedError
-    )
-    return kind(f"{name}: the server answers {answer.status_code}", hint="check the address")
 
 
 def _failed(name: str, error: BaseException) -> RunFailedError:

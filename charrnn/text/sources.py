@@ -5,15 +5,17 @@ What can be read only once (stdin, a FIFO) is copied to a temporary file; a file
 while it is read is refused.
 """
 
+import hashlib
 import os
 import re
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -33,20 +35,17 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
-class FileSource:
-    """A plain file."""
+class Source:
+    """Bytes with a name and a size, that can be read more than once."""
 
     name: str
     """What to call it in messages and in the manifest."""
-    path: Path
-    status: os.stat_result
+    size: int
+    """Its length in bytes when it was found."""
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    """Opens it at its beginning."""
     encoding: str | None = None
     """Its text encoding where that is known for certain."""
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes when it was found."""
-        return self.status.st_size
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes; refuse a file that is not, or not any more, as it was found.
@@ -55,43 +54,9 @@ class FileSource:
             UserError: It cannot be read.
             RunFailedError: It has changed.
         """
-        with _readable(self.name), self.path.open("rb", buffering=0) as file:
-            self._check_unchanged(file)
+        with _readable(self.name), self.open() as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
-            self._check_unchanged(file)
-
-    def _check_unchanged(self, file: IO[bytes]) -> None:
-        if _identity(os.fstat(file.fileno())) != _identity(self.status):
-            raise RunFailedError(
-                f"{self.name} changed while it was being read",
-                hint="prepare a copy of it, or a finished file",
-            )
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-@dataclass(frozen=True)
-class StreamSource:
-    """An open file that can be read again: a temporary one, or one in memory."""
-
-    name: str
-    file: IO[bytes]
-    size: int
-    encoding: str | None = None
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield its bytes from the beginning."""
-        with _readable(self.name):
-            self.file.seek(0)
-            while chunk := self.file.read(CHUNK_BYTES):
-                yield chunk
-
-
-Source = FileSource | StreamSource
-"""Bytes with a name and a size, that can be read more than once."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +77,20 @@ class Sources:
         first = slug_of(self.names[0])
         return f"{first}-and-{len(self.names) - 1}-more" if len(self.names) > 1 else first
 
+    def sha256s(self, progress: Progress) -> tuple[list[str], str]:
+        """Return the SHA-256 of every source, and of all their bytes one after the other."""
+        hashes, whole = [], hashlib.sha256()
+        with progress("checking", self.size, unit="bytes") as advance:
+            for source in self.sources:
+                single = hashlib.sha256()
+                for chunk in source.chunks():
+                    single.update(chunk)
+                    if len(self.sources) > 1:
+                        whole.update(chunk)
+                    advance(len(chunk))
+                hashes.append(single.hexdigest())
+        return hashes, hashes[0] if len(hashes) == 1 else whole.hexdigest()
+
 
 @contextmanager
 def open_sources(
@@ -128,12 +107,8 @@ def open_sources(
     if names.count(STDIN) > 1:
         raise UserError("`-` is named twice, but stdin can be read only once")
     expected = sha256 if len(names) == 1 else None
-    sources: list[Source] = []
-    with ExitStack() as to_close:
-        for source in (found for name in names for found in _find(name, expected, progress)):
-            if isinstance(source, StreamSource):
-                to_close.callback(source.file.close)
-            sources.append(source)
+    with ExitStack() as stack:
+        sources = [each for name in names for each in _find(name, expected, progress, stack)]
         yield Sources(tuple(names), tuple(sources))
 
 
@@ -164,33 +139,39 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "text"
 
 
-def _find(name: str, sha256: str | None, progress: Progress) -> list[Source]:
+def _find(name: str, sha256: str | None, progress: Progress, stack: ExitStack) -> list[Source]:
+    """Find the sources that a name stands for; `stack` closes the temporary files."""
     if not name:
         raise UserError("a source has an empty name", hint="is a shell variable not set?")
     if name == STDIN:
-        return [_stdin()]
+        return [_stdin(stack)]
     if name.startswith(BUILTIN_PREFIX):
         return [_builtin(name)]
     if is_url(name):
-        return [_download(name, sha256, progress)]
+        from charrnn.text.download import fetch
+
+        path = fetch(name, sha256=sha256, progress=progress)
+        return [_source_of_file(path, name)]
     if SCHEME.match(name):
         raise UserError(f"{quote(name)}: only http and https addresses can be fetched")
-    return _at_path(name)
-
-
-def _at_path(name: str) -> list[Source]:
-    path = Path(name)
     with _readable(name):
-        status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        return _in_folder(path)
-    return [_file(path)]
+        is_folder = stat.S_ISDIR(Path(name).stat().st_mode)
+    return _in_folder(Path(name)) if is_folder else [_file(Path(name), stack)]
 
 
 def _in_folder(folder: Path) -> list[Source]:
+    """Find all files in a folder, however deep, but for the hidden ones."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    paths: list[Path] = []
     with _readable(str(folder)):
-        paths = sorted(_visible_files(folder), key=lambda path: path.relative_to(folder).parts)
-        sources = [_file(path) for path in paths if path.is_file()]
+        for parent, folders, files in os.walk(folder, onerror=refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            paths += [Path(parent, name) for name in files if not name.startswith(".")]
+        paths.sort(key=lambda path: path.relative_to(folder).parts)
+        sources = [_source_of_file(path, _printable(path)) for path in paths if path.is_file()]
     if not sources:
         raise UserError(
             f"{format_name(str(folder))} holds no files", hint="hidden files are left out"
@@ -198,65 +179,79 @@ def _in_folder(folder: Path) -> list[Source]:
     return sources
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
-
-
-def _file(path: Path) -> Source:
+def _file(path: Path, stack: ExitStack) -> Source:
     name = _printable(path)
-    with _readable(name):
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            with path.open("rb"):  # whether we may read it is better known before the work begins
-                return FileSource(name, path, status)
-        with path.open("rb") as stream:
-            _refuse_endless(status, stream, name)
-            return spooled(stream, name)
+    if path.is_file():
+        return _source_of_file(path, name)
+    with _readable(name), path.open("rb") as stream:
+        # What comes through a pipe or is typed has an end; what a device such as /dev/zero gives
+        # has none.
+        if not path.is_fifo() and not stream.isatty():
+            raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
+        return _spooled(stream, name, stack)
 
 
-def _refuse_endless(status: os.stat_result, stream: IO[bytes], name: str) -> None:
-    """Refuse a device such as /dev/zero; what is typed at a terminal has an end."""
-    if not stat.S_ISFIFO(status.st_mode) and not stream.isatty():
-        raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
+def _source_of_file(path: Path, name: str) -> Source:
+    with _readable(name), path.open("rb") as file:  # that we may read it is better known at once
+        found = os.fstat(file.fileno())
+
+    @contextmanager
+    def unchanged() -> Iterator[IO[bytes]]:
+        with path.open("rb", buffering=0) as file:
+            _check_unchanged(file, found, name)
+            yield file
+            _check_unchanged(file, found, name)
+
+    return Source(name, found.st_size, unchanged)
 
 
-def _stdin() -> Source:
+def _check_unchanged(file: IO[bytes], found: os.stat_result, name: str) -> None:
+    now = os.fstat(file.fileno())
+    before = found.st_ino, found.st_size, found.st_mtime_ns
+    if (now.st_ino, now.st_size, now.st_mtime_ns) != before:
+        raise RunFailedError(
+            f"{name} changed while it was being read",
+            hint="prepare a copy of it, or a finished file",
+        )
+
+
+def _printable(path: Path) -> str:
+    """Return a path as valid Unicode, whatever bytes the file system has in it."""
+    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def _stdin(stack: ExitStack) -> Source:
     if sys.stdin is None:
         raise UserError("stdin is closed", hint="name a file, or pipe text into charrnn")
     with _readable("stdin"):
-        return spooled(sys.stdin.buffer, "stdin")
+        return _spooled(sys.stdin.buffer, "stdin", stack)
 
 
-def spooled(stream: IO[bytes], name: str) -> StreamSource:
-    """Copy what can be read only once to a temporary file that vanishes with the process.
-
-    Raises:
-        RunFailedError: The temporary folder is full or read-only.
-    """
+def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> Source:
+    """Copy what can be read only once to a temporary file that vanishes with the process."""
     try:
-        with ExitStack() as on_failure:
-            copy = on_failure.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(stream, copy, CHUNK_BYTES)
-            copy.flush()
-            on_failure.pop_all()
+        copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
+        shutil.copyfileobj(stream, copy, CHUNK_BYTES)
+        copy.flush()
     except OSError as error:
         raise RunFailedError(
             f"cannot copy {name} to the temporary folder: {error.strerror or error}",
             hint="TMPDIR names another folder, with more space",
         ) from error
-    return StreamSource(name, copy, copy.tell())
+    return Source(name, copy.tell(), partial(_rewound, copy))
+
+
+@contextmanager
+def _rewound(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    file.seek(0)
+    yield file
 
 
 def _builtin(name: str) -> Source:
     if name != PYTHON_DOCS:
         raise UserError(f"{quote(name)} is not built in", hint=f"{PYTHON_DOCS} is")
     text = python_docs().encode("utf-8")
-    return StreamSource(name, BytesIO(text), len(text), encoding="utf-8")
+    return Source(name, len(text), partial(BytesIO, text), encoding="utf-8")
 
 
 def python_docs() -> str:
@@ -273,18 +268,6 @@ def python_docs() -> str:
             hint="name a text file, or use a Python from python.org",
         ) from error
     return "\n".join(topics[topic] for topic in sorted(topics))
-
-
-def _download(url: str, sha256: str | None, progress: Progress) -> Source:
-    from charrnn.text.download import fetch
-
-    path = fetch(url, sha256=sha256, progress=progress)
-    return FileSource(url, path, path.stat())
-
-
-def _printable(path: Path) -> str:
-    """A path as valid Unicode, whatever bytes the file system has in it."""
-    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 @contextmanager

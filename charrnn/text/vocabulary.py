@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,19 +50,9 @@ def code_points_of(text: str) -> CodePoints:
     return np.array([text]).view(np.uint32)
 
 
-def text_of(points: CodePoints) -> str:
-    """Return the text with these code points, the opposite of `code_points_of`."""
-    return points.astype(np.uint32).tobytes().decode(_UTF32, "surrogatepass")
-
-
 def is_surrogate(code_point: int) -> bool:
     """Tell whether this is half of a UTF-16 pair, which is no character by itself."""
     return 0xD800 <= code_point <= 0xDFFF
-
-
-def smallest_id_type(size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """Return the smallest unsigned type that holds `size` different ids."""
-    return np.min_scalar_type(max(size - 1, 0))
 
 
 @dataclass(frozen=True)
@@ -74,6 +64,11 @@ class Vocabulary:
     """
 
     characters: tuple[str, ...]
+
+    pad_id: ClassVar = 0
+    """The id that fills short rows of a batch; never a target."""
+    unk_id: ClassVar = 1
+    """The id of every character that has none of its own."""
 
     @classmethod
     def from_characters(cls, chars: Iterable[str], *, lines: bool) -> Self:
@@ -87,15 +82,25 @@ class Vocabulary:
                 raise ValueError(f"{char!r} is not a character")
         return cls((LINES_SPECIALS if lines else STREAM_SPECIALS) + tuple(distinct))
 
-    @property
-    def pad_id(self) -> int:
-        """The id that fills short rows of a batch; never a target."""
-        return 0
+    @classmethod
+    def from_counts(cls, counts: npt.NDArray[np.int64], *, min_count: int, lines: bool) -> Self:
+        """Give ids to all code points that are counted often enough.
 
-    @property
-    def unk_id(self) -> int:
-        """The id of every character that has none of its own."""
-        return 1
+        Raises:
+            UserError: None is, or one is half of a surrogate pair.
+        """
+        points = np.flatnonzero(counts >= min_count).tolist()
+        if not points:
+            raise UserError(
+                f"no character is seen {min_count:,} times in the training part",
+                hint="lower data.min_count",
+            )
+        if halves := [point for point in points if is_surrogate(point)]:
+            raise UserError(
+                f"the text holds U+{halves[0]:04X}, half of a pair and no character",
+                hint="data.encoding may be the wrong one",
+            )
+        return cls.from_characters(map(chr, points), lines=lines)
 
     @property
     def bos_id(self) -> int | None:
@@ -118,9 +123,14 @@ class Vocabulary:
         return LINES_SPECIALS if self.has_lines else STREAM_SPECIALS
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """The characters of text, in id order: all but the specials."""
+        return self.characters[len(self.specials) :]
+
+    @property
     def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The smallest unsigned type that holds every id."""
-        return smallest_id_type(len(self))
+        return np.min_scalar_type(len(self) - 1)
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -141,7 +151,8 @@ class Vocabulary:
             IndexError: If an id is not in the vocabulary.
         """
         points = self._code_point_of_id[ids]
-        return text_of(points[points != _UNPRINTED])
+        text: str = points[points != _UNPRINTED].tobytes().decode(_UTF32)
+        return text
 
     def unknown_in(self, text: str) -> list[tuple[int, str]]:
         """Return position and character of everything in `text` that has no id of its own."""
@@ -182,7 +193,7 @@ class Vocabulary:
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return frozenset(self.characters[len(self.specials) :])
+        return frozenset(self.known)
 
     @cached_property
     def _id_of_code_point(self) -> IdArray:
@@ -190,7 +201,7 @@ class Vocabulary:
 
         Whatever lies beyond is clipped to that last entry, which keeps the table short.
         """
-        points = [ord(char) for char in self.characters[len(self.specials) :]]
+        points = [ord(char) for char in self.known]
         table = np.full(max(points, default=-1) + 2, self.unk_id, self.id_type)
         table[points] = np.arange(len(self.specials), len(self))
         return table
@@ -204,9 +215,8 @@ class Vocabulary:
 
     @cached_property
     def _code_point_of_id(self) -> npt.NDArray[np.uint32]:
-        points = [_UNPRINTED] * len(self.specials)
+        points = [_UNPRINTED] * len(self.specials) + [ord(char) for char in self.known]
         points[self.unk_id] = ord(REPLACEMENT)
-        points += [ord(char) for char in self.characters[len(self.specials) :]]
         return np.array(points, np.uint32)
 
 

@@ -34,8 +34,7 @@ from charrnn.inference.network import NumpyNetwork
 from charrnn.run.model_card import read_card
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from charrnn.run.reader import read_model
-from charrnn.text.corpus import open_corpus
-from charrnn.text.manifest import MANIFEST_FILE, ids_file, starts_file
+from charrnn.text.corpus import MANIFEST_FILE, ids_file, open_corpus, starts_file
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
 from tests.fuzz.edits import edited, safetensors_of, safetensors_parts

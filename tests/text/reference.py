@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
-from charrnn.text.manifest import TextOptions
+from charrnn.text.corpus import TextOptions
 
 
 @dataclass(frozen=True)

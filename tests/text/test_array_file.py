@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import UserError
-from charrnn.text.array_file import map_array, new_array_file
+from charrnn.text.array_file import load_array, new_array_file
 
 VALUES = np.arange(1000, dtype=np.uint16)
 
@@ -37,7 +37,7 @@ def test_numpy_reads_what_was_written_in_parts(
 def test_a_mapped_array_is_what_was_written_and_cannot_be_changed(
     tmp_path: Path, length: int
 ) -> None:
-    mapped = map_array(write(tmp_path / "a.npy", VALUES[:length]), np.uint16, length)
+    mapped = load_array(write(tmp_path / "a.npy", VALUES[:length]), np.uint16, length)
     assert np.array_equal(mapped, VALUES[:length])
     if length:
         with pytest.raises(ValueError, match="read-only"):
@@ -53,7 +53,7 @@ def test_an_array_whose_writer_failed_is_not_taken_for_whole(tmp_path: Path) -> 
     with pytest.raises(KeyError):
         fail_halfway()
     with pytest.raises(UserError):
-        map_array(tmp_path / "a.npy", np.uint16, len(VALUES))
+        load_array(tmp_path / "a.npy", np.uint16, len(VALUES))
 
 
 @pytest.mark.parametrize("kept", [0, 1, 6, 20, 100, 127, 128, 129, 2127])
@@ -61,7 +61,7 @@ def test_a_truncated_file_is_refused_before_it_is_mapped(tmp_path: Path, kept: i
     path = write(tmp_path / "a.npy", VALUES)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match=r"a\.npy"):
-        map_array(path, np.uint16, 1000)
+        load_array(path, np.uint16, 1000)
 
 
 @pytest.mark.parametrize(("dtype", "length"), [("uint8", 1000), ("int16", 1000), ("uint16", 999)])
@@ -70,25 +70,25 @@ def test_another_type_or_length_than_expected_is_refused(
 ) -> None:
     path = write(tmp_path / "a.npy", VALUES)
     with pytest.raises(UserError, match=f"does not hold {length:,} values of type {dtype}"):
-        map_array(path, dtype, length)
+        load_array(path, dtype, length)
 
 
 def test_a_file_that_goes_on_after_its_end_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.npy", VALUES)
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(UserError, match="does not hold 1,000 values"):
-        map_array(path, np.uint16, 1000)
+        load_array(path, np.uint16, 1000)
 
 
 def test_objects_are_never_read(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="does not hold 1 values"):
-        map_array(tmp_path / "a.npy", np.uint16, 1)
+        load_array(tmp_path / "a.npy", np.uint16, 1)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.npy: No such file"):
-        map_array(tmp_path / "a.npy", np.uint16, 1)
+        load_array(tmp_path / "a.npy", np.uint16, 1)
 
 
 @given(content=st.binary(max_size=200))
@@ -99,7 +99,7 @@ def test_no_content_breaks_the_reader(
     for prefix in (b"", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00\x76\x00{'descr':"):
         path.write_bytes(prefix + content)
         with pytest.raises(UserError):
-            map_array(path, np.uint16, 1)
+            load_array(path, np.uint16, 1)
 
 
 def test_a_full_disk_is_an_error_and_no_signal() -> None:

@@ -23,8 +23,7 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Advance, silent
 from charrnn.errors import RunFailedError, UserError
 from charrnn.text import corpus, shuffle, sources
-from charrnn.text.corpus import Corpus, Split, find_prepared, open_corpus
-from charrnn.text.manifest import Mode, TextOptions
+from charrnn.text.corpus import Corpus, Mode, Split, TextOptions, find_prepared, open_corpus
 from charrnn.text.prepare import prepare
 from charrnn.text.shuffle import random_order
 from tests.text.reference import Reference, reference
@@ -157,7 +156,7 @@ def test_shuffled_lines_are_the_lines_in_the_order_of_the_seed(
     shuffled = "".join(lines[number] + "\n" for number in order)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as changes:
         changes.enter_context(patch.object(sources, "CHUNK_BYTES", 7))
-        changes.enter_context(patch.object(shuffle, "GATHERED_CHARACTERS", 10))
+        changes.enter_context(patch.object(shuffle, "GATHERED_BYTES", 10))
         changes.enter_context(patch.object(os, "fsync"))
         plain = write("".join(line + "\n" for line in lines), f"{folder}/plain.txt")
         sorted_out = write(shuffled, f"{folder}/shuffled.txt")
@@ -493,7 +492,7 @@ def test_a_disk_that_fills_up_at_any_write_leaves_nothing(mode: Mode, room: int)
     assert list(corpus.PREPARED_FOLDER.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["reading", "counting", "encoding", "shuffling"])
+@pytest.mark.parametrize("stage", ["reading", "copying", "shuffling", "counting", "encoding"])
 def test_an_interruption_leaves_nothing(stage: str) -> None:
     @contextmanager
     def progress(description: str, _total: int | None, /, *, unit: str) -> Iterator[Advance]:

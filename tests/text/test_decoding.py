@@ -15,6 +15,7 @@ from charrnn.text.decoding import (
     decoded,
     joined,
     whole_lines,
+    without_empty_lines,
 )
 from tests.text.reference import lines_of
 
@@ -202,3 +203,9 @@ def test_every_part_is_whole_lines(parts: list[str]) -> None:
 @pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\r"])
 def test_only_a_newline_ends_a_line(separator: str) -> None:
     assert kept_lines([f"a{separator}b\nc"]) == [f"a{separator}b", "c"]
+
+
+@given(PARTS)
+def test_only_empty_lines_are_left_out(parts: list[str]) -> None:
+    text = "".join(map(without_empty_lines, whole_lines(parts)))
+    assert text == "".join(f"{line}\n" for line in lines_of("".join(parts)))

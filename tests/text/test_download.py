@@ -136,7 +136,9 @@ def test_a_redirection_is_followed(server: Server) -> None:
     ],
 )
 def test_a_redirection_never_leads_to_less_safety(asked: str, place: str, is_allowed: bool) -> None:
-    answer = SimpleNamespace(url=asked, is_redirect=True, headers={"Location": place})
+    answer = SimpleNamespace(
+        url=asked, is_redirect=True, headers={"Location": place}, close=lambda: None
+    )
     with nullcontext() if is_allowed else pytest.raises(UserError, match="sends us to"):
         download.refuse_unsafe_redirection(answer)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.text.scratch import scratch_folder
+from charrnn.files import scratch_folder
 
 HOLD_A_FOLDER = """
 import sys, time
 from pathlib import Path
-from charrnn.text.scratch import scratch_folder
+from charrnn.files import scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half-made")
     print(folder, flush=True)
@@ -46,7 +46,7 @@ def test_what_a_killed_owner_left_is_swept_away_and_a_living_one_is_left_alone(
         [sys.executable, "-c", HOLD_A_FOLDER, str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     try:
         assert owner.stdout is not None
