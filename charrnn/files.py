@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +79,15 @@ def raise_write_error(path: Path, error: OSError) -> NoReturn:
         f"cannot write {format_path(path)}: {reason(error)}",
         hint=f"{way_out}; what was there before is unchanged",
     ) from error
+
+
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Say of what goes wrong in this context that `path` could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise_write_error(path, error)
 
 
 def checked_size(path: Path, folder: Path, *, limit: int) -> int:
