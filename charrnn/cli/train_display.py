@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,25 +19,7 @@ if TYPE_CHECKING:
     from charrnn.training.transfer import Transfer
 
 PLAIN_LINE_SECONDS = 10.0
-SPEED_WINDOW_SECONDS = 5.0
 MOST_CHARACTERS_SHOWN = 20
-
-
-class Speedometer:
-    """Measures characters trained on per second, over the last few seconds."""
-
-    def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque()
-
-    def update(self, event: Stepped) -> str:
-        """Count a step; return the speed, time for evaluations and saves included."""
-        self._marks.append((event.seconds, event.chars))
-        while len(self._marks) > 2 and event.seconds - self._marks[0][0] > SPEED_WINDOW_SECONDS:
-            self._marks.popleft()
-        begin, first = self._marks[0]
-        seconds = event.seconds - begin
-        speed = (event.chars - first) / seconds if seconds > 0 else 0.0
-        return f"{speed:,.0f} characters/s"
 
 
 class PlainView:
@@ -46,7 +27,6 @@ class PlainView:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.speedometer = Speedometer()
         self.steps = 0
         self.progress: list[str] = []
         self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
@@ -61,7 +41,7 @@ class PlainView:
                 self.progress = [
                     f"step {event.step:,} of {self.steps:,}",
                     f"{event.seconds:.0f} s",
-                    self.speedometer.update(event),
+                    _speed(event),
                     f"train {event.train_loss_nats:.4f}",
                 ]
                 if time.monotonic() >= self.next_line_at:
@@ -79,7 +59,6 @@ class LiveView:
     """Draws a bar with speed, time left and losses; every evaluation leaves a line above it."""
 
     def __init__(self, progress: "Progress") -> None:
-        self.speedometer = Speedometer()
         self.losses = {"train": "-", "valid": "-", "best": "-"}
         self.progress = progress
         self.task = progress.add_task("", total=None, losses="", speed="")
@@ -91,8 +70,7 @@ class LiveView:
                 self.progress.update(self.task, total=steps, completed=first)
             case Stepped():
                 self.losses["train"] = f"{event.train_loss_nats:.4f}"
-                speed = self.speedometer.update(event)
-                self.progress.update(self.task, completed=event.step, speed=speed)
+                self.progress.update(self.task, completed=event.step, speed=_speed(event))
             case Evaluated():
                 self.losses["valid"] = f"{event.valid_loss_nats:.4f}"
                 self.losses["best"] = f"{event.best_loss_nats:.4f}"
@@ -112,6 +90,11 @@ def training_view(console: Console) -> Iterator[PlainView | LiveView]:
             yield LiveView(progress)
     else:
         yield PlainView(console)
+
+
+def _speed(event: Stepped) -> str:
+    """Characters trained on per second so far, time for evaluations and saves included."""
+    return f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
 
 
 def _best_mark(event: Evaluated) -> str:
