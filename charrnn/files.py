@@ -110,6 +110,15 @@ def raise_write_error(path: Path, error: OSError) -> NoReturn:
     ) from error
 
 
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Say of what goes wrong in this context that `path` could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise_write_error(path, error)
+
+
 def checked_size(path: Path, folder: Path, *, limit: int) -> int:
     """The size in bytes of a plain file that lies in `folder` and is no larger than `limit`.
 

@@ -1,1 +1,1 @@
-"""The door: one file a command. Parse, call one function, render."""
+"""The command line: a file for each command, which parses, calls functions and shows results."""

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -57,7 +58,13 @@ def _end(error: BaseException, arguments: list[str]) -> int:
         Console().note("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, SILENT_ENDS):
         return _silent_exit_code(error)
-    return _report(as_user_error(error), as_json="--json" in flags)
+    shown = as_user_error(error)
+    Console().error(shown)
+    if "--json" in flags:
+        fields = {"message": shown.message, "hint": shown.hint, "exit_code": shown.exit_code}
+        with suppress(OSError, RunFailedError):  # stderr has said it; the exit code says it too
+            write_json({"error": fields})
+    return shown.exit_code
 
 
 def _silent_exit_code(error: BaseException) -> int:
@@ -81,7 +88,9 @@ def as_user_error(error: BaseException) -> UserError:
         )
     describe = getattr(error, "format_message", None)
     if callable(describe):  # Typer's errors of usage
-        return UserError(str(describe()), hint=_usage_hint(error))
+        context = getattr(error, "ctx", None)
+        command = "charrnn" if context is None else context.command_path
+        return UserError(str(describe()), hint=f"`{command} --help` shows the options and examples")
     return RunFailedError(
         f"{type(error).__name__}: {error}",
         hint="this looks like a fault of charrnn itself; --debug shows where",
@@ -94,29 +103,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
-def _usage_hint(error: BaseException) -> str:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "charrnn"
-    return f"`{path} --help` shows the options and examples"
-
-
-def _report(error: UserError, *, as_json: bool) -> int:
-    Console().error(error)
-    if as_json:
-        fields = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        with suppress(OSError, RunFailedError):  # stderr has said it; the exit code says it too
-            write_json({"error": fields})
-    return error.exit_code
-
-
 # --- Typer, without pydantic ---------------------------------------------------------------------
 #
 # Recent versions of Typer convert every value, strings too, with pydantic, whose import takes
 # longer than all that `charrnn generate` does (120 ms). charrnn's options are flags, strings,
-# numbers and lists of strings, which Python converts. This replaces a private attribute of Typer's
-# parameters; where a version of Typer has no such attribute, Typer converts by itself.
+# numbers, paths and lists of strings, which Python converts. This replaces a private attribute of
+# Typer's parameters; where a version of Typer has no such attribute, Typer converts by itself.
 
-NOUNS = {int: "a whole number", float: "a number"}
+NOUNS = {int: "a whole number", float: "a number", Path: "a path"}
 
 
 class PlainCommand(TyperCommand):

@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from charrnn.cli.generate_arguments import GenerateArguments
-from charrnn.cli.generate_results import ResultFormat, novelty_measure
-from charrnn.cli.signals import GivenUp, Interrupted, Interrupts
-from charrnn.cli.text_output import TextOutput
+from charrnn.cli.generate import GenerateArguments
+from charrnn.cli.generate_output import ResultFormat, TextOutput
+from charrnn.cli.seed_input import STDIN, read_seed, read_seeds, unescaped
+from charrnn.cli.signals import Interrupted, Interrupts, SecondInterrupt
 from charrnn.console import Console
 from charrnn.errors import UserError
 from charrnn.generation.generate import Stream, prefill
@@ -20,65 +20,58 @@ from charrnn.generation.options import choose_rng_seed
 from charrnn.generation.rng import UniformStream
 from charrnn.generation.sequence import Sequence
 from charrnn.generation.task import GenerationTask
+from charrnn.run.model_card import ModelCard
 from charrnn.run.paths import resolve_run
 
 ESCAPED = ("stop", "allow", "ban")
 FILES = ("grammar", "json_schema")
 
 
-def run(arguments: GenerateArguments, changes: dict[str, Any], console: Console) -> None:
-    """Generate what is asked for.
+def run(arguments: GenerateArguments, changes: dict[str, Any]) -> None:
+    """Generate what is asked for; `changes` are the options of the generation that were given.
 
     Raises:
         UserError: Something about the run, the options or a seed is wrong.
         Interrupted: A signal stopped it; what was made has been written.
         BrokenPipeError: The reader of stdout is gone.
     """
+    console = Console(quiet=arguments.quiet)
     model = load(resolve_run(arguments.run))
-    task = model.task(**changes | _read_files(changes) | _read_escapes(arguments, changes))
-    _refuse_endless(arguments, task)
-    make = OneText if arguments.is_single else ManyTexts
-    work = make(arguments, console, model, task)
+    task = model.task(**changes | _read_files_and_escapes(changes, escapes=arguments.escapes))
+    _check_end(arguments, task)
+    results = ResultFormat(arguments, model.trained)
+    stream = _begin_stream(arguments, model, task) if arguments.is_single else None
     with Interrupts() as interrupts:
         out = TextOutput(interrupts)
         try:
-            work.write(out, interrupts)
+            if stream is None:
+                _write_many(arguments, task, results, out, console)
+            else:
+                _write_one(arguments, stream, results, out, console)
+                _save_stream(arguments, stream, out, model.trained.card)
+        except SecondInterrupt:
+            raise
+        except Interrupted:
+            if stream is not None:
+                _save_stream(arguments, stream, out, model.trained.card)
+            raise
         finally:
-            out.flush()
-            _end_line(out, console)
+            out.end_line(console)
 
 
-def _read_files(changes: dict[str, Any]) -> dict[str, Any]:
-    """The options that are given as files."""
-    given = [name for name in FILES if changes[name] is not None]
-    if not given:
-        return {}
-    from charrnn.cli.seed_input import read_seed
-
-    return {name: read_seed(changes[name]) for name in given}
-
-
-def _read_escapes(arguments: GenerateArguments, changes: dict[str, Any]) -> dict[str, Any]:
-    """The options that may have escapes, if those are to be read."""
-    if not arguments.escapes:
-        return {}
-    from charrnn.cli.seed_input import unescaped
-
-    return {
-        name: [unescaped(each) for each in value] if name == "stop" else unescaped(value)
-        for name in ESCAPED
-        if (value := changes[name]) is not None
+def _read_files_and_escapes(changes: dict[str, Any], *, escapes: bool) -> dict[str, Any]:
+    """The options that are given as files, and those that may have escapes, as they are meant."""
+    read: dict[str, Any] = {
+        name: read_seed(changes[name]) for name in FILES if changes[name] is not None
     }
+    for name in ESCAPED if escapes else ():
+        if (value := changes[name]) is not None:
+            is_text = isinstance(value, str)
+            read[name] = unescaped(value) if is_text else [unescaped(each) for each in value]
+    return read
 
 
-def _end_line(out: TextOutput, console: Console) -> None:
-    """On a terminal, let what follows begin on a line of its own; stdout is left exact."""
-    if out.is_terminal and console.is_terminal and not out.ends_line:
-        console.note("")
-        out.ends_line = True
-
-
-def _refuse_endless(arguments: GenerateArguments, task: GenerationTask) -> None:
+def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
     """An endless text can be shown as it is made; nothing else can be done with it."""
     if not task.may_never_end:
         return
@@ -90,181 +83,152 @@ def _refuse_endless(arguments: GenerateArguments, task: GenerationTask) -> None:
         )
 
 
-class _Work:
-    """What both kinds of work have in common."""
-
-    def __init__(
-        self,
-        arguments: GenerateArguments,
-        console: Console,
-        model: LanguageModel,
-        task: GenerationTask,
-    ) -> None:
-        self.arguments = arguments
-        self.console = console
-        self.model = model
-        self.task = task
-        measure = novelty_measure(model.trained, arguments.novelty) if arguments.novelty else None
-        self.format = ResultFormat(arguments, model.trained.card.mode, measure)
-
-    def seed(self) -> str:
-        """The seed of a call that has one."""
-        arguments = self.arguments
-        path = "-" if arguments.seed == "-" else arguments.seed_file
-        if path is None:
-            return self.read_escapes(arguments.seed or "")
-        from charrnn.cli.seed_input import read_seed
-
-        seed = read_seed(path)
-        if self.task.eos_id is None:
-            return seed
-        return seed.removesuffix("\n").removesuffix(
-            "\r"
-        )  # a file's last line end is not the line's
-
-    def read_escapes(self, seed: str) -> str:
-        """A seed from the command line or from a line, with its escapes read if that is wanted."""
-        if not self.arguments.escapes:
-            return seed
-        from charrnn.cli.seed_input import unescaped
-
-        return unescaped(seed)
+def _seed(arguments: GenerateArguments, *, is_line: bool) -> str:
+    """The seed of a call that has one."""
+    path = STDIN if arguments.seed == STDIN else arguments.seed_file
+    if path is None:
+        seed = arguments.seed or ""
+        return unescaped(seed) if arguments.escapes else seed
+    seed = read_seed(path)
+    # The last line end of a file is not part of its line.
+    return seed.removesuffix("\n").removesuffix("\r") if is_line else seed
 
 
-class OneText(_Work):
-    """One text, shown as it is made."""
+# --- One text ------------------------------------------------------------------------------------
 
-    def __init__(self, *shared: Any) -> None:
-        super().__init__(*shared)
-        arguments, task = self.arguments, self.task
-        self._check_state_files()
-        saved = None
-        if arguments.load_state is not None:
-            from charrnn.generation.stream_state import load_stream
 
-            saved = load_stream(Path(arguments.load_state), self.model.trained.card)
-        if saved is not None and arguments.rng_seed in {None, saved.rng_seed}:
-            uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
-        else:
-            uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
-        seed = self.seed()
-        self.sequence = Sequence(
-            task,
-            prefill(task.prefix(seed, saved.prefix if saved else None), task.network),
-            uniforms,
-            seed=seed,
-            keep=arguments.json or arguments.novelty is not None,
-            scored=arguments.json,
+def _begin_stream(
+    arguments: GenerateArguments, model: LanguageModel, task: GenerationTask
+) -> Stream:
+    """Read the seed, after the stream that was saved if there is one."""
+    _check_state_files(arguments, task)
+    saved = None
+    if arguments.load_state is not None:
+        from charrnn.generation.stream_state import load_stream
+
+        saved = load_stream(Path(arguments.load_state), model.trained.card)
+    if saved is not None and arguments.rng_seed in {None, saved.rng_seed}:
+        uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
+    else:
+        uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
+    seed = _seed(arguments, is_line=task.eos_id is not None)
+    prefix = prefill(task.prefix(seed, saved.prefix if saved else None), task.network)
+    sequence = Sequence(
+        task,
+        prefix,
+        uniforms,
+        seed=seed,
+        keep=arguments.json or arguments.novelty is not None,
+        scored=arguments.json,
+    )
+    return Stream(task, sequence)
+
+
+def _check_state_files(arguments: GenerateArguments, task: GenerationTask) -> None:
+    """Find out before the text is made that its state could not be saved."""
+    if task.eos_id is not None and (arguments.load_state or arguments.save_state):
+        raise UserError(
+            "--save-state and --load-state are for streams, and this model writes lines",
+            hint="a line ends by itself; there is nothing to go on with",
         )
-        self.stream = Stream(task, self.sequence)
+    if arguments.save_state is None:
+        return
+    if task.constraint is not None:
+        raise UserError(
+            f"`save_state` and `{task.options.constraint}` exclude each other: "
+            "a text that was held to one is complete"
+        )
+    path = Path(arguments.save_state)
+    if not path.parent.is_dir():
+        raise UserError(f"--save-state {path}: there is no folder {path.parent}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--save-state {path} is not a plain file")
 
-    def write(self, out: TextOutput, interrupts: Interrupts) -> None:
-        """Write the text, or a JSON object that tells of it; then save the stream if asked to."""
+
+def _write_one(
+    arguments: GenerateArguments,
+    stream: Stream,
+    results: ResultFormat,
+    out: TextOutput,
+    console: Console,
+) -> None:
+    """Write a text as it is made, or a JSON object that tells of it, also when interrupted."""
+    if arguments.json:
         try:
-            if self.arguments.json:
-                self._write_json(out, interrupts)
-            else:
-                self._write_text(out, interrupts)
-        except GivenUp:
-            raise
+            while not stream.has_ended:
+                stream.advance()
+                out.interrupts.check()
         except Interrupted:
-            self._save_state(out)
+            out.write(results.json_line(stream.sequence.result()))
             raise
-        self._save_state(out)
+        out.write(results.json_line(stream.sequence.result()))
+        return
+    out.write("" if arguments.no_echo else stream.sequence.seed)
+    while not stream.has_ended:
+        out.write(stream.advance())
+        out.interrupts.check()
+    out.write(results.terminator)
+    if arguments.novelty is not None:
+        out.end_line(console)
+        console.note(results.novelty_note(stream.sequence.result()))
 
-    def _write_text(self, out: TextOutput, interrupts: Interrupts) -> None:
-        stream = self.stream
-        out.write("" if self.arguments.no_echo else self.sequence.seed)
-        while not stream.has_ended:
-            out.write(stream.advance())
-            interrupts.check()
-        out.write(self.format.terminator)
-        if self.arguments.novelty is not None:
-            out.flush()
-            _end_line(out, self.console)
-            self.console.note(self.format.novelty_note(self.sequence.result()))
 
-    def _write_json(self, out: TextOutput, interrupts: Interrupts) -> None:
-        """Write the object even when interrupted: it says so."""
-        try:
-            while not self.stream.has_ended:
-                self.stream.advance()
-                interrupts.check()
-        except Interrupted:
-            out.write(self.format.json_line(self.sequence.result()))
-            raise
-        out.write(self.format.json_line(self.sequence.result()))
+def _save_stream(
+    arguments: GenerateArguments, stream: Stream, out: TextOutput, card: ModelCard
+) -> None:
+    """Save where a stream stands if asked to, once all that it has made is written."""
+    if arguments.save_state is None:
+        return
+    from charrnn.generation.stream_state import SavedStream, save_stream
 
-    def _save_state(self, out: TextOutput) -> None:
-        """Save where the stream stands, once all that it has made is written."""
-        arguments, uniforms = self.arguments, self.sequence.uniforms
-        if arguments.save_state is None:
-            return
-        from charrnn.generation.stream_state import SavedStream, save_stream
+    if not arguments.json:
+        out.write(stream.sequence.release())
+    out.flush()
+    uniforms = stream.sequence.uniforms
+    saved = SavedStream(
+        prefix=stream.prefix(), rng_seed=uniforms.rng_seed, position=uniforms.position
+    )
+    save_stream(Path(arguments.save_state), saved, card)
 
-        if not arguments.json:
-            out.write(self.sequence.release())
+
+# --- Many texts ----------------------------------------------------------------------------------
+
+
+def _write_many(
+    arguments: GenerateArguments,
+    task: GenerationTask,
+    results: ResultFormat,
+    out: TextOutput,
+    console: Console,
+) -> None:
+    """Write many texts, in order, each as soon as all before it are written."""
+    from charrnn.generation.scheduler import generate_many, sequences_of
+
+    def check() -> None:
         out.flush()
-        saved = SavedStream(
-            prefix=self.stream.prefix(), rng_seed=uniforms.rng_seed, position=uniforms.position
-        )
-        save_stream(Path(arguments.save_state), saved, self.model.trained.card)
+        out.interrupts.check()
 
-    def _check_state_files(self) -> None:
-        """Find out before the text is made that its state could not be saved."""
-        arguments = self.arguments
-        if self.task.eos_id is not None and (arguments.load_state or arguments.save_state):
-            raise UserError(
-                "--save-state and --load-state are for streams, and this model writes lines",
-                hint="a line ends by itself; there is nothing to go on with",
-            )
-        if arguments.save_state is None:
-            return
-        if self.task.constraint is not None:
-            raise UserError(
-                f"`save_state` and `{self.task.options.constraint}` exclude each other: "
-                "a text that was held to one is complete"
-            )
-        path = Path(arguments.save_state)
-        if not path.parent.is_dir():
-            raise UserError(f"--save-state {path}: there is no folder {path.parent}")
-        if path.exists() and not path.is_file():
-            raise UserError(f"--save-state {path} is not a plain file")
+    sequences = sequences_of(
+        _seeds(arguments, is_line=task.eos_id is not None),
+        task,
+        choose_rng_seed(arguments.rng_seed),
+        samples=arguments.samples,
+        scored=arguments.json,
+    )
+    texts = generate_many(task, sequences, batch_size=arguments.batch_size, check=check)
+    with closing(texts):
+        for number, text in enumerate(texts):
+            if arguments.json:
+                out.write(results.json_line(text))
+                continue
+            out.write(results.separator if number else "")
+            out.write(results.plain(text) + results.terminator)
+            if arguments.novelty is not None:
+                console.note(f"text {number + 1:,}: {results.novelty_note(text)}")
 
 
-class ManyTexts(_Work):
-    """Many texts, in order, each as soon as all before it are written."""
-
-    def write(self, out: TextOutput, interrupts: Interrupts) -> None:
-        """Write the texts."""
-        from charrnn.generation.scheduler import generate_many, sequences_of
-
-        def check() -> None:
-            out.flush()
-            interrupts.check()
-
-        arguments = self.arguments
-        sequences = sequences_of(
-            self._seeds(),
-            self.task,
-            choose_rng_seed(arguments.rng_seed),
-            samples=arguments.samples,
-            scored=arguments.json,
-        )
-        texts = generate_many(self.task, sequences, batch_size=arguments.batch_size, check=check)
-        with closing(texts):
-            for number, text in enumerate(texts):
-                if arguments.json:
-                    out.write(self.format.json_line(text))
-                    continue
-                out.write(self.format.separator if number else "")
-                out.write(self.format.plain(text) + self.format.terminator)
-                if arguments.novelty is not None:
-                    self.console.note(f"text {number + 1:,}: {self.format.novelty_note(text)}")
-
-    def _seeds(self) -> Iterable[str]:
-        if self.arguments.seeds is None:
-            return [self.seed()]
-        from charrnn.cli.seed_input import read_seeds
-
-        return map(self.read_escapes, read_seeds(self.arguments.seeds))
+def _seeds(arguments: GenerateArguments, *, is_line: bool) -> Iterable[str]:
+    if arguments.seeds is None:
+        return [_seed(arguments, is_line=is_line)]
+    seeds = read_seeds(arguments.seeds)
+    return map(unescaped, seeds) if arguments.escapes else seeds

@@ -15,18 +15,6 @@ if TYPE_CHECKING:
     from charrnn.text.corpus import Manifest, SplitRecord
     from charrnn.text.prepare import Prepared
 
-EXAMPLES = """
-Examples:
-
-    charrnn prepare poems.txt
-
-    charrnn prepare letters/ diary.txt --set data.encoding=latin-1
-
-    cat *.log | charrnn prepare - --set data.mode=lines --out data/prepared/logs
-
-    charrnn prepare --config configs/shakespeare.yaml --json
-"""
-
 
 def prepare(
     corpus: Annotated[
@@ -38,7 +26,7 @@ def prepare(
         ),
     ] = None,
     config_file: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             "--config",
             metavar="FILE",
@@ -47,7 +35,7 @@ def prepare(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             "--out",
             metavar="DIR",
@@ -61,14 +49,22 @@ def prepare(
     """Turn text into ids on disk, once; `train` does it too when it is still to be done.
 
     Prints the folder on stdout. The same text with the same options is not prepared again.
+
+    For example:
+
+        charrnn prepare poems.txt
+
+        charrnn prepare letters/ diary.txt --set data.encoding=latin-1
+
+        cat *.log | charrnn prepare - --set data.mode=lines --out data/prepared/logs
+
+        charrnn prepare --config configs/shakespeare.yaml --json
     """
     from charrnn.text.prepare import prepare as prepare_corpus
 
     console = Console(quiet=quiet)
     data = _data_config(corpus, config_file, overrides or [])
-    prepared = prepare_corpus(
-        data, out=None if out is None else Path(out), progress=console.progress
-    )
+    prepared = prepare_corpus(data, out=out, progress=console.progress)
     _show(prepared, console)
     if json:
         write_json(_summary(prepared))
@@ -76,11 +72,8 @@ def prepare(
         write_result(str(prepared.corpus.path))
 
 
-prepare.__doc__ = f"{prepare.__doc__}\n{EXAMPLES}"
-
-
 def _data_config(
-    corpus: list[str] | None, config_file: str | None, overrides: list[str]
+    corpus: list[str] | None, config_file: Path | None, overrides: list[str]
 ) -> "DataConfig":
     from charrnn.config.load import load_config
 
@@ -89,7 +82,7 @@ def _data_config(
             "no corpus is named",
             hint="`charrnn prepare FILE` prepares a file, builtin:python-docs needs none",
         )
-    data = load_config(None if config_file is None else Path(config_file), overrides).data
+    data = load_config(config_file, overrides).data
     return replace(data, source=corpus) if corpus else data
 
 

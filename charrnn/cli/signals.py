@@ -29,7 +29,7 @@ class Interrupted(BaseException):
         self.exit_code = exit_code
 
 
-class GivenUp(Interrupted):
+class SecondInterrupt(Interrupted):
     """A second signal came before the first was noticed; something may be half done."""
 
 
@@ -141,5 +141,5 @@ class Interrupts(_SignalHandling):
     def _catch(self, number: int, _frame: FrameType | None) -> None:
         """Note a signal; a second one before the first is noticed ends the work where it is."""
         if self._caught is not None:
-            raise GivenUp(self._caught)
+            raise SecondInterrupt(self._caught)
         self._caught = EXIT_CODES[signal.Signals(number)]

@@ -1,33 +1,83 @@
 """`charrnn train`: learn a text, leave a run directory."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from charrnn.cli.options import Debug, Json, Overrides, Quiet
-from charrnn.console import Console
 from charrnn.errors import UserError
 
-EXAMPLES = """
-Examples:
 
-    charrnn train --config configs/quickstart.yaml
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainArguments:
+    """What a command line asks for."""
 
-    charrnn train --set data.source=poems.txt --minutes 2
+    config_file: Path | None
+    overrides: list[str]
+    out: Path | None
+    overwrite: bool
+    resume: bool
+    from_step: int | None
+    init_from: Path | None
+    minutes: float | None
+    print_config: bool
+    json: bool
+    quiet: bool
 
-    charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
+    def check(self) -> None:
+        """Look for what can be wrong before anything is read.
 
-    charrnn train --resume --out runs/shakespeare --set train.steps=6000
+        Raises:
+            UserError: Options contradict each other or are out of range.
+        """
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise UserError(f"--minutes is {self.minutes:g}; expected a number above 0")
+        for is_given, message, hint in self._contradictions():
+            if is_given:
+                raise UserError(message, hint=hint)
 
-    charrnn train --init-from runs/shakespeare --set data.source=poems.txt --out runs/poems
-"""
+    def _contradictions(self) -> Iterator[tuple[bool, str, str]]:
+        has_minutes = self.minutes is not None
+        sets_steps = any(each.partition("=")[0].strip() == "train.steps" for each in self.overrides)
+        yield (
+            self.from_step is not None and not self.resume,
+            "--from-step goes back in a run that is resumed",
+            "add --resume, or leave it out",
+        )
+        yield (
+            self.resume and self.init_from is not None,
+            "--resume continues a run, --init-from begins one",
+            "leave one out",
+        )
+        yield (
+            self.resume and self.overwrite,
+            "--resume continues a run, --overwrite replaces it",
+            "leave one out",
+        )
+        yield (
+            has_minutes and self.resume,
+            "--minutes fixes the steps of a new run and cannot be combined with --resume",
+            "to train longer: --resume --set train.steps=N",
+        )
+        yield (
+            has_minutes and self.print_config,
+            "--print-config prints what is known before measuring, --minutes decides by measuring",
+            "leave one out; a run's config.yaml has what it was trained with",
+        )
+        yield (
+            has_minutes and sets_steps,
+            "--minutes and --set train.steps both say how long to train",
+            "leave one out",
+        )
 
 
 def train(
     config_file: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             "--config",
             metavar="FILE",
@@ -36,7 +86,7 @@ def train(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             "--out",
             metavar="RUN",
@@ -59,7 +109,7 @@ def train(
         ),
     ] = None,
     init_from: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             "--init-from",
             metavar="RUN",
@@ -86,86 +136,34 @@ def train(
     quiet: Quiet = False,
     _debug: Debug = False,
 ) -> None:
-    """Train a network on a text; prepares the text first if that is still to be done."""
-    settings = overrides or []
-    _check_options(
-        settings,
+    """Train a network on a text; prepares the text first if that is still to be done.
+
+    For example:
+
+        charrnn train --config configs/quickstart.yaml
+
+        charrnn train --set data.source=poems.txt --minutes 2
+
+        charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
+
+        charrnn train --resume --out runs/shakespeare --set train.steps=6000
+
+        charrnn train --init-from runs/shakespeare --set data.source=poems.txt --out runs/poems
+    """
+    arguments = TrainArguments(
+        config_file=config_file,
+        overrides=overrides or [],
+        out=out,
         overwrite=overwrite,
         resume=resume,
         from_step=from_step,
         init_from=init_from,
         minutes=minutes,
         print_config=print_config,
+        json=json,
+        quiet=quiet,
     )
-    from charrnn.cli import train_run
+    arguments.check()
+    from charrnn.cli.train_run import run
 
-    config_path, run, source = (
-        None if each is None else Path(each) for each in (config_file, out, init_from)
-    )
-    console = Console(quiet=quiet)
-    if print_config:
-        train_run.print_config(config_path, settings, run, source, resume=resume)
-    elif resume:
-        train_run.resume(config_path, settings, run, from_step, console, as_json=json)
-    else:
-        train_run.begin(
-            config_path,
-            settings,
-            run,
-            console,
-            overwrite=overwrite,
-            init_from=source,
-            minutes=minutes,
-            as_json=json,
-        )
-
-
-train.__doc__ = f"{train.__doc__}\n{EXAMPLES}"
-
-
-def _check_options(
-    overrides: list[str],
-    *,
-    overwrite: bool,
-    resume: bool,
-    from_step: int | None,
-    init_from: str | None,
-    minutes: float | None,
-    print_config: bool,
-) -> None:
-    """Refuse options that contradict each other, before anything is read."""
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise UserError(f"--minutes is {minutes:g}; expected a number above 0")
-    sets_steps = any(each.partition("=")[0].strip() == "train.steps" for each in overrides)
-    leave_out = "leave one out"
-    contradictions = (
-        (
-            from_step is not None and not resume,
-            "--from-step goes back in a run that is resumed",
-            "add --resume, or leave it out",
-        ),
-        (
-            resume and init_from is not None,
-            "--resume continues a run, --init-from begins one",
-            leave_out,
-        ),
-        (resume and overwrite, "--resume continues a run, --overwrite replaces it", leave_out),
-        (
-            minutes is not None and resume,
-            "--minutes fixes the steps of a new run and cannot be combined with --resume",
-            "to train longer: --resume --set train.steps=N",
-        ),
-        (
-            minutes is not None and print_config,
-            "--print-config prints what is known before measuring, --minutes decides by measuring",
-            "leave one out; a run's config.yaml has what it was trained with",
-        ),
-        (
-            minutes is not None and sets_steps,
-            "--minutes and --set train.steps both say how long to train",
-            leave_out,
-        ),
-    )
-    for is_given, message, hint in contradictions:
-        if is_given:
-            raise UserError(message, hint=hint)
+    run(arguments)

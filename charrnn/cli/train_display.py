@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from charrnn.console import Console
 from charrnn.messages import quote
@@ -19,27 +19,7 @@ if TYPE_CHECKING:
     from charrnn.training.transfer import Transfer
 
 PLAIN_LINE_SECONDS = 10.0
-SPEED_WINDOW_SECONDS = 5.0
 MOST_CHARACTERS_SHOWN = 20
-
-
-class Speedometer:
-    """Measures characters trained on per second, over the last few seconds."""
-
-    def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque()
-
-    def update(self, event: Stepped) -> None:
-        """Count a step."""
-        self._marks.append((event.seconds, event.chars))
-        while len(self._marks) > 2 and event.seconds - self._marks[0][0] > SPEED_WINDOW_SECONDS:
-            self._marks.popleft()
-
-    @property
-    def chars_per_second(self) -> float:
-        """Characters per second, time for evaluations and saves included; 0 before two steps."""
-        (begin, first), (end, last) = self._marks[0], self._marks[-1]
-        return (last - first) / (end - begin) if end > begin else 0.0
 
 
 class PlainView:
@@ -47,64 +27,41 @@ class PlainView:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.speed = Speedometer()
         self.steps = 0
-        self.last: Stepped | None = None
+        self.progress: list[str] = []
         self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def show(self, event: Event) -> None:
         """Show one event as a line, or not at all."""
         match event:
-            case Started(steps=steps):
+            case Started(steps=steps, first_step=first):
                 self.steps = steps
+                self.progress = [f"step {first:,} of {steps:,}"]
             case Stepped():
-                self.last = event
-                self.speed.update(event)
+                self.progress = [
+                    f"step {event.step:,} of {self.steps:,}",
+                    f"{event.seconds:.0f} s",
+                    _speed(event),
+                    f"train {event.train_loss_nats:.4f}",
+                ]
                 if time.monotonic() >= self.next_line_at:
-                    self._print_line()
+                    self._print_line(self.progress)
             case Evaluated():
-                self._print_line(event)
+                valid = f"valid {event.valid_loss_nats:.4f}{_best_mark(event)}"
+                self._print_line([*self.progress, valid])
 
-    def _print_line(self, evaluated: Evaluated | None = None) -> None:
+    def _print_line(self, parts: Sequence[str]) -> None:
         self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
-        parts = []
-        if self.last is not None:
-            parts += [
-                f"step {self.last.step:,} of {self.steps:,}",
-                f"{self.last.seconds:.0f} s",
-                f"{self.speed.chars_per_second:,.0f} characters/s",
-                f"train {self.last.train_loss_nats:.4f}",
-            ]
-        elif evaluated is not None:  # a resumed training may begin with one
-            parts.append(f"step {evaluated.step:,} of {self.steps:,}")
-        if evaluated is not None:
-            parts.append(f"valid {evaluated.valid_loss_nats:.4f}{_best_mark(evaluated)}")
         self.console.note(" | ".join(parts))
 
 
 class LiveView:
     """Draws a bar with speed, time left and losses; every evaluation leaves a line above it."""
 
-    def __init__(self) -> None:
-        self.speed = Speedometer()
-        self.train = "-"
-        self.valid = "-"
-        self.best = "-"
-        self.progress = _bar()
-        self.task = self.progress.add_task("", total=None, losses="", speed="")
-
-    def __enter__(self) -> Self:
-        self.progress.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.progress.__exit__(*error)
+    def __init__(self, progress: "Progress") -> None:
+        self.losses = {"train": "-", "valid": "-", "best": "-"}
+        self.progress = progress
+        self.task = progress.add_task("", total=None, losses="", speed="")
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -112,29 +69,32 @@ class LiveView:
             case Started(steps=steps, first_step=first):
                 self.progress.update(self.task, total=steps, completed=first)
             case Stepped():
-                self.speed.update(event)
-                self.train = f"{event.train_loss_nats:.4f}"
-                self.progress.update(
-                    self.task,
-                    completed=event.step,
-                    losses=self._losses(),
-                    speed=f"{self.speed.chars_per_second:,.0f} characters/s",
-                )
+                self.losses["train"] = f"{event.train_loss_nats:.4f}"
+                self.progress.update(self.task, completed=event.step, speed=_speed(event))
             case Evaluated():
-                self.valid = f"{event.valid_loss_nats:.4f}"
-                self.best = f"{event.best_loss_nats:.4f}"
-                self.progress.update(self.task, losses=self._losses())
+                self.losses["valid"] = f"{event.valid_loss_nats:.4f}"
+                self.losses["best"] = f"{event.best_loss_nats:.4f}"
                 self.progress.console.print(
-                    f"step {event.step:,}: valid {self.valid}{_best_mark(event)}", highlight=False
+                    f"step {event.step:,}: valid {self.losses['valid']}{_best_mark(event)}",
+                    highlight=False,
                 )
+        losses = "  ".join(f"{name} {loss}" for name, loss in self.losses.items())
+        self.progress.update(self.task, losses=losses)
 
-    def _losses(self) -> str:
-        return f"train {self.train}  valid {self.valid}  best {self.best}"
+
+@contextmanager
+def training_view(console: Console) -> Iterator[PlainView | LiveView]:
+    """Open the view that suits stderr."""
+    if console.is_terminal:
+        with _bar() as progress:
+            yield LiveView(progress)
+    else:
+        yield PlainView(console)
 
 
-def view_for(console: Console) -> PlainView | LiveView:
-    """Return the view that suits stderr."""
-    return LiveView() if console.is_terminal else PlainView(console)
+def _speed(event: Stepped) -> str:
+    """Characters trained on per second so far, time for evaluations and saves included."""
+    return f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
 
 
 def _best_mark(event: Evaluated) -> str:

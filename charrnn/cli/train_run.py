@@ -4,21 +4,21 @@ Imported when the command runs. torch is imported last of all, so that what is w
 options, the configuration or the run is told at once.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.signals import GracefulStop, Interrupted
+from charrnn.cli.train import TrainArguments
 from charrnn.cli.train_display import (
     choice_in_words,
     end_report,
     start_in_words,
     summary,
+    training_view,
     transfer_in_words,
-    view_for,
 )
-from charrnn.config.load import LoadedConfig, dump_config, load_for_training
+from charrnn.config.load import LoadedConfig, dump_config, load_for_training, retired_notes
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
@@ -31,125 +31,117 @@ from charrnn.text.sources import can_be_read_again
 from charrnn.training.events import Finished, Started
 
 if TYPE_CHECKING:
-    from charrnn.training.model import CharRNN
     from charrnn.training.trainer import Trainer
 
 SECONDS_A_MINUTE = 60
 STDIN = Path("-")
 
 
-def print_config(
-    config_file: Path | None,
-    overrides: Sequence[str],
-    out: Path | None,
-    init_from: Path | None,
-    *,
-    resume: bool,
-) -> None:
-    """Print the configuration that would be trained with."""
-    if resume:
-        from charrnn.training.resume import changed_config
-
-        path = out or last_begun_run(_name_in(config_file))
-        config, _ = changed_config(path, config_file, overrides)
-    else:
-        source = None if init_from is None else read_model(init_from)
-        config = _load_config(config_file, overrides, source).config
-    write_result(dump_config(config).rstrip("\n"))
-
-
-def begin(
-    config_file: Path | None,
-    overrides: Sequence[str],
-    out: Path | None,
-    console: Console,
-    *,
-    overwrite: bool,
-    init_from: Path | None,
-    minutes: float | None,
-    as_json: bool,
-) -> None:
-    """Train a new run.
+def run(arguments: TrainArguments) -> None:
+    """Train a new run, or train on with one, or print the configuration alone.
 
     Raises:
-        UserError: The configuration or the text is not as it must be, or the run exists.
+        UserError: The configuration, the text or the run is not as it must be.
         RunFailedError: The training diverged, or the disk failed.
         Interrupted: A signal stopped the training.
     """
-    source = None if init_from is None else read_model(init_from)
-    config, explicit, ignored = _load_config(config_file, overrides, source)
+    console = Console(quiet=arguments.quiet)
+    if arguments.print_config:
+        write_result(dump_config(_config_to_train_with(arguments)).rstrip("\n"))
+    elif arguments.resume:
+        _resume(arguments, console)
+    else:
+        _begin(arguments, console)
+
+
+def _config_to_train_with(arguments: TrainArguments) -> Config:
+    if not arguments.resume:
+        return _load_config(arguments, _source_of_weights(arguments)).config
+    from charrnn.training.resume import changed_config
+
+    path = _run_to_resume(arguments)
+    return changed_config(path, arguments.config_file, arguments.overrides)[0]
+
+
+def _begin(arguments: TrainArguments, console: Console) -> None:
+    """Train a new run."""
+    source = _source_of_weights(arguments)
+    config, explicit, ignored = _load_config(arguments, source)
     for note in ignored:
         console.note(note)
-    if out is not None:
-        check_free(out, overwrite=overwrite)
+    if arguments.out is not None:
+        check_free(arguments.out, overwrite=arguments.overwrite)
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
     from charrnn.training.model import new_model
+    from charrnn.training.trainer import StopRequest, Trainer
+    from charrnn.training.transfer import take_weights
 
     corpus = prepare(config.data, progress=console.progress).corpus
     _check_memory(config, corpus)
-    config = _tune(config, explicit, corpus, minutes, console)
+    config = _tune(config, explicit, corpus, arguments.minutes, console)
     model = new_model(config, corpus)
-    notes = [] if source is None else [_take_weights(source, model, corpus, console)]
-    path = out or _path_of_new_run(config_file, overwrite=overwrite)
-    with RunWriter.claim(path, corpus.vocabulary, overwrite=overwrite) as writer:
+    notes = []
+    if source is not None:
+        notes.append(transfer_in_words(take_weights(model, corpus.vocabulary, source)))
+        console.note(notes[0])
+    path = arguments.out or _path_of_new_run(arguments)
+    with RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite) as writer:
         writer.notes += notes
-        _train(_trainer(config, corpus, model, writer), console, as_json=as_json)
+        trainer = Trainer(config, corpus, model, writer, StopRequest())
+        _train(trainer, console, as_json=arguments.json)
 
 
-def resume(
-    config_file: Path | None,
-    overrides: Sequence[str],
-    out: Path | None,
-    from_step: int | None,
-    console: Console,
-    *,
-    as_json: bool,
-) -> None:
-    """Train on with a run that was stopped, or that is to have more steps.
-
-    Raises:
-        UserError: The run, its text or the changes to its configuration do not allow it.
-        RunFailedError: The training diverged, or the disk failed.
-        Interrupted: A signal stopped the training.
-    """
+def _resume(arguments: TrainArguments, console: Console) -> None:
+    """Train on with a run that was stopped, or that is to have more steps."""
     from charrnn.training.model import new_model
     from charrnn.training.resume import changed_config
+    from charrnn.training.trainer import StopRequest, Trainer
 
-    path = out or last_begun_run(_name_in(config_file))
+    path = _run_to_resume(arguments)
     with RunWriter.reopen(path) as writer:
-        config, changes = changed_config(path, config_file, overrides)
+        config, changes = changed_config(path, arguments.config_file, arguments.overrides)
+        for note in retired_notes(each.partition("=")[0] for each in arguments.overrides):
+            console.note(note)
         corpus = _corpus_again(config, writer, console)
         _check_memory(config, corpus, lead=f"{path}: ")
-        trainer = _trainer(config, corpus, new_model(config, corpus), writer)
-        if from_step is not None:
-            writer.go_back(from_step)
-            changes.append(f"gone back to step {from_step}")
+        trainer = Trainer(config, corpus, new_model(config, corpus), writer, StopRequest())
+        if arguments.from_step is not None:
+            writer.saves.go_back(arguments.from_step)
+            changes.append(f"gone back to step {arguments.from_step}")
         trainer.resume(changes)
         for change in changes:
             console.note(f"changed for the steps to come: {change}")
-        _train(trainer, console, as_json=as_json)
+        _train(trainer, console, as_json=arguments.json)
 
 
-def _name_in(config_file: Path | None) -> str | None:
-    """Return the name that a configuration file gives a run; None for stdin."""
-    return None if config_file in {None, STDIN} else Path(str(config_file)).stem
+def _name_of_config(arguments: TrainArguments) -> str | None:
+    """The name that a configuration file gives a run; None for stdin."""
+    file = arguments.config_file
+    return None if file is None or file == STDIN else file.stem
 
 
-def _path_of_new_run(config_file: Path | None, *, overwrite: bool) -> Path:
-    name = _name_in(config_file) or "default"
-    return RUNS_FOLDER / name if overwrite else free_run_path(name)
+def _run_to_resume(arguments: TrainArguments) -> Path:
+    return arguments.out or last_begun_run(_name_of_config(arguments))
 
 
-def _load_config(
-    config_file: Path | None, overrides: Sequence[str], source: TrainedModel | None
-) -> LoadedConfig:
+def _path_of_new_run(arguments: TrainArguments) -> Path:
+    name = _name_of_config(arguments) or "default"
+    return RUNS_FOLDER / name if arguments.overwrite else free_run_path(name)
+
+
+def _source_of_weights(arguments: TrainArguments) -> TrainedModel | None:
+    return None if arguments.init_from is None else read_model(arguments.init_from)
+
+
+def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:
     """Load the configuration of a new run; with a source, its network has the source's sizes."""
     if source is None:
-        return load_for_training(config_file, overrides)
+        return load_for_training(arguments.config_file, arguments.overrides)
     from charrnn.training.transfer import check_same_network, sizes_of
 
-    loaded = load_for_training(config_file, overrides, model=sizes_of(source.card))
+    sizes = sizes_of(source.card)
+    loaded = load_for_training(arguments.config_file, arguments.overrides, model=sizes)
     check_same_network(loaded.config.model, source)
     return loaded
 
@@ -194,21 +186,6 @@ def _tune(
     return tuned
 
 
-def _take_weights(source: TrainedModel, model: "CharRNN", corpus: Corpus, console: Console) -> str:
-    """Take another run's weights; returns a note on how the characters compare."""
-    from charrnn.training.transfer import take_weights
-
-    note = transfer_in_words(take_weights(model, corpus.vocabulary, source))
-    console.note(note)
-    return note
-
-
-def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter) -> "Trainer":
-    from charrnn.training.trainer import StopRequest, Trainer
-
-    return Trainer(config, corpus, model, writer, StopRequest())
-
-
 def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
     """Train to the end or to a signal, and report."""
 
@@ -223,7 +200,7 @@ def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
             "--set train.steps=N trains on"
         )
     finished = None
-    with GracefulStop(stop) as signals, view_for(console) as view:
+    with GracefulStop(stop) as signals, training_view(console) as view:
         for event in trainer.run():
             if isinstance(event, Started):
                 console.note(start_in_words(event, trainer))

@@ -4,7 +4,7 @@ Later sources win: the schema's defaults, the file, then `--set` on the command 
 wrong with any of them is reported together, a line each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from charrnn.config.memory import check_memory
-from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
+from charrnn.config.schema import Config, GenerateConfig
 from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -22,7 +22,8 @@ from charrnn.files import checked_size
 from charrnn.messages import format_name, format_value, join_words, nearest, quote
 from charrnn.validation import Problem, invalid_value, is_valid, raise_problems, types_of
 
-SECTIONS = types_of(Config)
+SECTIONS = {section: types_of(settings) for section, settings in types_of(Config).items()}
+"""For each section its settings, with what their annotations accept."""
 RETIRED = {"train.workers": "batches are cut from the text in memory, which needs no process"}
 """Settings of earlier versions that are ignored, and why they are gone."""
 HABITS = {  # names that other tools use
@@ -98,8 +99,13 @@ def load_for_training(
     config = _resolve(given, lead)
     check_memory(config, lead="" if path is None else lead)
     keys = frozenset(each.key for each in given)
-    notes = [f"{key} is ignored: {RETIRED[key]}" for key in sorted(keys & RETIRED.keys())]
-    return LoadedConfig(config, keys - RETIRED.keys(), notes)
+    return LoadedConfig(config, keys - RETIRED.keys(), retired_notes(keys))
+
+
+def retired_notes(keys: Iterable[str]) -> list[str]:
+    """A note for each of these settings that is ignored: `train.workers is ignored: ...`."""
+    retired = {key.strip() for key in keys} & RETIRED.keys()
+    return [f"{key} is ignored: {RETIRED[key]}" for key in sorted(retired)]
 
 
 def read_run_config(path: Path) -> Config:
@@ -108,8 +114,7 @@ def read_run_config(path: Path) -> Config:
     Raises:
         UserError: It is missing, damaged, or a link out of its folder.
     """
-    checked_size(path, path.parent, limit=MOST_BYTES)
-    return parse_config(read_yaml(path), source=source_name(path))
+    return parse_config(_read_run_yaml(path), source=source_name(path))
 
 
 def read_generate_config(path: Path) -> GenerateConfig:
@@ -118,9 +123,13 @@ def read_generate_config(path: Path) -> GenerateConfig:
     Raises:
         UserError: The file is missing or damaged, or something in this section is wrong.
     """
-    checked_size(path, path.parent, limit=MOST_BYTES)
-    section = {"generate": read_yaml(path).get("generate")}
+    section = {"generate": _read_run_yaml(path).get("generate")}
     return parse_config(section, source=source_name(path)).generate
+
+
+def _read_run_yaml(path: Path) -> dict[str, Any]:
+    checked_size(path, path.parent, limit=MOST_BYTES)
+    return read_yaml(path)
 
 
 def parse_config(sections: Mapping[str, Any], *, source: str) -> Config:
@@ -187,8 +196,7 @@ def _resolve(given: Sequence[Given], lead: str) -> Config:
         if each.setting is not None and each.key not in RETIRED:
             sections[each.section][each.setting] = each.value
     config = msgspec.convert(sections, Config)
-    conflicts = (*_data_conflicts(config.data), *_model_conflicts(config.model))
-    raise_problems(each._replace(key=lead + each.key) for each in conflicts)
+    raise_problems(each._replace(key=lead + each.key) for each in _conflicts(config))
     return config
 
 
@@ -200,13 +208,13 @@ def _problem_with(given: Given) -> Problem | None:
     if setting is None:
         got = format_value(value)
         return Problem(lead + section, f"expected a section of settings, got {got}")
-    types = types_of(SECTIONS[section])
-    if setting in types:
-        is_fine = is_valid(types[setting], value)
-        return None if is_fine else invalid_value(lead + given.key, types[setting], value)
     if given.key in RETIRED:
         return None
-    return Problem(f"{lead}{section}.{format_name(setting)}", _unknown_setting(section, setting))
+    if setting not in SECTIONS[section]:
+        key = f"{lead}{section}.{format_name(setting)}"
+        return Problem(key, _unknown_setting(section, setting))
+    kind = SECTIONS[section][setting]
+    return None if is_valid(kind, value) else invalid_value(lead + given.key, kind, value)
 
 
 def _unknown_section(name: str) -> str:
@@ -221,7 +229,7 @@ def _unknown_section(name: str) -> str:
 
 def _unknown_setting(section: str, name: str) -> str:
     """Words for a setting that its section does not have, with the one that was meant."""
-    known = types_of(SECTIONS[section])
+    known = SECTIONS[section]
     habit = HABITS.get(name)
     if meant := habit if habit in known else nearest(name, known) or _setting_like(name):
         return f"unknown key; did you mean {meant}?"
@@ -233,13 +241,15 @@ def _setting_like(name: str) -> str | None:
     dotted = {
         setting: f"{section}.{setting}"
         for section, settings in SECTIONS.items()
-        for setting in types_of(settings)
+        for setting in settings
     }
     meant = HABITS.get(name) or nearest(name, dotted)
     return dotted[meant] if meant else None
 
 
-def _data_conflicts(data: DataConfig) -> Iterator[Problem]:
+def _conflicts(config: Config) -> Iterator[Problem]:
+    """What is at odds although each value is fine by itself."""
+    data, model = config.data, config.model
     if any("\0" in source for source in data.sources):
         found = format_value(data.source)
         yield Problem("data.source", f"expected names without the character U+0000, got {found}")
@@ -253,9 +263,6 @@ def _data_conflicts(data: DataConfig) -> Iterator[Problem]:
             f"Python has no text encoding {quote(data.encoding)}",
             hint=f"common ones are {join_words(COMMON_ENCODINGS, 'and')}",
         )
-
-
-def _model_conflicts(model: ModelConfig) -> Iterator[Problem]:
     if model.tie_weights and model.input == "onehot":
         yield Problem(
             "model.tie_weights",

@@ -1,22 +1,22 @@
 """YAML as a configuration needs it: plain values with one meaning each, nothing that surprises.
 
 PyYAML's own values follow YAML 1.1: there `no` is false, `010` is 8, `12:30:00` is 45000, `1e-3`
-is text, and a key that stands twice wins silently. Here its parser and composer are used and the
-values are ours: numbers are those of YAML 1.2, text stays text, and tags, anchors, aliases, deep
-nesting and large files are refused before they cost anything.
+is text, and a key that stands twice wins silently. Here its parser alone is used and the values are
+ours: numbers are those of YAML 1.2, text stays text, and tags, anchors, aliases, deep nesting and
+large files are refused before they cost anything.
 """
 
 import math
 import re
-import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
 from charrnn.errors import UserError
-from charrnn.messages import format_name, format_path, nearest, quote
+from charrnn.messages import format_name, format_path, nearest, quote, reason
 
 Scalar = str | int | float | bool | None
 Value = Scalar | list["Value"] | dict[str, "Value"]
@@ -56,6 +56,11 @@ def read_yaml(path: Path) -> dict[str, Value]:
     """
     source = source_name(path)
     content = _read_stdin() if path == STDIN else _read_file(path)
+    if len(content) > MOST_BYTES:
+        raise UserError(
+            f"{source}: too large for a configuration, which has at most {MOST_BYTES:,} bytes",
+            hint="a text to learn from is named in the configuration, as data.source",
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -132,7 +137,7 @@ def plain_scalar(text: str) -> Scalar:
 def _read_stdin() -> bytes:
     if sys.stdin is None:
         raise UserError("stdin is closed, so there is no configuration to read")
-    return _read_limited(sys.stdin.buffer, "stdin")
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
 def _read_file(path: Path) -> bytes:
@@ -140,27 +145,17 @@ def _read_file(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise UserError(f"{source}: a directory, not a file")
-        if not stat.S_ISREG(path.stat().st_mode):
+        if path.exists() and not path.is_file():
             hint = "a configuration that comes through a pipe is named -"
             raise UserError(f"{source}: not a plain file", hint=hint)
         with path.open("rb") as file:
-            return _read_limited(file, source)
+            return file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         meant = nearest(path.stem, [each.stem for each in path.parent.glob("*.yaml")])
         hint = f"did you mean {format_path(path.with_name(f'{meant}.yaml'))}?" if meant else ""
         raise UserError(f"{source}: no such file", hint=hint) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        raise UserError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _read_limited(file: IO[bytes], source: str) -> bytes:
-    content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise UserError(
-            f"{source}: too large for a configuration, which has at most {MOST_BYTES:,} bytes",
-            hint="a text to learn from is named in the configuration, as data.source",
-        )
-    return content
+        raise UserError(f"{source}: {reason(error)}") from error
 
 
 def _refuse_unprintable(text: str, source: str) -> None:
@@ -173,8 +168,7 @@ def _document(text: str, source: str) -> Value:
     """The value of the only document; None when there is none."""
     _refuse_unprintable(text, source)
     try:
-        _check_events(text, source)
-        node = yaml.compose(text, Loader=LOADER)
+        return _DocumentReader(text, source).read()
     except yaml.MarkedYAMLError as error:
         problem = error.problem or "this is not YAML"
         hint = next((HINTS[known] for known in HINTS if known in problem), "")
@@ -182,57 +176,75 @@ def _document(text: str, source: str) -> Value:
         raise UserError(f"{_where(source, mark)}: {problem}", hint=hint) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # an odd escape, without libyaml
         raise UserError(f"{source}: this is not YAML: {quote(str(error))}") from error
-    return None if node is None else _value(node, source)
 
 
-def _check_events(text: str, source: str) -> None:
-    """Refuse what is not a plain value while nothing is built yet that could be made to explode.
+class _DocumentReader:
+    """Builds plain values while the parser reads, so that what is refused is never built."""
 
-    Raises:
-        UserError: There is an anchor, alias or tag, deep nesting or a second document.
-    """
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        documents += isinstance(event, yaml.DocumentStartEvent)
+    def __init__(self, text: str, source: str) -> None:
+        self._events = yaml.parse(text, Loader=LOADER)
+        self._source = source
+
+    def read(self) -> Value:
+        """The value of the only document; None when there is none."""
+        value: Value = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._refuse(event, "a second document begins here; a configuration is one")
+                value = self._value(next(self._events), depth=1)
+        return value
+
+    def _value(self, event: yaml.Event, depth: int) -> Value:
+        """The value that begins with an event; recurses no deeper than the nesting may be."""
+        self._check_plain(event)
+        if isinstance(event, yaml.ScalarEvent):
+            try:
+                return str(event.value) if event.style else plain_scalar(event.value)
+            except ValueError as error:
+                self._refuse(event, str(error))
         if depth > DEEPEST_NESTING:
-            _refuse(source, event, f"nested more than {DEEPEST_NESTING} deep")
-        if documents > 1:
-            _refuse(source, event, "a second document begins here; a configuration is one")
-        if name := getattr(event, "anchor", None):
-            is_alias = isinstance(event, yaml.AliasEvent)
-            word, sign = ("alias", "*") if is_alias else ("anchor", "&")
-            _refuse_extra(source, event, f"{word} {format_name(sign + name)}")
-        if tag := getattr(event, "tag", None):
-            _refuse_extra(source, event, f"tag {format_name(tag)}")
+            self._refuse(event, f"nested more than {DEEPEST_NESTING} deep")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
+        return self._mapping(depth)
 
+    def _mapping(self, depth: int) -> dict[str, Value]:
+        """A mapping's keys are the text that stands there, whatever it would mean as a value."""
+        values: dict[str, Value] = {}
+        first: dict[str, str] = {}
+        for key in self._until(yaml.MappingEndEvent):
+            self._check_plain(key)
+            if not isinstance(key, yaml.ScalarEvent):
+                self._refuse(key, "a key must be a single word")
+            name = str(key.value)
+            if name in first:
+                self._refuse(key, f"duplicate key {format_name(name)}, first at {first[name]}")
+            first[name] = _where(self._source, key.start_mark)
+            values[name] = self._value(next(self._events), depth + 1)
+        return values
 
-def _value(node: yaml.Node, source: str) -> Value:
-    """Build a node's value; recurses as deep as the nesting, which is bounded."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, source) for item in node.value]
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, source)
-    try:
-        return str(node.value) if node.style else plain_scalar(node.value)  # type: ignore[attr-defined]
-    except ValueError as error:
-        _refuse(source, node, str(error))
+    def _until(self, end: type[yaml.Event]) -> Iterator[yaml.Event]:
+        """The first event of every part of a collection."""
+        while not isinstance(event := next(self._events), end):
+            yield event
 
+    def _check_plain(self, event: yaml.Event) -> None:
+        """Refuse anchors, aliases and tags."""
+        if isinstance(event, yaml.AliasEvent):
+            what = f"alias {format_name(f'*{event.anchor}')}"
+        elif anchor := getattr(event, "anchor", None):
+            what = f"anchor {format_name(f'&{anchor}')}"
+        elif tag := getattr(event, "tag", None):
+            what = f"tag {format_name(tag)}"
+        else:
+            return
+        self._refuse(event, f"the {what} is not allowed", hint=QUOTE_HINT)
 
-def _mapping(node: yaml.MappingNode, source: str) -> dict[str, Value]:
-    """A mapping's keys are the text that stands there, whatever it would mean as a value."""
-    values: dict[str, Value] = {}
-    first: dict[str, str] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            _refuse(source, key, "a key must be a single word")
-        name = str(key.value)
-        if name in first:
-            _refuse(source, key, f"duplicate key {format_name(name)}, first at {first[name]}")
-        first[name] = _where(source, key.start_mark)
-        values[name] = _value(value, source)
-    return values
+    def _refuse(self, event: yaml.Event, problem: str, *, hint: str = "") -> NoReturn:
+        raise UserError(f"{_where(self._source, event.start_mark)}: {problem}", hint=hint)
 
 
 def _place(source: str, before: str) -> str:
@@ -242,11 +254,3 @@ def _place(source: str, before: str) -> str:
 
 def _where(source: str, mark: Any) -> str:
     return source if mark is None else f"{source}:{mark.line + 1}:{mark.column + 1}"
-
-
-def _refuse_extra(source: str, event: yaml.Event, what: str) -> NoReturn:
-    _refuse(source, event, f"the {what} is not allowed", hint=QUOTE_HINT)
-
-
-def _refuse(source: str, at: Any, problem: str, *, hint: str = "") -> NoReturn:
-    raise UserError(f"{_where(source, at.start_mark)}: {problem}", hint=hint)

@@ -13,15 +13,9 @@ import re
 from pathlib import Path
 
 from charrnn.errors import UserError
-from charrnn.files import (
-    checked_size,
-    raise_write_error,
-    read_checked,
-    sync_folder,
-    write_atomically,
-)
-from charrnn.machine import require_memory
+from charrnn.files import sync_folder, write_atomically, write_errors
 from charrnn.messages import format_path, join_words
+from charrnn.run.reader import read_into_memory
 from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
 STATE_FILE = "state.safetensors"
@@ -47,10 +41,8 @@ class SavedStates:
         Raises:
             RunFailedError: The disk is full, for example; the last save is still there.
         """
-        try:
+        with write_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise_write_error(self.folder, error)
         content = dump_described(state.tensors, state.description)
         write_atomically(self.file, content)
         if keep:
@@ -65,8 +57,11 @@ class SavedStates:
         """
         if not self.file.exists():
             return None
-        content = self._read(self.file)
-        return parse_described(content, source=format_path(self.file), hint=self._way_out())
+        kept = [each for each in self.kept_steps() if not self._kept_file(each).samefile(self.file)]
+        hint = f"--resume --from-step {kept[-1]} goes back to a save that was kept" if kept else ""
+        return parse_described(
+            self._read(self.file), source=format_path(self.file), hint=hint or DAMAGED_HINT
+        )
 
     def go_back(self, step: int) -> None:
         """Make the save that was kept of this step the last one.
@@ -104,10 +99,7 @@ class SavedStates:
         self.file.unlink(missing_ok=True)
 
     def _read(self, file: Path) -> bytes:
-        """Read a save, which has to fit into this machine's memory."""
-        run = self.folder.parent
-        require_memory(checked_size(file, run, limit=STATE_LIMIT_BYTES), format_path(file))
-        return read_checked(file, run, limit=STATE_LIMIT_BYTES)
+        return read_into_memory(file, self.folder.parent, limit=STATE_LIMIT_BYTES)
 
     def _keep(self, step: int, content: bytes) -> None:
         """Give the save that was just made a name of its own: the same file, where links work."""
@@ -122,19 +114,10 @@ class SavedStates:
     def _forget_all_but(self, keep: int, step: int) -> None:
         """Keep so many before this step; what comes after it belongs to steps taken back."""
         steps = self.kept_steps()
-        older = [each for each in steps if each < step]
-        stays = {*older[len(older) - keep :], step} if keep else set()
-        for each in steps:
-            if each not in stays:
-                self._kept_file(each).unlink(missing_ok=True)
+        newest_first = [each for each in reversed(steps) if each < step]
+        stays = {step, *newest_first[:keep]} if keep else set()
+        for each in set(steps) - stays:
+            self._kept_file(each).unlink(missing_ok=True)
 
     def _kept_file(self, step: int) -> Path:
         return self.folder / f"state-{step}.safetensors"
-
-    def _way_out(self) -> str:
-        others = [
-            step for step in self.kept_steps() if not self._kept_file(step).samefile(self.file)
-        ]
-        if not others:
-            return DAMAGED_HINT
-        return f"--resume --from-step {others[-1]} goes back to a save that was kept"

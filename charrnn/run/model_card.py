@@ -3,10 +3,9 @@
 A card may come from a stranger: nothing in it is believed beyond what a network can have.
 """
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -97,25 +96,17 @@ class ModelCard:
         shapes: dict[str, tuple[int, ...]] = {}
         if self.input == "embedding":
             shapes["embedding.weight"] = (self.vocabulary_size, self.embedding_size)
+        columns = self.input_size
         for layer in range(self.layers):
-            columns = self.input_size if layer == 0 else self.hidden_size
             shapes[f"rnn.weight_ih_l{layer}"] = (self.gate_rows, columns)
             shapes[f"rnn.weight_hh_l{layer}"] = (self.gate_rows, self.hidden_size)
             shapes[f"rnn.bias_ih_l{layer}"] = (self.gate_rows,)
             shapes[f"rnn.bias_hh_l{layer}"] = (self.gate_rows,)
+            columns = self.hidden_size
         if not self.tie_weights:
             shapes["output.weight"] = (self.vocabulary_size, self.hidden_size)
         shapes["output.bias"] = (self.vocabulary_size,)
         return shapes
-
-    @property
-    def weights_bytes(self) -> int:
-        """What all weights together take."""
-        return sum(FLOAT32_BYTES * math.prod(shape) for shape in self.shapes().values())
-
-    def to_json(self) -> dict[str, Any]:
-        """The card as `model.json` holds it."""
-        return asdict(self)
 
 
 def read_card(path: Path) -> ModelCard:

@@ -5,11 +5,12 @@ allocated, nothing is executed, and what is wrong is named.
 """
 
 import hashlib
+import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,13 @@ from charrnn.files import checked_size, read_checked, read_json_object
 from charrnn.machine import require_memory
 from charrnn.messages import format_path, quote, reason
 from charrnn.network import FloatArray
-from charrnn.run.model_card import CARD_LIMIT_BYTES, MOST_CHARACTERS, ModelCard, read_card
+from charrnn.run.model_card import (
+    CARD_LIMIT_BYTES,
+    FLOAT32_BYTES,
+    MOST_CHARACTERS,
+    ModelCard,
+    read_card,
+)
 from charrnn.run.paths import (
     CARD_FILE,
     COPY_HINT,
@@ -60,17 +67,14 @@ def read_model(path: Path) -> TrainedModel:
         return _read_model(path)  # a training has put better weights in place meanwhile
 
 
-def _stamps(path: Path) -> list[tuple[int, ...] | None]:
+def _stamps(path: Path) -> list[tuple[object, ...]]:
     """What changes when a training saves."""
-    return [_stamp(path / name) for name in (CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE)]
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    try:
-        status = file.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    stamps: list[tuple[object, ...]] = []
+    for name in (CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE):
+        with suppress(OSError, ValueError):
+            status = (path / name).stat()
+            stamps.append((name, status.st_ino, status.st_size, status.st_mtime_ns))
+    return stamps
 
 
 def _read_model(path: Path) -> TrainedModel:
@@ -86,7 +90,8 @@ def _read_model(path: Path) -> TrainedModel:
         raise UserError(
             f"{format_path(path / VOCABULARY_FILE)} does not fit the mode {card.mode!r}"
         )
-    weights = _parsed(whole_weights(path, card), card)
+    file, content = whole_weights(path, card)
+    weights = _parse_weights(content, card, source=format_path(file))
     return TrainedModel(path=path, card=card, vocabulary=vocabulary, weights=weights)
 
 
@@ -116,15 +121,18 @@ def read_vocabulary(path: Path, *, most: int = MOST_CHARACTERS) -> Vocabulary:
     return Vocabulary.from_json(data, source=format_path(file))
 
 
-class WeightsFile(NamedTuple):
-    """A file of weights and what was read from it."""
+def read_into_memory(file: Path, run: Path, *, limit: int) -> bytes:
+    """Read a file of a run whole.
 
-    path: Path
-    content: bytes
+    Raises:
+        UserError: As `checked_size`, or this machine could not hold it.
+    """
+    require_memory(checked_size(file, run, limit=limit), format_path(file))
+    return read_checked(file, run, limit=limit)
 
 
-def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
-    """The weights whose checksum the card names, read in one go.
+def whole_weights(path: Path, card: ModelCard) -> tuple[Path, bytes]:
+    """Find the file of weights whose checksum the card names; return it and its content.
 
     A save that was cut off between its two renames leaves the card's weights under the name
     of the next ones; they are whole, and as good.
@@ -132,18 +140,13 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
     Raises:
         UserError: There is no such file, or this machine could not hold it.
     """
-    expected = card.weights_bytes
+    limit = HEADER_LIMIT_BYTES + FLOAT32_BYTES * sum(map(math.prod, card.shapes().values()))
     file = path / WEIGHTS_FILE
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
-        if not candidate.exists():
-            continue
-        limit = expected + HEADER_LIMIT_BYTES
-        if checked_size(candidate, path, limit=limit) <= expected:
-            continue
-        require_memory(expected, format_path(candidate))
-        content = read_checked(candidate, path, limit=limit)
-        if hashlib.sha256(content).hexdigest() == card.weights_sha256:
-            return WeightsFile(candidate, content)
+        if candidate.exists():
+            content = read_into_memory(candidate, path, limit=limit)
+            if hashlib.sha256(content).hexdigest() == card.weights_sha256:
+                return candidate, content
     if not file.exists():
         raise UserError(f"{format_path(file)} is missing", hint=COPY_HINT)
     raise damaged(
@@ -151,20 +154,16 @@ def whole_weights(path: Path, card: ModelCard) -> WeightsFile:
     )
 
 
-def _parsed(file: WeightsFile, card: ModelCard) -> Tensors:
+def _parse_weights(content: bytes, card: ModelCard, *, source: str) -> Tensors:
+    """The weights in a file: all those of the card's network, no others, and float32."""
     try:
-        weights = parse_tensors(file.content)
+        weights = parse_tensors(content)
     except BadTensorsError as error:
-        raise damaged(format_path(file.path), reason(error), hint=COPY_HINT) from error
-    _check_tensors(weights, card.shapes(), file.path)
-    return weights
-
-
-def _check_tensors(weights: Tensors, shapes: Mapping[str, tuple[int, ...]], file: Path) -> None:
-    """Make sure that the weights are those of the card's network: all of them, and float32."""
-    expected = {name: (shape, np.dtype(np.float32)) for name, shape in shapes.items()}
+        raise damaged(source, reason(error), hint=COPY_HINT) from error
+    expected = {name: (shape, np.dtype(np.float32)) for name, shape in card.shapes().items()}
     found = {name: (weight.shape, weight.dtype) for name, weight in weights.items()}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             what = f"the weight {quote(name)} is not as {CARD_FILE} describes it"
-            raise damaged(format_path(file), what, hint=COPY_HINT)
+            raise damaged(source, what, hint=COPY_HINT)
+    return weights

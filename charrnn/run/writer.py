@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
@@ -27,10 +27,10 @@ from charrnn.config.schema import Config
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.files import (
-    raise_write_error,
     remove_leftovers,
     sync_folder,
     write_atomically,
+    write_errors,
     write_json_atomically,
 )
 from charrnn.network import FloatArray
@@ -66,10 +66,8 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
     Raises:
         UserError: The folder holds something already.
     """
-    try:
+    with write_errors(path):
         names = {entry.name for entry in path.iterdir()} if path.exists() else set()
-    except OSError as error:
-        raise_write_error(path, error)
     if all(map(_may_be_left_by_a_kill, names)) or (overwrite and CONFIG_FILE in names):
         return
     raise UserError(
@@ -95,7 +93,7 @@ class RunWriter:
         self.notes: list[str] = []
         """What has to be known of the run beyond its settings; stands above them as comments."""
         self._lock = _lock(path)
-        self._saves = SavedStates(path / LAST_FOLDER)
+        self.saves = SavedStates(path / LAST_FOLDER)
 
     @classmethod
     def claim(cls, path: Path, vocabulary: Vocabulary, *, overwrite: bool = False) -> "RunWriter":
@@ -105,10 +103,8 @@ class RunWriter:
             UserError: The folder holds something already.
         """
         check_free(path, overwrite=overwrite)
-        try:
+        with write_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise_write_error(path, error)
         writer = cls(path)
         try:
             check_free(path, overwrite=overwrite)  # before the lock was ours, others may have come
@@ -145,24 +141,22 @@ class RunWriter:
 
     def _clear(self) -> None:
         """Remove a run, or what is left of one that was killed before it was any."""
-        try:
-            self._saves.remove()
+        with write_errors(self.path):
+            self.saves.remove()
             for name in RUN_FILES:
                 remove_leftovers(self.path / name)
                 (self.path / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise_write_error(self.path, error)
 
     def _tidy(self) -> None:
         """Finish what a kill cut off, so that the next save may overwrite the next weights."""
         upcoming = self.path / NEXT_WEIGHTS_FILE
         with suppress(UserError, OSError):
-            if whole_weights(self.path, read_card(self.path)).path == upcoming:
+            if whole_weights(self.path, read_card(self.path))[0] == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
         for name in WRITTEN:
             remove_leftovers(self.path / name)
-        self._saves.tidy()
+        self.saves.tidy()
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration, under the notes; from now on this is a run."""
@@ -171,29 +165,30 @@ class RunWriter:
         with suppress(UserError):  # no model yet, or a damaged one, which is not ours to mend
             card = read_card(self.path)
             if card.generate != config.generate:
-                changed = replace(card, generate=config.generate)
-                write_json_atomically(self.path / CARD_FILE, changed.to_json())
+                self._write_card(replace(card, generate=config.generate))
+
+    def _write_card(self, card: ModelCard) -> None:
+        write_json_atomically(self.path / CARD_FILE, asdict(card))
 
     def save_best(self, weights: Mapping[str, FloatArray], card: ModelCard) -> None:
         """Make these the run's model: `model.safetensors` and the `model.json` that names it."""
         content = dump_tensors(weights, {})
-        described = {**card.to_json(), "weights_sha256": hashlib.sha256(content).hexdigest()}
         upcoming = self.path / NEXT_WEIGHTS_FILE
         write_atomically(upcoming, content)
-        write_json_atomically(self.path / CARD_FILE, described)
-        try:
+        self._write_card(replace(card, weights_sha256=hashlib.sha256(content).hexdigest()))
+        with write_errors(self.path / WEIGHTS_FILE):
             upcoming.replace(self.path / WEIGHTS_FILE)
             sync_folder(self.path)
-        except OSError as error:
-            raise_write_error(self.path / WEIGHTS_FILE, error)
 
     def save_last(self, state: SavedState, *, step: int, keep: int = 0) -> None:
         """Keep everything that the next step depends on, and so many older saves.
 
         The metrics before it are on the disk first, so that a power cut loses none of them.
         """
-        self._sync_metrics()
-        self._saves.save(state, step=step, keep=keep)
+        metrics = self.path / METRICS_FILE
+        with write_errors(metrics), suppress(FileNotFoundError), metrics.open("rb") as stream:
+            os.fsync(stream.fileno())
+        self.saves.save(state, step=step, keep=keep)
 
     def load_last(self) -> SavedState | None:
         """What `save_last` kept, or None when nothing has been saved yet.
@@ -201,15 +196,7 @@ class RunWriter:
         Raises:
             UserError: The file is damaged.
         """
-        return self._saves.load()
-
-    def go_back(self, step: int) -> None:
-        """Make an older save that was kept the last one.
-
-        Raises:
-            UserError: None was kept of this step.
-        """
-        self._saves.go_back(step)
+        return self.saves.load()
 
     def check_best(self, *, kept: bool) -> None:
         """Make sure that the last save and the best weights belong together.
@@ -226,28 +213,17 @@ class RunWriter:
                 f"{self.path / CARD_FILE} is missing, which the last save counts on",
                 hint="copy the whole run directory, or begin a new run",
             )
-        if found and not self._saves.file.exists():
+        if found and not self.saves.file.exists():
             raise UserError(
-                f"{self._saves.file} is missing, which resuming needs",
+                f"{self.saves.file} is missing, which resuming needs",
                 hint="the model can be used as it is; begin a new run to train on",
             )
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add one object to `metrics.jsonl`."""
         file = self.path / METRICS_FILE
-        try:
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(dict(line), allow_nan=False) + "\n")
-        except OSError as error:
-            raise_write_error(file, error)
-
-    def _sync_metrics(self) -> None:
-        file = self.path / METRICS_FILE
-        try:
-            with suppress(FileNotFoundError), file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise_write_error(file, error)
+        with write_errors(file), file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(dict(line), allow_nan=False) + "\n")
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop the lines after `step`, and a last line that a kill cut short."""
@@ -276,15 +252,14 @@ def _lock(path: Path) -> FileLock:
         RunFailedError: The folder cannot be written to.
     """
     lock = FileLock(path / LOCK_FILE, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"another training is at work in {path}",
-            hint="wait for it, stop it, or choose another --out",
-        ) from error
-    except OSError as error:
-        raise_write_error(path / LOCK_FILE, error)
+    with write_errors(path / LOCK_FILE):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:  # an OSError, too
+            raise UserError(
+                f"another training is at work in {path}",
+                hint="wait for it, stop it, or choose another --out",
+            ) from error
     return lock
 
 

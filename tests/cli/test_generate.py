@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.cli.generate_arguments import GENERATION
+from charrnn.cli.generate import GENERATION
 from charrnn.generation.options import OPTION_NAMES
 from tests.cli.process import charrnn, succeed, succeed_json
 from tests.models import LETTERS, write_run

@@ -131,7 +131,7 @@ NEEDED = {
     CARD_FILE: (EVAL, GENERATE),
     WEIGHTS_FILE: (EVAL, GENERATE),
     VOCABULARY_FILE: ALL,
-    CONFIG_FILE: ALL,
+    CONFIG_FILE: (EVAL, RESUME),
     STATE: (RESUME,),
 }
 
@@ -247,9 +247,9 @@ def test_a_network_that_this_machine_cannot_hold_is_refused_with_its_bytes(
     encoded = json.dumps(header).encode()
     with (Path("run") / WEIGHTS_FILE).open("wb") as file:
         file.write(struct.pack("<Q", len(encoded)) + encoded)
-        file.truncate(8 + len(encoded) + end)
+        file.truncate(size := 8 + len(encoded) + end)
     error = failure(GENERATE)
-    assert f"{end:,} bytes" in error["message"]
+    assert f"{size:,} bytes" in error["message"]
     assert card["layers"] == 1
 
 
@@ -292,7 +292,8 @@ def test_a_hostile_configuration_in_a_run_is_refused(content: str, failure: Fail
         assert error["exit_code"] == 2
         assert CONFIG_FILE in error["message"]
     if not content.startswith("data: {mode"):
-        assert failure(GENERATE)["exit_code"] == 2  # which reads its own section alone
+        edit(CARD_FILE, generate=None)  # as in 0.1.0, where generate has to read its section
+        assert failure(GENERATE)["exit_code"] == 2
 
 
 VOCABULARIES: dict[str, Any] = {

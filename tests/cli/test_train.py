@@ -476,9 +476,10 @@ def test_the_next_command_that_is_named_works_with_any_vocabulary(folder: Path) 
     assert named.split() == ["next", "charrnn", "generate", "--run", "runs/sea"]
 
 
-def test_resuming_what_is_done_says_so(folder: Path) -> None:
+def test_resuming_what_is_done_says_so_and_what_is_ignored(folder: Path) -> None:
     succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
-    done = charrnn("train", "--resume", cwd=folder)
+    done = charrnn("train", "--resume", "--set=train.workers=2", cwd=folder)
+    assert done.stderr.count("train.workers is ignored") == 1
     assert done.returncode == 0
     assert "all 20 steps were done before" in done.stderr
 

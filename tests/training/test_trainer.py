@@ -267,7 +267,7 @@ def test_older_saves_are_kept_and_can_be_gone_back_to(
     run, config = tmp_path / "run", config_for(corpus, keep=2)
     train(corpus, run, config)
     with RunWriter.reopen(run) as writer:
-        writer.go_back(15)
+        writer.saves.go_back(15)
     assert metrics_of(run) == uninterrupted["metrics"]
     train(corpus, run, config)
     assert everything_learned(run) == uninterrupted

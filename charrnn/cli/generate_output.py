@@ -1,0 +1,196 @@
+"""Generated text on its way to stdout: in which form, and when.
+
+A text is printed as itself, as a line, or as a JSON object. On a terminal a character is shown at
+once, control characters visible and harmless. Elsewhere the bytes are those of the text, in
+stdout's own encoding (what that does not have is written as an escape), gathered for up to a
+twentieth of a second.
+"""
+
+import codecs
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
+
+from charrnn.cli.generate import GenerateArguments
+from charrnn.cli.signals import Interrupts
+from charrnn.console import Console, escape_controls
+from charrnn.errors import RunFailedError, UserError
+from charrnn.generation.sequence import GeneratedText
+from charrnn.run.reader import TrainedModel
+
+if TYPE_CHECKING:
+    from charrnn.generation.novelty import Novelty
+
+SEPARATOR = "--\n"
+"""The line between two texts that may have many lines, as grep separates what it found."""
+
+PIPE_SECONDS = 0.05
+TERMINAL_SECONDS = 0.002
+MOST_GATHERED = 4096
+PAGE = 4096
+"""What a pipe that is ready takes without waiting; POSIX has it whole or not at all."""
+
+
+class TextOutput:
+    """stdout, for text and nothing else."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        """Take stdout.
+
+        Raises:
+            RunFailedError: There is none.
+        """
+        if sys.stdout is None:
+            raise RunFailedError("stdout is closed", hint="open it, or send it to /dev/null")
+        sys.stdout.flush()
+        self.is_terminal = sys.stdout.isatty()
+        self.ends_line = True
+        """Whether the text so far ends with a line's end, or there is none."""
+        self.interrupts = interrupts
+        self._bytes = sys.stdout.buffer
+        self._descriptor = _descriptor_of(sys.stdout)
+        encoder = codecs.getincrementalencoder(sys.stdout.encoding or "utf-8")
+        self._encoder = encoder("backslashreplace")
+        self._patience = TERMINAL_SECONDS if self.is_terminal else PIPE_SECONDS
+        self._gathered: list[str] = []
+        self._flush_at = time.monotonic()
+        self._unwritten = b""
+
+    def write(self, text: str) -> None:
+        """Write text, now or soon.
+
+        Raises:
+            BrokenPipeError: Its reader is gone.
+            RunFailedError: It cannot be written.
+            Interrupted: A signal came while its reader was not ready.
+        """
+        self.ends_line = text.endswith("\n") or (self.ends_line and not text)
+        self._gathered.append(text)
+        if time.monotonic() >= self._flush_at or len(self._gathered) >= MOST_GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered; raises what `write` raises."""
+        text = "".join(self._gathered)
+        self._gathered.clear()
+        self._unwritten += self._encoder.encode(escape_controls(text) if self.is_terminal else text)
+        while self._unwritten:
+            self._wait()
+            page, self._unwritten = self._unwritten[:PAGE], self._unwritten[PAGE:]
+            self._write_page(page)
+        self._flush_at = time.monotonic() + self._patience
+
+    def _wait(self) -> None:
+        if self._descriptor is not None:
+            self.interrupts.wait_until_writable(self._descriptor)
+
+    def _write_page(self, page: bytes) -> None:
+        try:
+            self._bytes.write(page)
+            self._bytes.flush()
+        except BrokenPipeError:
+            raise
+        except BlockingIOError:  # the file is non-blocking; the rest is in its buffer
+            self._wait()
+            self._write_page(b"")
+        except OSError as error:
+            raise RunFailedError(f"cannot write to stdout: {error.strerror or error}") from error
+
+    def end_line(self, console: Console) -> None:
+        """On a terminal, let what follows begin on a line of its own; stdout is left exact."""
+        self.flush()
+        if self.is_terminal and console.is_terminal and not self.ends_line:
+            console.note("")
+            self.ends_line = True
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    """The operating system's number for a stream; None for one that lives in memory."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
+
+
+class ResultFormat:
+    """How the texts of one call are printed."""
+
+    def __init__(self, arguments: GenerateArguments, model: TrainedModel) -> None:
+        self._arguments = arguments
+        span = arguments.novelty
+        self._novelty = None if span is None else _novelty_measure(model, span)
+        mode, is_listed = model.card.mode, arguments.seeds is not None
+        self._is_escaped = is_listed and mode == "stream" and not arguments.null
+        self.separator, self.terminator = "", ""
+        """What stands between two texts, and what ends each of them."""
+        if arguments.null:
+            self.terminator = "\0"
+        elif mode == "lines" or is_listed:
+            self.terminator = "\n"
+        elif not arguments.is_single:
+            self.separator, self.terminator = SEPARATOR, "\n"
+
+    def plain(self, text: GeneratedText) -> str:
+        """A text with its seed, on one line where seeds come a line each."""
+        whole = self._with_seed(text)
+        return whole.replace("\\", r"\\").replace("\n", r"\n") if self._is_escaped else whole
+
+    def json_line(self, text: GeneratedText) -> str:
+        """A text as a JSON object in ASCII, on a line."""
+        mean = text.mean_log_probability
+        result: dict[str, Any] = {
+            "text": self._with_seed(text),
+            "seed": text.seed,
+            "rng_seed": text.rng_seed,
+            "sample": text.sample,
+            "characters": len(text.text),
+            "ended_by": text.ended_by,
+            "mean_log_probability": None if mean is None else round(mean, 6),
+            "seconds": round(text.seconds, 6),
+        }
+        if self._arguments.logprobs:
+            result["log_probabilities"] = [round(p, 6) for p in text.log_probabilities or ()]
+        if self._novelty is not None:
+            novelty = self._novelty(text.text)
+            result["novelty"] = {
+                "span": novelty.span,
+                "copied_share": round(novelty.copied_share, 6),
+                "longest": novelty.longest,
+            }
+        return json.dumps(result, allow_nan=False) + "\n"
+
+    def novelty_note(self, text: GeneratedText) -> str:
+        """A text's novelty, in words."""
+        assert self._novelty is not None
+        novelty = self._novelty(text.text)
+        return (
+            f"{novelty.copied_share:.1%} of it stands in the training text in spans of "
+            f"{novelty.span:,} characters or more; the longest span has {novelty.longest:,}"
+        )
+
+    def _with_seed(self, text: GeneratedText) -> str:
+        return text.text if self._arguments.no_echo else text.seed + text.text
+
+
+def _novelty_measure(model: TrainedModel, span: int) -> "Callable[[str], Novelty]":
+    """Find the corpus that a model was trained on, to compare texts with.
+
+    Raises:
+        UserError: It is not there any more.
+    """
+    from charrnn.config.load import read_run_config
+    from charrnn.generation.novelty import NoveltyMeter
+    from charrnn.run.paths import CONFIG_FILE
+    from charrnn.text.corpus import find_prepared
+
+    config_file = model.path / CONFIG_FILE
+    corpus = find_prepared(read_run_config(config_file).data, model.card.corpus_sha256)
+    if corpus is None:
+        raise UserError(
+            "--novelty needs the text that this model was trained on, and it is not prepared here",
+            hint=f"`charrnn prepare --config {config_file}` prepares it",
+        )
+    meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
+    return lambda text: meter.measure(corpus.vocabulary.encode(text))
