@@ -125,7 +125,7 @@ class TrainingStep:
         weights = [weights_of(rnn, layer).hidden_GH for layer in range(config.layers)]
         noise = Noise(self.config.seed, index, self.parts, self.model.device)
         kept = [noise.kept(weights_GH, config.weight_dropout) for weights_GH in weights]
-        pack = functools.partial(PackedWeights.of, dtype=self.precision, rows=rows, pool=self._pool)
+        pack = functools.partial(kernels.pack, dtype=self.precision, rows=rows, pool=self._pool)
         return list(map(pack, weights, kept))
 
     def _part(
