@@ -204,16 +204,16 @@ def _take_weights(source: TrainedModel, model: "CharRNN", corpus: Corpus, consol
 
 
 def _trainer(config: Config, corpus: Corpus, model: "CharRNN", writer: RunWriter) -> "Trainer":
-    from charrnn.training.trainer import StopRequest, Trainer
+    from charrnn.training.trainer import Trainer
 
-    return Trainer(config, corpus, model, writer, StopRequest())
+    return Trainer(config, corpus, model, writer)
 
 
 def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
     """Train to the end or to a signal, and report."""
 
     def stop() -> None:
-        trainer.stop.make()
+        trainer.request_stop()
         with suppress(RuntimeError):  # the signal may have come while stderr was written to
             console.note("finishing this step and saving; once more to stop at once")
 

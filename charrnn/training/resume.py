@@ -17,11 +17,10 @@ from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
 
-MOVED = frozenset({"data.source", "data.sha256"})
-"""Where the text is now; whether it still is that text is told by its SHA-256."""
-CHANGEABLE = MOVED | frozenset(
-    f"train.{name}"
-    for name in (
+CHANGEABLE = {
+    # Where the text is now; whether it still is that text is told by its SHA-256.
+    "data": {"source", "sha256"},
+    "train": {
         "steps",
         "learning_rate",
         "final_learning_rate_fraction",
@@ -35,8 +34,10 @@ CHANGEABLE = MOVED | frozenset(
         "log_every_steps",
         "patience",
         "device",
-    )
-)
+    },
+    "generate": {field.name for field in fields(GenerateConfig)},
+}
+"""Settings, by section, with which it still is the same training."""
 LEFT_OPEN = {"train.precision": "auto", "train.kernel": "auto", "train.threads": None}
 """Values that leave a setting to be measured."""
 
