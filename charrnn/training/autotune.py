@@ -24,9 +24,8 @@ from charrnn.machine import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batches
-from charrnn.training.model import CharRNN, new_model
+from charrnn.training.model import CharRNN, TorchNetwork, new_model
 from charrnn.training.step import TrainingStep, torch_threads
-from charrnn.training.torch_network import TorchNetwork
 
 WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made

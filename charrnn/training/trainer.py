@@ -27,11 +27,10 @@ from charrnn.training import checkpoint
 from charrnn.training.batches import Batch, Batches
 from charrnn.training.checkpoint import Progress
 from charrnn.training.events import EndReason, Evaluated, Event, Finished, Started, Stepped
-from charrnn.training.model import CharRNN
+from charrnn.training.model import CharRNN, TorchNetwork
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
-from charrnn.training.torch_network import TorchNetwork
 
 SECONDS_A_MINUTE = 60.0
 
