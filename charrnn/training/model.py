@@ -21,7 +21,7 @@ from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.cells import LayerWeights, fused_layer, onehot_layer, weights_of
-from charrnn.training.kernels import GateInputs, PackedWeights
+from charrnn.training.kernels import PackedWeights
 from charrnn.training.rng import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -76,9 +76,9 @@ class CharRNN(nn.Module):
             if packed is None:
                 hidden_TBH, after_SBH = self._torch_layer(layer, below, weights, before_SBH, noise)
             else:
-                inputs = self._gate_inputs(layer, below, weights, noise)
+                inputs, ids_TB = self._gate_inputs(layer, below, weights, noise)
                 hidden_TBH, after_SBH = kernels.layer(
-                    self.config.cell, inputs, weights, packed[layer], before_SBH
+                    self.config.cell, inputs, ids_TB, weights, packed[layer], before_SBH
                 )
             after.append(after_SBH)
             below = _drop(hidden_TBH, self.config.dropout, noise)
@@ -102,21 +102,21 @@ class CharRNN(nn.Module):
 
     def _gate_inputs(
         self, layer: int, below: Tensor, weights: LayerWeights, noise: Noise | None
-    ) -> GateInputs:
-        """What a layer's gates are given by all but the state.
+    ) -> tuple[Tensor, Tensor | None]:
+        """What a layer's gates are given by all but the state: at each place, or as a table.
 
-        Characters that come more than once are multiplied with the weights once: a table.
+        Characters that come more than once are multiplied with the weights once: a table, and the
+        ids (T, B) that read it.
         """
         bias_G = kernels.gate_bias(self.config.cell, weights)
         if layer == 0 and self.embedding is None:
             gates_VG = weights.input_GX.T + bias_G
-            return GateInputs.of_characters(gates_VG.to(_product_dtype()), below)
+            return gates_VG.to(_product_dtype()), below
         if layer == 0 and not self.config.input_dropout and self.vocabulary_size <= below.numel():
             assert self.embedding is not None
-            gates_VG = functional.linear(self.embedding.weight, weights.input_GX, bias_G)
-            return GateInputs.of_characters(gates_VG, below)
+            return functional.linear(self.embedding.weight, weights.input_GX, bias_G), below
         inputs_TBX = below if layer else self._embed(below, noise)
-        return GateInputs.of_places(functional.linear(inputs_TBX, weights.input_GX, bias_G))
+        return functional.linear(inputs_TBX, weights.input_GX, bias_G), None
 
     def _embed(self, ids_TB: Tensor, noise: Noise | None) -> Tensor:
         assert self.embedding is not None

@@ -112,7 +112,7 @@ class TrainingStep:
         layers = [weights_of(self.model.rnn, each) for each in range(self.model.config.layers)]
         share = self.model.config.weight_dropout
         return [
-            kernels.pack(
+            PackedWeights(
                 layer.hidden_GH,
                 noise.kept(layer.hidden_GH, share),
                 dtype=self.precision,

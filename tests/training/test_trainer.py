@@ -126,7 +126,7 @@ def uninterrupted(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> d
     return everything_learned(run)
 
 
-@pytest.mark.parametrize("stop_after", [(1,), (7,), (9,), (10, 11), (3, 14, 23), (23,)])
+@pytest.mark.parametrize("stop_after", [(9,), (7, 23), (1, 10, 11)])
 def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path, stop_after: tuple[int, ...]
 ) -> None:
@@ -336,7 +336,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_best(
 
 
 def test_it_learns(corpus: Corpus, tmp_path: Path) -> None:
-    config = config_for(corpus, steps=200, eval_every_steps=200, learning_rate=0.02)
+    config = config_for(corpus, steps=60, eval_every_steps=60, learning_rate=0.05)
     config = replace(config, model=replace(config.model, dropout=0.0, input_dropout=0.0))
     train(corpus, tmp_path / "run", config)
     lines = metrics_of(tmp_path / "run")

@@ -13,7 +13,7 @@ Shapes: S parts of the state, T time, B batch, H hidden, G gate rows, N rows, X 
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,49 +53,32 @@ class PackedLinear:
         return product
 
 
-class PackedWeights(NamedTuple):
-    """The recurrent weights of one layer, for all parts of a batch in one step of training."""
+class PackedWeights:
+    """The recurrent weights of one layer, for all parts of a batch in one step of training.
 
-    forward: PackedLinear
-    """Hidden states (N, H) to gates (N, G)."""
-    backward: PackedLinear
-    """Gradients of gates (N, G) to those of hidden states (N, H)."""
-    kept_GH: Tensor | None
-    """What the weights were multiplied with by weight dropout, and their gradients must be."""
+    Args:
+        hidden_GH: The weights.
+        kept_GH: What weight dropout multiplies them, and so their gradients, with.
+        dtype: The type of the products.
+        rows: How many rows a part of the batch has.
+        pool: Where half of the packing is done.
+    """
 
-
-def pack(
-    hidden_GH: Tensor, kept_GH: Tensor | None, *, dtype: torch.dtype, rows: int, pool: Executor
-) -> PackedWeights:
-    """Pack recurrent weights, in this type, for so many rows in each part of a batch."""
-    weight_GH = hidden_GH.detach() if kept_GH is None else hidden_GH.detach() * kept_GH
-    weight_GH = weight_GH.to(dtype)
-    forward = pool.submit(PackedLinear, weight_GH, rows)
-    backward = PackedLinear(weight_GH.T.contiguous(), rows)
-    return PackedWeights(forward.result(), backward, kept_GH)
-
-
-class GateInputs(NamedTuple):
-    """What the gates are given by all but the state, `gate_bias` included."""
-
-    rows_NG: Tensor
-    """Of the products' type, contiguous: a row for each place, or for each character there is."""
-    at_TB: Tensor
-    """Which row each place reads, int64."""
-    is_table: bool
-    """Whether several places may read the same row."""
-
-    @classmethod
-    def of_places(cls, gates_TBG: Tensor) -> "GateInputs":
-        """A row for each place."""
-        time, batch, _ = gates_TBG.shape
-        rows_NG = gates_TBG.flatten(0, 1).contiguous()
-        return cls(rows_NG, torch.arange(time * batch).view(time, batch), is_table=False)
-
-    @classmethod
-    def of_characters(cls, gates_VG: Tensor, ids_TB: Tensor) -> "GateInputs":
-        """A row for each character of the vocabulary."""
-        return cls(gates_VG.contiguous(), ids_TB.contiguous(), is_table=True)
+    def __init__(
+        self,
+        hidden_GH: Tensor,
+        kept_GH: Tensor | None,
+        *,
+        dtype: torch.dtype,
+        rows: int,
+        pool: Executor,
+    ) -> None:
+        weight_GH = hidden_GH.detach() if kept_GH is None else hidden_GH.detach() * kept_GH
+        weight_GH = weight_GH.to(dtype)
+        forward = pool.submit(PackedLinear, weight_GH, rows)
+        self.gates_to_hidden = PackedLinear(weight_GH.T.contiguous(), rows)
+        self.hidden_to_gates = forward.result()
+        self.kept_GH = kept_GH
 
 
 def gate_bias(cell: str, weights: LayerWeights) -> Tensor:
@@ -109,7 +92,8 @@ def gate_bias(cell: str, weights: LayerWeights) -> Tensor:
 
 def layer(
     cell: str,
-    inputs: GateInputs,
+    inputs: Tensor,
+    ids_TB: Tensor | None,
     weights: LayerWeights,
     packed: PackedWeights,
     state_SBH: Tensor,
@@ -118,7 +102,9 @@ def layer(
 
     Args:
         cell: lstm, gru or rnn.
-        inputs: what its gates are given by all but the state.
+        inputs: what its gates are given by all but the state, `gate_bias` included: (T, B, G), or
+            with `ids_TB` a table (V, G).
+        ids_TB: which row of the table each place reads.
         weights: of the layer, float32; those of the state are given gradients.
         packed: the same recurrent weights, ready to be multiplied with.
         state_SBH: the state before, float32.
@@ -128,7 +114,7 @@ def layer(
     """
     bias_H = weights.hidden_bias_G.chunk(3)[2] if cell == "gru" else None
     hidden_TBH, after_SBH = _Layer.apply(
-        cell, packed, inputs, state_SBH, inputs.rows_NG, weights.hidden_GH, bias_H
+        cell, packed, ids_TB, state_SBH, inputs, weights.hidden_GH, bias_H
     )
     return hidden_TBH, after_SBH
 
@@ -136,7 +122,7 @@ def layer(
 class _Layer(Function):
     """The layer as autograd sees it.
 
-    What it follows comes last: the rows of the inputs, the recurrent weights (which are only read
+    What it follows comes last: the inputs, the recurrent weights (which are only read
     as `packed`) and a GRU's bias.
     """
 
@@ -145,16 +131,22 @@ class _Layer(Function):
         ctx: Any,
         cell: str,
         packed: PackedWeights,
-        inputs: GateInputs,
+        ids_TB: Tensor | None,
         state_SBH: Tensor,
-        rows_NG: Tensor,
+        inputs: Tensor,
         _hidden_GH: Tensor,
         bias_H: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Hidden (T, B, H) and the state (S, B, H) after."""
-        time = len(inputs.at_TB)
-        hidden = _states(state_SBH[0], time, rows_NG.dtype)
-        gates_TBG = rows_NG.new_empty((*inputs.at_TB.shape, rows_NG.shape[1]))
+        inputs = inputs.contiguous()
+        if ids_TB is None:
+            time, batch, _ = inputs.shape
+            at_TB = torch.arange(time * batch).view(time, batch)
+        else:
+            at_TB = ids_TB.contiguous()
+        time = len(at_TB)
+        hidden = _states(state_SBH[0], time, inputs.dtype)
+        gates_TBG = inputs.new_empty((*at_TB.shape, inputs.shape[-1]))
         cell_values = None
         arrays: tuple[Tensor, ...] = (hidden[1:],)
         if cell == "lstm":
@@ -166,13 +158,12 @@ class _Layer(Function):
             bias_TH, carried_TBH = (_repeated(each, time) for each in (bias_H, carried_BH))
             arrays = (bias_TH, gates_TBG, candidates_TBH, carried_TBH, hidden[1:])
         step = kernel(f"{cell}_forward", hidden.dtype, arrays=3 + len(arrays))
-        at_rows = rows_NG.data_ptr()
-        times = zip(hidden[:-1], _addresses(time, inputs.at_TB, *arrays), strict=True)
+        times = zip(hidden[:-1], _addresses(time, at_TB, *arrays), strict=True)
         for before_BH, at_arrays in times:
-            product_BG = packed.forward(before_BH)
-            step(*before_BH.shape, product_BG.data_ptr(), at_rows, *at_arrays)
-        ctx.cell, ctx.packed, ctx.is_table, ctx.rows = cell, packed, inputs.is_table, len(rows_NG)
-        ctx.save_for_backward(inputs.at_TB, hidden, gates_TBG, cell_values)
+            product_BG = packed.hidden_to_gates(before_BH)
+            step(*before_BH.shape, product_BG.data_ptr(), inputs.data_ptr(), *at_arrays)
+        ctx.cell, ctx.packed, ctx.rows = cell, packed, len(inputs)
+        ctx.save_for_backward(ids_TB, hidden, gates_TBG, cell_values)
         if cell == "gru":
             after_SBH = carried_BH.unsqueeze(0)
         else:
@@ -185,7 +176,7 @@ class _Layer(Function):
     @once_differentiable
     def backward(ctx: Any, d_hidden_TBH: Tensor, _d_after: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the inputs, the recurrent weights and a GRU's bias."""
-        at_TB, hidden, gates_TBG, cell_values = ctx.saved_tensors
+        ids_TB, hidden, gates_TBG, cell_values = ctx.saved_tensors
         _backward_steps(ctx.cell, ctx.packed, hidden, gates_TBG, cell_values, d_hidden_TBH)
         d_weights_GH = (gates_TBG.flatten(0, 1).T @ hidden[:-1].flatten(0, 1)).float()
         if ctx.packed.kept_GH is not None:
@@ -195,10 +186,8 @@ class _Layer(Function):
             d_candidates_TBH = gates_TBG.chunk(3, dim=-1)[2]
             d_bias_H = d_candidates_TBH.sum((0, 1), dtype=torch.float32)
             d_candidates_TBH.copy_(cell_values)  # from here on gradients of the inputs
-        d_rows_NG = gates_TBG.flatten(0, 1)
-        if ctx.is_table:
-            d_rows_NG = _sum_by_row(d_rows_NG, at_TB, ctx.rows)
-        return None, None, None, None, d_rows_NG, d_weights_GH, d_bias_H
+        d_inputs = gates_TBG if ids_TB is None else _sum_by_row(gates_TBG, ids_TB, ctx.rows)
+        return None, None, None, None, d_inputs, d_weights_GH, d_bias_H
 
 
 def _backward_steps(
@@ -223,7 +212,7 @@ def _backward_steps(
     for t in reversed(range(time)):
         d_hidden_BH = d_hidden[t]
         if t < time - 1:
-            d_hidden_BH = packed.backward(d_gates[t + 1], d_hidden_BH)
+            d_hidden_BH = packed.gates_to_hidden(d_gates[t + 1], d_hidden_BH)
         step(*d_hidden_BH.shape, d_hidden_BH.data_ptr(), *at_arrays[t])
 
 
@@ -245,10 +234,10 @@ def _addresses(time: int, *arrays: Tensor) -> Iterator[tuple[int, ...]]:
     return islice(zip(*of_arrays, strict=True), time)
 
 
-def _sum_by_row(d_places: Tensor, at_TB: Tensor, rows: int) -> Tensor:
-    """The gradient (rows, G) of a table, from that (T * B, G) of the places; float32."""
-    places, gates = d_places.shape
-    d_rows_NG = torch.zeros(rows, gates)
-    add_rows = kernel("add_rows", d_places.dtype, arrays=3)
-    add_rows(places, gates, at_TB.data_ptr(), d_places.data_ptr(), d_rows_NG.data_ptr())
-    return d_rows_NG
+def _sum_by_row(d_gates_TBG: Tensor, ids_TB: Tensor, rows: int) -> Tensor:
+    """The gradient (V, G) of a table with so many rows; float32."""
+    d_table_VG = torch.zeros(rows, d_gates_TBG.shape[-1])
+    add_rows = kernel("add_rows", d_gates_TBG.dtype, arrays=3)
+    arrays = (ids_TB.contiguous(), d_gates_TBG, d_table_VG)
+    add_rows(ids_TB.numel(), d_table_VG.shape[1], *(array.data_ptr() for array in arrays))
+    return d_table_VG
