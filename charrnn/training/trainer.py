@@ -96,7 +96,8 @@ class Trainer:
                 while True:
                     if self._evaluation_is_due:
                         yield self._evaluate()
-                    self._log_if_due()
+                    if self._log_is_due:
+                        self._log()
                     if self.is_over or self.stop_requested:
                         break
                     if self._save_is_due:
@@ -178,11 +179,6 @@ class Trainer:
         assert progress.best_loss_nats is not None
         return Evaluated(progress.step, loss, progress.best_loss_nats, is_best)
 
-    def _log_if_due(self) -> None:
-        step = self.progress.step
-        if step != self.progress.logged_step and step % self.config.train.log_every_steps == 0:
-            self._log()
-
     def _log(self, **more: float) -> None:
         """Write a line of the metrics; an evaluation always has one."""
         progress = self.progress
@@ -203,6 +199,11 @@ class Trainer:
         """Whether something that happens at intervals, and at the end, should happen now."""
         step = self.progress.step
         return step != last and (step % interval == 0 or step >= self.config.train.steps)
+
+    @property
+    def _log_is_due(self) -> bool:
+        step = self.progress.step
+        return step != self.progress.logged_step and step % self.config.train.log_every_steps == 0
 
     @property
     def _evaluation_is_due(self) -> bool:

@@ -139,10 +139,10 @@ def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
 def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    config = config_for(corpus, kernel="native", precision="bfloat16", threads=2)
+    config = config_for(corpus, kernel="native", precision="bfloat16", threads=2, steps=12)
     config = replace(config, model=replace(config.model, cell="gru", weight_dropout=0.3))
     train(corpus, tmp_path / "whole", config)
-    train(corpus, tmp_path / "run", config, stop_after=(3, 14))
+    train(corpus, tmp_path / "run", config, stop_after=(3, 8))
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
@@ -150,9 +150,9 @@ def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
 def test_the_momentum_of_muon_is_resumed_to_the_very_bits(
     corpus: Corpus, tmp_path: Path, precision: str
 ) -> None:
-    config = config_for(corpus, optimizer="muon", precision=precision, threads=2)
+    config = config_for(corpus, optimizer="muon", precision=precision, threads=2, steps=12)
     train(corpus, tmp_path / "whole", config)
-    train(corpus, tmp_path / "run", config, stop_after=(3, 14))
+    train(corpus, tmp_path / "run", config, stop_after=(3, 8))
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
@@ -255,9 +255,9 @@ def test_saves_have_a_time_of_their_own(
     train(corpus, tmp_path / "run", config)
     assert saves_of(tmp_path / "run") == [*range(STEPS + 1)]
     assert everything_learned(tmp_path / "run") == uninterrupted
-    rarely = config_for(corpus, save_every_steps=1000, save_every_minutes=None, keep=1000)
-    train(corpus, tmp_path / "rarely", rarely)
-    assert saves_of(tmp_path / "rarely") == [0, STEPS]
+    rarely = replace(config.train, save_every_minutes=None, steps=6)
+    train(corpus, tmp_path / "rarely", replace(config, train=rarely))
+    assert saves_of(tmp_path / "rarely") == [0, 6]
 
 
 def test_older_saves_are_kept_and_can_be_gone_back_to(
