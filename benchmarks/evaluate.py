@@ -178,7 +178,7 @@ def in_torch(model: TrainedModel) -> Reader | None:
     try:
         import torch
 
-        from charrnn.training.torch_network import load_network
+        from charrnn.training.model import load_network
     except ImportError:
         return None
     torch.set_num_threads(free_threads())

@@ -15,8 +15,7 @@ import torch
 from charrnn.config.schema import ModelConfig
 from charrnn.inference.network import NumpyNetwork
 from charrnn.network import FloatArray
-from charrnn.training.model import CharRNN
-from charrnn.training.torch_network import TorchNetwork
+from charrnn.training.model import CharRNN, TorchNetwork
 from tests.models import DEFAULT_CARD
 
 IDS = (2, 0, 1)

@@ -157,7 +157,7 @@ def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":
     from charrnn.evaluation.evaluate import ThreadedNetwork
 
     if engine == "torch":
-        from charrnn.training.torch_network import load_network
+        from charrnn.training.model import load_network
 
         network = load_network(model)
         return ThreadedNetwork(network, 1 if network.on_gpu else processor_count())

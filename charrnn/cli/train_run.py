@@ -74,7 +74,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
     from charrnn.training.model import new_model
-    from charrnn.training.trainer import StopRequest, Trainer
+    from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
     corpus = prepare(config.data, progress=console.progress).corpus
@@ -88,7 +88,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     path = arguments.out or _path_of_new_run(arguments)
     with RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite) as writer:
         writer.notes += notes
-        trainer = Trainer(config, corpus, model, writer, StopRequest())
+        trainer = Trainer(config, corpus, model, writer)
         _train(trainer, console, as_json=arguments.json)
 
 
@@ -96,7 +96,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
     """Train on with a run that was stopped, or that is to have more steps."""
     from charrnn.training.model import new_model
     from charrnn.training.resume import changed_config
-    from charrnn.training.trainer import StopRequest, Trainer
+    from charrnn.training.trainer import Trainer
 
     path = _run_to_resume(arguments)
     with RunWriter.reopen(path) as writer:
@@ -105,7 +105,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
             console.note(note)
         corpus = _corpus_again(config, writer, console)
         _check_memory(config, corpus, lead=f"{path}: ")
-        trainer = Trainer(config, corpus, new_model(config, corpus), writer, StopRequest())
+        trainer = Trainer(config, corpus, new_model(config, corpus), writer)
         if arguments.from_step is not None:
             writer.saves.go_back(arguments.from_step)
             changes.append(f"gone back to step {arguments.from_step}")
@@ -190,7 +190,7 @@ def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
     """Train to the end or to a signal, and report."""
 
     def stop() -> None:
-        trainer.stop.make()
+        trainer.request_stop()
         with suppress(RuntimeError):  # the signal may have come while stderr was written to
             console.note("finishing this step and saving; once more to stop at once")
 

@@ -9,10 +9,10 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from statistics import fmean, median
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,9 @@ from charrnn.evaluation.scoring import columns_at_once
 from charrnn.machine import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
-from charrnn.training.batches import Batch, Batches
-from charrnn.training.model import CharRNN, new_model
+from charrnn.training.batches import Batches
+from charrnn.training.model import CharRNN, TorchNetwork, new_model
 from charrnn.training.step import TrainingStep, torch_threads
-from charrnn.training.torch_network import TorchNetwork
-
-Name = TypeVar("Name", int, tuple[str, str])
 
 WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
@@ -41,6 +38,8 @@ LONG_OPERATIONS = 2e12
 OPERATIONS_PER_WEIGHT = 6
 """Of a weight, for each character: a multiplication and an addition, forward, and twice back."""
 PROBE_SECONDS = 2.0
+PROBE_SHARE = 0.1
+"""How long to time steps at most, in seconds and as a share of the time there is."""
 SAFETY = 0.97
 """Share of a time budget that is planned for; saves and the unforeseen take the rest."""
 MOST_STEPS = 1_000_000_000
@@ -74,16 +73,13 @@ class Pace(NamedTuple):
         return min(steps, MOST_STEPS)
 
 
-def resolve(
-    config: Config, corpus: Corpus, seconds: float | None, *, probe_seconds: float = PROBE_SECONDS
-) -> Config:
+def resolve(config: Config, corpus: Corpus, seconds: float | None) -> Config:
     """Decide what the configuration leaves open, and `steps` too if a time is given.
 
     Args:
         config: what is wanted.
         corpus: what is to be learned.
         seconds: how long to train at most.
-        probe_seconds: how long to time steps at most, where a time is given.
 
     Raises:
         UserError: What is asked for does not work here, or not one step fits in the time.
@@ -93,11 +89,10 @@ def resolve(
     config = choose_arithmetic(config, model, corpus, seconds)
     if seconds is None:
         return config
-    pace = measure_pace(config, model, corpus, min(probe_seconds, seconds / 10))
-    spent = time.monotonic() - begin
+    pace = measure_pace(config, model, corpus, seconds)
+    left = seconds - (time.monotonic() - begin)
     every = config.train.eval_every_steps
-    steps = pace.steps_in(seconds - spent, evaluations=1, eval_every_steps=every)
-    return with_train(config, steps=steps)
+    return with_train(config, steps=pace.steps_in(left, evaluations=1, eval_every_steps=every))
 
 
 def with_train(config: Config, **changes: Any) -> Config:
@@ -110,20 +105,33 @@ def choose_arithmetic(
 ) -> Config:
     """Choose the fastest threads, kernel and precision of those that the configuration allows.
 
+    The simplest that is about as fast as the fastest is chosen. Not every processor has torch's
+    bfloat16 layers: whether they work is seen from a step.
+
     Raises:
         UserError: What is asked for does not work here.
     """
     threads = config.train.threads or _choose_threads(config, model, corpus)
-    config = with_train(config, threads=threads)
-    kernel_names = _kernels_to_try(config, model, is_long=_is_long(config, model, seconds))
-    precisions = _allowed(config.train.precision, ("float32", "bfloat16"))
-    choices = {
-        (kernel, precision): with_train(config, kernel=kernel, precision=precision)
+    kernel_names = _kernels_to_try(config, model, seconds)
+    wanted = config.train.precision
+    precisions = ("float32", "bfloat16") if wanted == "auto" else (wanted,)
+    choices = [
+        with_train(config, threads=threads, kernel=kernel, precision=precision)
         for kernel, precision in itertools.product(kernel_names, precisions)
-    }
-    if len(choices) > 1 or config.train.precision == "bfloat16":
-        choices = _working(choices, model, corpus)
-    return next(iter(choices.values())) if len(choices) == 1 else _fastest(choices, model, corpus)
+    ]
+    if len(choices) == 1 and wanted != "bfloat16":
+        return choices[0]
+    working = [each for each in choices if _works(each.train, model, corpus)]
+    if not working and wanted == "bfloat16":
+        raise UserError(
+            "train.precision is bfloat16, which does not work here with this network",
+            hint="precision: auto takes what works",
+        )
+    if len(working) == 1:
+        return working[0]
+    choices = working or choices  # what fails in float32, too, fails with its own error below
+    times = _time_in_turns([time_steps(each.train, model, corpus) for each in choices], median)
+    return choices[_first_fast(times)]
 
 
 def _choose_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
@@ -132,95 +140,46 @@ def _choose_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
     Another program that is busy now may end in a moment; when in doubt it is all of them.
     """
     most = min(processor_count(), config.train.batch_size)
-    choices = [most >> halvings for halvings in range(most.bit_length())]
-    if model.device.type == "cuda" or len(choices) == 1:
+    if model.device.type == "cuda" or most == 1:
         return 1
+    choices = [most >> halvings for halvings in range(most.bit_length())]
     plain = replace(config.train, precision="float32", kernel="torch")
-    probes = {count: time_steps(replace(plain, threads=count), model, corpus) for count in choices}
+    probes = [time_steps(replace(plain, threads=count), model, corpus) for count in choices]
     for _ in range(LOOKS):
-        times = _time_in_turns(probes, of=min)
-        best = min(times.values())
-        chosen = next(count for count in choices if times[count] <= WORTHWHILE_GAIN * best)
+        chosen = choices[_first_fast(_time_in_turns(probes, min))]
         if chosen == most:
             break
     return chosen
 
 
-def _is_long(config: Config, model: CharRNN, seconds: float | None) -> bool:
-    """Whether a training takes so long that making kernels for it can be worth their time."""
-    if seconds is not None:
-        return seconds >= LONG_SECONDS
-    train = config.train
-    characters = train.steps * train.batch_size * train.sequence_length
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    return characters * weights * OPERATIONS_PER_WEIGHT >= LONG_OPERATIONS
-
-
-def _kernels_to_try(config: Config, model: CharRNN, *, is_long: bool) -> tuple[str, ...]:
-    if model.device.type == "cuda":
-        return ("torch",)
-    if config.train.kernel == "native":
-        kernels.check_available()
-    elif config.train.kernel == "auto" and not (is_long and kernels.available()):
-        return ("torch",)
-    return _allowed(config.train.kernel, ("torch", "native"))
-
-
-def _allowed(wanted: str, all_there_are: tuple[str, ...]) -> tuple[str, ...]:
-    return all_there_are if wanted == "auto" else (wanted,)
-
-
-Choices = dict[tuple[str, str], Config]
-"""What there is to choose from, by kernel and precision, the simplest first."""
-
-
-def _working(choices: Choices, model: CharRNN, corpus: Corpus) -> Choices:
-    """Those with which a step works on this processor.
+def _kernels_to_try(config: Config, model: CharRNN, seconds: float | None) -> tuple[str, ...]:
+    """The kernels that may be used, ours only where a training is so long that they are worth it.
 
     Raises:
-        UserError: None does, and it was bfloat16 that was asked for.
-        RuntimeError: None does otherwise.
+        UserError: Ours are asked for, and cannot be had.
     """
-    configs = [config.train for config in choices.values()]
-    batch = next(Batches(corpus.train, corpus.vocabulary, configs[0]).epoch(0))
-    failures = [try_step(config, model, batch) for config in configs]
-    working = {
-        choice: config
-        for (choice, config), failure in zip(choices.items(), failures, strict=True)
-        if failure is None
-    }
-    if working:
-        return working
-    if failures[0] is not None and configs[0].precision != "bfloat16":
-        raise failures[0]
-    raise UserError(
-        "train.precision is bfloat16, which does not work here with this network",
-        hint="precision: auto takes what works",
-    )
+    train = config.train
+    if model.device.type == "cuda":
+        return ("torch",)
+    if train.kernel == "native":
+        kernels.check_available()
+    if train.kernel != "auto":
+        return (train.kernel,)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    characters = train.steps * train.batch_size * train.sequence_length
+    is_long = characters * weights * OPERATIONS_PER_WEIGHT >= LONG_OPERATIONS
+    if seconds is not None:
+        is_long = seconds >= LONG_SECONDS
+    return ("torch", "native") if is_long and kernels.available() else ("torch",)
 
 
-def _fastest(choices: Choices, model: CharRNN, corpus: Corpus) -> Config:
-    """The first that is about as fast as the fastest."""
-    probes = {choice: time_steps(config.train, model, corpus) for choice, config in choices.items()}
-    times = _time_in_turns(probes, of=median)
-    fastest = min(times.values())
-    chosen = next(each for each in choices if times[each] <= WORTHWHILE_GAIN * fastest)
-    return choices[chosen]
-
-
-def try_step(config: TrainConfig, model: CharRNN, batch: Batch) -> RuntimeError | None:
-    """Take a step with a copy of the model; returns what it ends with if it does not work here.
-
-    Not every processor has torch's bfloat16 layers, for example.
-    """
-    twin = copy.deepcopy(model)
+def _works(config: TrainConfig, model: CharRNN, corpus: Corpus) -> bool:
+    """Whether a step can be taken with this kernel in this precision."""
     try:
-        with torch_threads(1):
-            state = twin.initial_state(len(batch.ids_BT))
-            TrainingStep(twin, config).step(0, batch, state, rate=0.0)
-    except RuntimeError as error:  # NotImplementedError is one
-        return error
-    return None
+        next(time_steps(config, model, corpus))
+    except RuntimeError:  # NotImplementedError is one
+        return False
+    return True
 
 
 def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
@@ -236,34 +195,33 @@ def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[
 
 
 def _time_in_turns(
-    probes: Mapping[Name, Iterator[float]], *, of: Callable[[list[float]], float]
-) -> dict[Name, float]:
+    probes: Sequence[Iterator[float]], summary: Callable[[Sequence[float]], float]
+) -> list[float]:
     """The median, or the least, of a few steps of each, in turns so that noise meets all alike."""
-    for probe in probes.values():
-        next(probe)
-    rounds = [{name: next(probe) for name, probe in probes.items()} for _ in range(ROUNDS)]
-    return {name: of([times[name] for times in rounds]) for name in probes}
+    _warm_up, *rounds = [[next(probe) for probe in probes] for _ in range(1 + ROUNDS)]
+    return [summary(times) for times in zip(*rounds, strict=True)]
 
 
-def measure_pace(
-    config: Config, model: CharRNN, corpus: Corpus, probe_seconds: float = PROBE_SECONDS
-) -> Pace:
-    """Measure for so many seconds how fast this machine trains this network now."""
+def _first_fast(times: Sequence[float]) -> int:
+    """Which is the first that is about as fast as the fastest."""
+    return next(i for i, each in enumerate(times) if each <= WORTHWHILE_GAIN * min(times))
+
+
+def measure_pace(config: Config, model: CharRNN, corpus: Corpus, seconds: float) -> Pace:
+    """Measure how fast this machine trains this network now, for a small part of the time."""
     probe = time_steps(config.train, model, corpus)
     next(probe)
-    end = time.perf_counter() + probe_seconds
+    end = time.perf_counter() + min(PROBE_SECONDS, PROBE_SHARE * seconds)
     times = [next(probe)]
     while time.perf_counter() < end:
         times.append(next(probe))
-    evaluation = _time_evaluation(model, corpus, config.train.threads or 1)
-    return Pace(sum(times) / len(times), evaluation)
+    return Pace(fmean(times), _time_evaluation(model, corpus, config.train.threads or 1))
 
 
 def _time_evaluation(model: CharRNN, corpus: Corpus, threads: int) -> float:
     """An estimate in seconds, from one block of the shape that evaluation reads in a thread."""
     network, rows = TorchNetwork(model), rows_for(threads)
-    shape = (rows // threads, columns_at_once(network, rows))
-    ids_BT = np.zeros(shape, dtype=np.int64)
+    ids_BT = np.zeros((rows // threads, columns_at_once(network, rows)), dtype=np.int64)
     state = network.initial_state(len(ids_BT))
     with torch_threads(1):
         network.advance(ids_BT, state)

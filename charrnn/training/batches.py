@@ -118,30 +118,21 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the given one on."""
-        order = torch.Generator().manual_seed(derived_seed(self.config.seed, epoch))
+        config = self.config
+        order = torch.Generator().manual_seed(derived_seed(config.seed, epoch))
+        if self.carries_state:
+            offset = int(torch.randint(config.sequence_length, (), generator=order))
+            streams = StreamDataset(self.split, config.batch_size, config.sequence_length, offset)
+            steps = range(start, len(streams))
+            return iter(DataLoader(streams, generator=order, sampler=steps, batch_size=None))
+        lines = LineDataset(self.split, self.vocabulary)
+        shuffled = torch.randperm(len(lines), generator=order).tolist()
         return iter(
-            self._streams(order, start) if self.carries_state else self._lines(order, start)
-        )
-
-    def _streams(self, order: torch.Generator, start: int) -> DataLoader[Batch]:
-        length = self.config.sequence_length
-        offset = int(torch.randint(length, (), generator=order))
-        dataset = StreamDataset(self.split, self.config.batch_size, length, offset)
-        return DataLoader(
-            dataset,
-            generator=order,
-            sampler=range(start, len(dataset)),
-            batch_size=None,
-        )
-
-    def _lines(self, order: torch.Generator, start: int) -> DataLoader[Tensor]:
-        dataset = LineDataset(self.split, self.vocabulary)
-        size = self.config.batch_size
-        shuffled = torch.randperm(len(dataset), generator=order).tolist()
-        return DataLoader(
-            dataset,
-            generator=order,
-            sampler=shuffled[start * size :],
-            batch_size=size,
-            collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),
+            DataLoader(
+                lines,
+                generator=order,
+                sampler=shuffled[start * config.batch_size :],
+                batch_size=config.batch_size,
+                collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),
+            )
         )

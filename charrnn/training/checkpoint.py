@@ -7,18 +7,17 @@ is derived from the seed and the place (see `rng`, `batches`).
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from msgspec import Meta
 from torch import Tensor
 from torch.optim import Optimizer
 
 from charrnn.errors import UserError
-from charrnn.messages import reason
 from charrnn.network import FloatArray
 from charrnn.run.checkpoints import DAMAGED_HINT
 from charrnn.tensors import Tensors
@@ -89,13 +88,6 @@ def read_progress(stored: object) -> Progress:
     if not isinstance(stored, dict) or stored.keys() != names:
         raise damaged(source, "it does not say where the training stood", hint=DAMAGED_HINT)
     progress = record_from_json(Progress, stored, source=source, hint=DAMAGED_HINT)
-    if not _is_consistent(progress):
-        raise damaged(source, f"not all was before step {progress.step:,}", hint=DAMAGED_HINT)
-    return progress
-
-
-def _is_consistent(progress: Progress) -> bool:
-    """Whether nothing happened after the step at hand, and every step had characters."""
     earlier = (
         progress.evaluated_step,
         progress.saved_step,
@@ -104,7 +96,9 @@ def _is_consistent(progress: Progress) -> bool:
         progress.clipped_steps,
     )
     has_begun = progress.step > 0
-    return max(earlier) <= progress.step and (progress.running_chars > 0) == has_begun
+    if max(earlier) > progress.step or (progress.running_chars > 0) != has_begun:
+        raise damaged(source, f"not all was before step {progress.step:,}", hint=DAMAGED_HINT)
+    return progress
 
 
 def capture(training_step: TrainingStep, state_SLBH: Tensor | None) -> Tensors:
@@ -124,23 +118,41 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
     Raises:
         UserError: The arrays do not fit this network.
     """
-    try:
-        training_step.model.load_state_dict(_below(tensors, MODEL))
-        _restore_optimizers(training_step, _below(tensors, OPTIMIZER))
-        return _restored_state(training_step, tensors.get(HIDDEN))
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+    model, with_optimizers = training_step.model, _with_optimizers(training_step)
+    shapes = {MODEL + name: weight.shape for name, weight in model.state_dict().items()}
+    has_stepped = any(name.startswith(OPTIMIZER) for name in tensors)
+    for index, (weight, optimizer) in enumerate(with_optimizers if has_stepped else []):
+        for name in moments_of(optimizer):
+            shape = torch.Size() if name == "step" else weight.shape
+            shapes[f"{OPTIMIZER}{index}.{name}"] = shape
+    if HIDDEN in tensors:
+        shapes[HIDDEN] = model.initial_state(training_step.config.batch_size).shape
+    _check_fit(tensors, shapes)
+    values = {
+        name: torch.from_numpy(np.copy(array)).to(model.device) for name, array in tensors.items()
+    }
+    model.load_state_dict({name: values[MODEL + name] for name in model.state_dict()})
+    for index, (weight, optimizer) in enumerate(with_optimizers if has_stepped else []):
+        optimizer.state[weight] = {
+            name: values[f"{OPTIMIZER}{index}.{name}"] for name in moments_of(optimizer)
+        }
+    return values.get(HIDDEN)
+
+
+def _check_fit(tensors: Tensors, shapes: Mapping[str, torch.Size]) -> None:
+    """Refuse arrays that are not exactly those with these names and shapes, in float32."""
+    for name in sorted(tensors.keys() | shapes.keys()):
+        if name not in tensors:
+            what = f"{name} is missing"
+        elif name not in shapes:
+            what = f"{name} has no place in it"
+        elif tensors[name].shape != shapes[name] or tensors[name].dtype != np.float32:
+            what = f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}"
+        else:
+            continue
         raise UserError(
-            f"the saved state does not fit the configuration: {reason(error)}", hint=DAMAGED_HINT
-        ) from error
-
-
-def _restored_state(training_step: TrainingStep, stored: npt.NDArray[Any] | None) -> Tensor | None:
-    if stored is None:
-        return None
-    blank_SLBH = training_step.model.initial_state(training_step.config.batch_size)
-    if stored.shape != tuple(blank_SLBH.shape) or stored.dtype != np.float32:
-        raise ValueError(f"the hidden state is {stored.dtype} {list(stored.shape)}")
-    return torch.from_numpy(np.copy(stored)).to(blank_SLBH.device)
+            f"the saved state does not fit the configuration: {what}", hint=DAMAGED_HINT
+        )
 
 
 def _with_optimizers(training_step: TrainingStep) -> list[tuple[Tensor, Optimizer]]:
@@ -152,34 +164,6 @@ def _with_optimizers(training_step: TrainingStep) -> list[tuple[Tensor, Optimize
         for weight in group["params"]
     }
     return [(weight, owners[id(weight)]) for weight in training_step.parameters]
-
-
-def _restore_optimizers(training_step: TrainingStep, stored: dict[str, Tensor]) -> None:
-    if not stored:  # no step has been taken
-        return
-    for index, (parameter, optimizer) in enumerate(_with_optimizers(training_step)):
-        moments = {
-            name.removeprefix(f"{index}."): value
-            for name, value in stored.items()
-            if name.startswith(f"{index}.")
-        }
-        if moments.keys() != moments_of(optimizer):
-            raise ValueError(f"weight {index} has the moments {sorted(moments)}")
-        for name, value in moments.items():
-            shape = torch.Size() if name == "step" else parameter.shape
-            if value.shape != shape or value.dtype != torch.float32:
-                raise ValueError(f"{name} of weight {index} is {value.dtype} {list(value.shape)}")
-        optimizer.state[parameter] = {
-            name: value.to(training_step.model.device) for name, value in moments.items()
-        }
-
-
-def _below(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(np.copy(value))
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def weights_of_model(model: CharRNN) -> dict[str, FloatArray]:

@@ -9,17 +9,19 @@ H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocab
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
-from charrnn.network import GATES, STATE_PARTS
+from charrnn.network import GATES, STATE_PARTS, FloatArray, IdArray
+from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.cells import LayerWeights, fused_layer, onehot_layer, weights_of
-from charrnn.training.kernels import GateInputs, PackedWeights
+from charrnn.training.kernels import PackedWeights
 from charrnn.training.rng import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -74,9 +76,9 @@ class CharRNN(nn.Module):
             if packed is None:
                 hidden_TBH, after_SBH = self._torch_layer(layer, below, weights, before_SBH, noise)
             else:
-                inputs = self._gate_inputs(layer, below, weights, noise)
+                inputs, ids_TB = self._gate_inputs(layer, below, weights, noise)
                 hidden_TBH, after_SBH = kernels.layer(
-                    self.config.cell, inputs, weights, packed[layer], before_SBH
+                    self.config.cell, inputs, ids_TB, weights, packed[layer], before_SBH
                 )
             after.append(after_SBH)
             below = _drop(hidden_TBH, self.config.dropout, noise)
@@ -100,21 +102,21 @@ class CharRNN(nn.Module):
 
     def _gate_inputs(
         self, layer: int, below: Tensor, weights: LayerWeights, noise: Noise | None
-    ) -> GateInputs:
-        """What a layer's gates are given by all but the state.
+    ) -> tuple[Tensor, Tensor | None]:
+        """What a layer's gates are given by all but the state: at each place, or as a table.
 
-        Characters that come more than once are multiplied with the weights once: a table.
+        Characters that come more than once are multiplied with the weights once: a table, and the
+        ids (T, B) that read it.
         """
         bias_G = kernels.gate_bias(self.config.cell, weights)
         if layer == 0 and self.embedding is None:
             gates_VG = weights.input_GX.T + bias_G
-            return GateInputs.of_characters(gates_VG.to(_product_dtype()), below)
+            return gates_VG.to(_product_dtype()), below
         if layer == 0 and not self.config.input_dropout and self.vocabulary_size <= below.numel():
             assert self.embedding is not None
-            gates_VG = functional.linear(self.embedding.weight, weights.input_GX, bias_G)
-            return GateInputs.of_characters(gates_VG, below)
+            return functional.linear(self.embedding.weight, weights.input_GX, bias_G), below
         inputs_TBX = below if layer else self._embed(below, noise)
-        return GateInputs.of_places(functional.linear(inputs_TBX, weights.input_GX, bias_G))
+        return functional.linear(inputs_TBX, weights.input_GX, bias_G), None
 
     def _embed(self, ids_TB: Tensor, noise: Noise | None) -> Tensor:
         assert self.embedding is not None
@@ -176,7 +178,8 @@ def initialize(model: CharRNN, unknown_id: int) -> None:
         elif "bias" in name:
             nn.init.zeros_(parameter)
         elif name == "embedding.weight":
-            nn.init.normal_(parameter, std=_embedding_scale(model.config))
+            scale = model.config.hidden_size**-0.5 if model.config.tie_weights else 1.0
+            nn.init.normal_(parameter, std=scale)
         else:
             nn.init.xavier_uniform_(parameter)
     with torch.no_grad():
@@ -194,5 +197,56 @@ def forget_gate(rows: Tensor) -> Tensor:
     return rows.chunk(GATES["lstm"])[1]
 
 
-def _embedding_scale(config: ModelConfig) -> float:
-    return float(config.hidden_size**-0.5) if config.tie_weights else 1.0
+class TorchNetwork:
+    """A `CharRNN` that is read from, never trained; float32, dropout off."""
+
+    def __init__(self, model: CharRNN) -> None:
+        self.model = model
+        self.device = model.device
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU, which shares out a batch by itself."""
+        return self.device.type == "cuda"
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of ids the network can read and predict."""
+        return self.model.vocabulary_size
+
+    def initial_state(self, batch_size: int) -> FloatArray:
+        """Zeros, shape (S, L, B, H)."""
+        return self.model.initial_state(batch_size).cpu().numpy()
+
+    def advance(self, ids_BT: IdArray, state_SLBH: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Logits (B, T, V) of each next id, and the state (S, L, B, H) after the last id."""
+        with torch.inference_mode():
+            ids = torch.from_numpy(np.ascontiguousarray(ids_BT, dtype=np.int64)).to(self.device)
+            state = torch.from_numpy(np.ascontiguousarray(state_SLBH)).to(self.device)
+            logits_BTV, state = self.model(ids, state)
+        return logits_BTV.cpu().numpy(), state.cpu().numpy()
+
+
+def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
+    """Load a trained run's network, on a GPU if there is one; on a CPU it computes in one thread.
+
+    Raises:
+        UserError: A GPU is asked for and there is none that torch can use.
+    """
+    torch.set_num_threads(1)
+    card = trained.card
+    config = ModelConfig(
+        cell=card.cell,
+        input=card.input,
+        embedding_size=card.embedding_size,
+        hidden_size=card.hidden_size,
+        layers=card.layers,
+        tie_weights=card.tie_weights,
+        dropout=0.0,
+    )
+    model = CharRNN(config, card.vocabulary_size)
+    weights = {name: torch.from_numpy(array.copy()) for name, array in trained.weights.items()}
+    if card.tie_weights:
+        weights["output.weight"] = weights["embedding.weight"]
+    model.load_state_dict(weights)
+    return TorchNetwork(model.to(choose_device(device)))

@@ -18,7 +18,6 @@ from charrnn.config.memory import parameter_count
 from charrnn.config.schema import Config
 from charrnn.text.corpus import Corpus
 from charrnn.training.autotune import (
-    PROBE_SECONDS,
     Pace,
     choose_arithmetic,
     measure_pace,
@@ -84,8 +83,7 @@ def choose_size(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
     """
     end = time.monotonic() + seconds
     config = _choose_optimizer(config, named, corpus, seconds)
-    probe_seconds = min(PROBE_SECONDS, seconds / 10)
-    pace = measure_pace(config, new_model(config, corpus), corpus, probe_seconds)
+    pace = measure_pace(config, new_model(config, corpus), corpus, seconds)
     config = _choose_steps(config, named, pace, end - time.monotonic(), corpus)
     epochs = config.train.steps / _steps_an_epoch(config, corpus)
     rates = next(rates for most, rates in BY_EPOCHS if epochs <= most)
@@ -95,22 +93,18 @@ def choose_size(config: Config, named: frozenset[str], corpus: Corpus, seconds: 
 def _choose_optimizer(
     config: Config, named: frozenset[str], corpus: Corpus, seconds: float
 ) -> Config:
-    """Choose an optimiser, and the batch and the size that suit it."""
+    """Choose an optimiser, and the batch, the size and the arithmetic that suit it."""
     if "train.optimizer" not in named:
-        with_muon = _with_batch_size(with_train(config, optimizer="muon"), named)
-        with_muon = _fit_size(with_muon, corpus, seconds)
+        with_muon = _fit_size(with_train(config, optimizer="muon"), named, corpus, seconds)
         if _measure_epochs(with_muon, corpus, seconds) <= FEW_EPOCHS:
             return with_muon
-    return _fit_size(_with_batch_size(config, named), corpus, seconds)
+    return _fit_size(config, named, corpus, seconds)
 
 
-def _with_batch_size(config: Config, named: frozenset[str]) -> Config:
-    """With the batch that suits the optimiser."""
-    return _with_defaults(config, named, "train", batch_size=BATCH_SIZES[config.train.optimizer])
-
-
-def _fit_size(config: Config, corpus: Corpus, seconds: float) -> Config:
-    """Choose the size, and the arithmetic that is the fastest for it."""
+def _fit_size(config: Config, named: frozenset[str], corpus: Corpus, seconds: float) -> Config:
+    """Choose the batch that suits the optimiser, the size, and the fastest arithmetic for it."""
+    batch_size = BATCH_SIZES[config.train.optimizer]
+    config = _with_defaults(config, named, "train", batch_size=batch_size)
     fast = choose_arithmetic(config, new_model(config, corpus), corpus, seconds)
     size = _largest_size(fast, corpus, seconds)
     if size == config.model.hidden_size:
@@ -146,13 +140,14 @@ def _with_defaults(config: Config, named: frozenset[str], section: str, **settin
 
 def _largest_size(config: Config, corpus: Corpus, seconds: float) -> int:
     """The largest size that has the time to read the text often enough, and enough to read."""
-    most = LARGEST_FACTOR * len(corpus.train.ids) ** LARGEST_POWER
+    characters = len(corpus.train.ids)
+    most = LARGEST_FACTOR * characters**LARGEST_POWER
     chosen = SIZES[0]
     for size in itertools.takewhile(lambda size: size <= most, SIZES):
-        epochs = _measure_epochs(_with_size(config, size), corpus, seconds)
-        weights = parameter_count(_with_size(config, size).model, len(corpus.vocabulary))
-        characters_a_weight = epochs * len(corpus.train.ids) / weights
-        if epochs < ENOUGH_EPOCHS and characters_a_weight < ENOUGH_CHARACTERS_A_WEIGHT:
+        sized = _with_size(config, size)
+        epochs = _measure_epochs(sized, corpus, seconds)
+        enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(sized.model, len(corpus.vocabulary))
+        if epochs < ENOUGH_EPOCHS and epochs * characters < enough:
             break
         chosen = size
     return chosen

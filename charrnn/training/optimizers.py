@@ -65,27 +65,17 @@ class Muon(Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """Move every weight by its gradient."""
         for group in self.param_groups:
-            gates = [
-                gate
-                for weight_GX in group["params"]
-                for gate in zip(
-                    weight_GX.chunk(self._gates),
-                    weight_GX.grad.chunk(self._gates),
-                    self._momentum(weight_GX).chunk(self._gates),
-                    strict=True,
-                )
-            ]
+            gates: list[tuple[Tensor, ...]] = []
+            for weight_GX in group["params"]:
+                state = self.state[weight_GX]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight_GX)
+                arrays = (weight_GX, weight_GX.grad, state["momentum"])
+                gates += zip(*(array.chunk(self._gates) for array in arrays), strict=True)
             move = functools.partial(
                 _move, rate=group["lr"], weight_decay=group["weight_decay"], dtype=self._dtype
             )
             list(self._pool.map(move, *zip(*gates, strict=True)))
-
-    def _momentum(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(weight)
-        momentum: Tensor = state["momentum"]
-        return momentum
 
 
 @torch.no_grad()  # which holds for one thread alone
@@ -128,7 +118,13 @@ def optimizers_for(
     weights = list(model.parameters())
     if config.optimizer == "adamw":
         return [_adamw(weights, config)]
-    recurrent = _recurrent_matrices(model)
+    # What one-hot characters enter by is a table, and no matrix between units.
+    tables = {"weight_ih_l0"} if model.embedding is None else set()
+    recurrent = [
+        weight
+        for name, weight in model.rnn.named_parameters()
+        if weight.dim() == 2 and name not in tables
+    ]
     ours = set(map(id, recurrent))
     muon = Muon(
         recurrent,
@@ -138,16 +134,6 @@ def optimizers_for(
         pool=pool,
     )
     return [muon, _adamw([weight for weight in weights if id(weight) not in ours], config)]
-
-
-def _recurrent_matrices(model: CharRNN) -> list[Tensor]:
-    """Every matrix between units; what one-hot characters enter by is a table, and no such."""
-    tables = {"weight_ih_l0"} if model.embedding is None else set()
-    return [
-        weight
-        for name, weight in model.rnn.named_parameters()
-        if weight.dim() == 2 and name not in tables
-    ]
 
 
 def _adamw(weights: Sequence[Tensor], config: TrainConfig) -> AdamW:
@@ -177,5 +163,6 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 
 def moments_of(optimizer: Optimizer) -> frozenset[str]:
     """The names of what an optimiser remembers of each weight."""
-    names = {"momentum"} if isinstance(optimizer, Muon) else {"step", "exp_avg", "exp_avg_sq"}
-    return frozenset(names)
+    if isinstance(optimizer, Muon):
+        return frozenset({"momentum"})
+    return frozenset({"step", "exp_avg", "exp_avg_sq"})

@@ -1,8 +1,10 @@
 """What may change when a training goes on, and what may not."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from charrnn.config.load import (
     LoadedConfig,
@@ -17,28 +19,28 @@ from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
 
-MOVED = frozenset({"data.source", "data.sha256"})
-"""Where the text is now; whether it still is that text is told by its SHA-256."""
-CHANGEABLE = MOVED | frozenset(
-    f"train.{name}"
-    for name in (
-        "steps",
-        "learning_rate",
-        "final_learning_rate_fraction",
-        "warmup_steps",
-        "weight_decay",
-        "clip_norm",
-        "eval_every_steps",
-        "save_every_steps",
-        "save_every_minutes",
-        "keep",
-        "log_every_steps",
-        "patience",
-        "device",
-    )
+CHANGEABLE = frozenset(
+    {
+        "data.source",  # whether it still is that text is told by its SHA-256
+        "data.sha256",
+        "train.steps",
+        "train.learning_rate",
+        "train.final_learning_rate_fraction",
+        "train.warmup_steps",
+        "train.weight_decay",
+        "train.clip_norm",
+        "train.eval_every_steps",
+        "train.save_every_steps",
+        "train.save_every_minutes",
+        "train.keep",
+        "train.log_every_steps",
+        "train.patience",
+        "train.device",
+    }
 )
-LEFT_OPEN = {"train.precision": "auto", "train.kernel": "auto", "train.threads": None}
-"""Values that leave a setting to be measured."""
+"""Settings with which it is still the same training; all of section `generate` are, too."""
+LEFT_OPEN = (("train.precision", "auto"), ("train.kernel", "auto"), ("train.threads", None))
+"""Settings and values that leave them to be measured."""
 
 
 def changed_config(
@@ -49,43 +51,51 @@ def changed_config(
     Raises:
         UserError: Something differs that would make it another training.
     """
-    before = _config_of(run)
+    before = read_run_config(run / CONFIG_FILE)
+    if before.train.precision == "auto":
+        raise UserError(
+            f"{format_path(run / CONFIG_FILE)} is not as a training writes it: "
+            "train.precision is auto, and not what that came to",
+            hint="copy the whole run directory again",
+        )
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
         after = _with_explicit_settings(before, load_for_training(config_file, overrides))
-    changes = differences(before, after)
-    refused = [change for key, change in changes.items() if not _may_change(key)]
+    old, new = asdict(before), asdict(after)
+    changes, refused = [], []
+    for section, settings in old.items():
+        for name, value in settings.items():
+            if value != new[section][name]:
+                change = f"{section}.{name}: {value} -> {new[section][name]}"
+                changes.append(change)
+                if section != "generate" and f"{section}.{name}" not in CHANGEABLE:
+                    refused.append(change)
     if refused:
         raise UserError(
             f"{run} was trained with other settings: {'; '.join(refused)}",
             hint="resuming allows other steps, learning rate and intervals; "
             "for anything else begin a new run",
         )
-    return after, list(changes.values())
+    return after, changes
 
 
-def _config_of(run: Path) -> Config:
-    """The configuration that a training wrote, with all that it had measured."""
-    config = read_run_config(run / CONFIG_FILE)
-    if config.train.precision == "auto":
-        raise UserError(
-            f"{format_path(run / CONFIG_FILE)} is not as a training writes it: "
-            "train.precision is auto, and not what that came to",
-            hint="copy the whole run directory again",
-        )
-    return config
+def _with_explicit_settings(before: Config, loaded: LoadedConfig) -> Config:
+    """What a file says goes first; what it leaves out or open stays as the run has it.
 
-
-def differences(before: Config, after: Config) -> dict[str, str]:
-    """Every setting that differs, by its dotted name, as `name: old -> new`."""
-    old, new = asdict(before), asdict(after)
-    return {
-        f"{section}.{name}": f"{section}.{name}: {value} -> {new[section][name]}"
-        for section, settings in old.items()
-        for name, value in settings.items()
-        if value != new[section][name]
-    }
+    A run may have settings that were neither given nor are the default: some were measured when it
+    began, and `--minutes` chooses some.
+    """
+    explicit: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for key in loaded.explicit:
+        section, _, name = key.partition(".")
+        value = getattr(getattr(loaded.config, section), name)
+        if (key, value) not in LEFT_OPEN:
+            explicit[section][name] = value
+    return replace(
+        before,
+        **{name: replace(getattr(before, name), **given) for name, given in explicit.items()},
+    )
 
 
 def check_same_corpus(run: Path, corpus: Corpus, trained_sha256: object) -> None:
@@ -112,26 +122,3 @@ def check_same_corpus(run: Path, corpus: Corpus, trained_sha256: object) -> None
         f"the corpus is not the one that {run} was trained on: {which}",
         hint="resume with the same text, or begin a new run",
     )
-
-
-def _may_change(key: str) -> bool:
-    return key in CHANGEABLE or key.startswith("generate.")
-
-
-def _with_explicit_settings(before: Config, loaded: LoadedConfig) -> Config:
-    """What a file says goes first; what it leaves out or open stays as the run has it.
-
-    A run may have settings that were neither given nor are the default: some were measured when it
-    began, and `--minutes` chooses some.
-    """
-    sections = {}
-    for section, settings in asdict(before).items():
-        new = getattr(loaded.config, section)
-        explicit = {
-            name: getattr(new, name)
-            for name in settings
-            if (key := f"{section}.{name}") in loaded.explicit
-            and not (key in LEFT_OPEN and getattr(new, name) == LEFT_OPEN[key])
-        }
-        sections[section] = replace(getattr(before, section), **explicit)
-    return replace(before, **sections)

@@ -51,14 +51,6 @@ class NotFiniteError(ArithmeticError):
     """The loss or the gradient of a step is infinite or not a number; nothing was updated."""
 
 
-class _Part(NamedTuple):
-    """What some rows of a batch contribute to a step."""
-
-    loss: Tensor
-    gradients: Sequence[Tensor]
-    state_SLBH: Tensor
-
-
 class TrainingStep:
     """A model, its optimisers and the arithmetic they compute with.
 
@@ -87,63 +79,67 @@ class TrainingStep:
         Raises:
             NotFiniteError: Before anything is updated.
         """
-        parts = self._parts_of(index, batch, state_SLBH)
-        for parameter, *gradients in zip(
-            self.parameters, *(part.gradients for part in parts), strict=True
-        ):
-            parameter.grad = _total(gradients)
+        rows = len(batch.ids_BT)
+        count = min(self.parts, rows)
+        compute_part = functools.partial(
+            self._compute_part,
+            targets=batch.targets,
+            packed=self._pack(index, rows // count) if self.is_native else None,
+        )
+        parts = self._pool.map(
+            compute_part,
+            [Noise(self.config.seed, index, part, self.model.device) for part in range(count)],
+            batch.ids_BT.tensor_split(count),
+            batch.targets_BT.tensor_split(count),
+            state_SLBH.tensor_split(count, dim=2),
+        )
+        losses, gradients, states = zip(*parts, strict=True)
+        for parameter, *of_parts in zip(self.parameters, *gradients, strict=True):
+            parameter.grad = _total(of_parts)
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
-        loss = float(sum(part.loss for part in parts))
+        loss = float(sum(losses))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NotFiniteError
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
-        return StepResult(loss, norm, torch.cat([part.state_SLBH for part in parts], dim=2))
-
-    def _parts_of(self, index: int, batch: Batch, state_SLBH: Tensor) -> list[_Part]:
-        """Forward and backward, the parts of a batch side by side."""
-        rows = len(batch.ids_BT)
-        count = min(self.parts, rows)
-        packed = self._pack(index, rows // count) if self.is_native else None
-        return list(
-            self._pool.map(
-                self._part,
-                [Noise(self.config.seed, index, part, self.model.device) for part in range(count)],
-                batch.ids_BT.tensor_split(count),
-                batch.targets_BT.tensor_split(count),
-                [batch.targets] * count,
-                state_SLBH.tensor_split(count, dim=2),
-                [packed] * count,
-            )
-        )
+        return StepResult(loss, norm, torch.cat(states, dim=2))
 
     def _pack(self, index: int, rows: int) -> list[PackedWeights]:
         """Each layer's recurrent weights, as the parts of one step share them."""
-        config, rnn = self.model.config, self.model.rnn
-        weights = [weights_of(rnn, layer).hidden_GH for layer in range(config.layers)]
         noise = Noise(self.config.seed, index, self.parts, self.model.device)
-        kept = [noise.kept(weights_GH, config.weight_dropout) for weights_GH in weights]
-        pack = functools.partial(PackedWeights.of, dtype=self.precision, rows=rows, pool=self._pool)
-        return list(map(pack, weights, kept))
+        layers = [weights_of(self.model.rnn, each) for each in range(self.model.config.layers)]
+        share = self.model.config.weight_dropout
+        return [
+            PackedWeights(
+                layer.hidden_GH,
+                noise.kept(layer.hidden_GH, share),
+                dtype=self.precision,
+                rows=rows,
+                pool=self._pool,
+            )
+            for layer in layers
+        ]
 
-    def _part(
+    def _compute_part(
         self,
         noise: Noise,
         ids_BT: Tensor,
         targets_BT: Tensor,
-        targets: int,
         state_SLBH: Tensor,
-        packed: list[PackedWeights] | None,
-    ) -> _Part:
+        *,
+        targets: int,
+        packed: Sequence[PackedWeights] | None,
+    ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
+        """Forward and backward over some rows; their loss, gradients and state after."""
         device = self.model.device
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
             logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise, packed)
         loss = summed_loss(logits_BTV, targets_BT.to(device)) / targets
         gradients = torch.autograd.grad(loss, self.parameters)
-        return _Part(loss.detach(), gradients, state_SLBH.detach().float())
+        return loss.detach(), gradients, state_SLBH.detach().float()
 
 
 def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:

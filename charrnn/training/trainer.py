@@ -10,7 +10,8 @@ Shapes: S parts of the state, L layers, B batch, H hidden.
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 
 from torch import Tensor
@@ -26,24 +27,12 @@ from charrnn.training import checkpoint
 from charrnn.training.batches import Batch, Batches
 from charrnn.training.checkpoint import Progress
 from charrnn.training.events import EndReason, Evaluated, Event, Finished, Started, Stepped
-from charrnn.training.model import CharRNN
+from charrnn.training.model import CharRNN, TorchNetwork
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
-from charrnn.training.torch_network import TorchNetwork
 
 SECONDS_A_MINUTE = 60.0
-
-
-class StopRequest:
-    """How to ask a trainer to save and end after the step at hand."""
-
-    def __init__(self) -> None:
-        self.made = False
-
-    def make(self) -> None:
-        """Ask for the stop."""
-        self.made = True
 
 
 class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
@@ -53,13 +42,11 @@ class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
 class Trainer:
     """One training of one network on one corpus, into one run directory."""
 
-    def __init__(
-        self, config: Config, corpus: Corpus, model: CharRNN, writer: RunWriter, stop: StopRequest
-    ) -> None:
+    def __init__(self, config: Config, corpus: Corpus, model: CharRNN, writer: RunWriter) -> None:
         self.config = config
         self.corpus = corpus
         self.writer = writer
-        self.stop = stop
+        self.stop_requested = False
         self.training_step = TrainingStep(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
         self.network = ThreadedNetwork(TorchNetwork(model), config.train.threads or 1)
@@ -88,39 +75,36 @@ class Trainer:
         self.writer.notes += noted
         self.writer.keep_metrics_until(self.progress.logged_step)
 
+    def request_stop(self) -> None:
+        """Ask the training to save and end after the step at hand."""
+        self.stop_requested = True
+
     def run(self) -> Iterator[Event]:
         """Train until the steps are done, patience has run out or a stop is asked for.
 
         Raises:
             RunFailedError: A loss or gradient was not finite, or the disk is full.
         """
-        with torch_threads(1):
-            yield from self._run()
-
-    def _run(self) -> Iterator[Event]:
         self.saved_at = time.perf_counter()
         self.started_at = self.saved_at - self.progress.seconds
-        yield self._started()
-        if self.progress.step == 0:
+        with torch_threads(1), closing(self._upcoming()) as upcoming:
+            yield self._started()
+            if self.progress.step == 0:
+                self._save()
+            self.writer.write_config(self.config)
+            with suppress(_EvaluationStopped):
+                while True:
+                    if self._evaluation_is_due:
+                        yield self._evaluate()
+                    if self._log_is_due:
+                        self._log()
+                    if self.is_over or self.stop_requested:
+                        break
+                    if self._save_is_due:
+                        self._save()
+                    yield self._take_step(next(upcoming))
             self._save()
-        self.writer.write_config(self.config)
-        upcoming = self._upcoming()
-        try:
-            while True:
-                if self._evaluation_is_due:
-                    yield self._evaluate()
-                self._log_if_due()
-                if self.is_over or self.stop.made:
-                    break
-                if self._save_is_due:
-                    self._save()
-                yield self._take_step(next(upcoming))
-        except _EvaluationStopped:
-            pass
-        finally:
-            upcoming.close()
-        self._save()
-        yield self._finished()
+            yield self._finished()
 
     @property
     def seconds(self) -> float:
@@ -130,8 +114,11 @@ class Trainer:
     def _take_step(self, batch: Batch) -> Stepped:
         step = self.progress.step
         rate = learning_rate_at(step, self.config.train)
+        state_SLBH = self.state_SLBH
+        if state_SLBH is None:
+            state_SLBH = self.training_step.model.initial_state(len(batch.ids_BT))
         try:
-            result = self.training_step.step(step, batch, self._state_before(batch), rate)
+            result = self.training_step.step(step, batch, state_SLBH, rate)
         except NotFiniteError as error:
             raise self._diverged(
                 f"the loss or its gradient is not finite at step {step + 1:,}; nothing was updated"
@@ -147,24 +134,16 @@ class Trainer:
             train_loss_nats=self.progress.running_loss_nats,
         )
 
-    def _state_before(self, batch: Batch) -> Tensor:
-        if self.state_SLBH is None:
-            return self.training_step.model.initial_state(len(batch.ids_BT))
-        return self.state_SLBH
-
     def _upcoming(self) -> Generator[Batch, None, None]:
         """The batches from where training stands, epoch after epoch."""
         while True:
             yield from self.batches.epoch(self.progress.epoch, start=self.progress.batch)
             self.progress.epoch += 1
             self.progress.batch = 0
-            self._roll_states()
-
-    def _roll_states(self) -> None:
-        """At an epoch's end row b stands where row b + 1 began: its state is handed on to that."""
-        if self.state_SLBH is not None:
-            self.state_SLBH = self.state_SLBH.roll(1, dims=2)
-            self.state_SLBH[:, :, 0] = 0.0
+            if self.state_SLBH is not None:
+                # Row b ends where row b + 1 began: its state is handed on to that.
+                self.state_SLBH = self.state_SLBH.roll(1, dims=2)
+                self.state_SLBH[:, :, 0] = 0.0
 
     def evaluate(self) -> float:
         """Score the validation split as `charrnn eval` does; returns nats per character."""
@@ -175,7 +154,7 @@ class Trainer:
         ).loss_nats
 
     def _heed_stop(self, _targets: int) -> None:
-        if self.stop.made:
+        if self.stop_requested:
             raise _EvaluationStopped
 
     def _evaluate(self) -> Evaluated:
@@ -196,16 +175,11 @@ class Trainer:
             self.writer.save_best(checkpoint.weights_of_model(self.training_step.model), card)
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
-        self._log({"valid_loss_nats": loss})
+        self._log(valid_loss_nats=loss)
         assert progress.best_loss_nats is not None
         return Evaluated(progress.step, loss, progress.best_loss_nats, is_best)
 
-    def _log_if_due(self) -> None:
-        step = self.progress.step
-        if step != self.progress.logged_step and step % self.config.train.log_every_steps == 0:
-            self._log({})
-
-    def _log(self, more: Mapping[str, float]) -> None:
+    def _log(self, **more: float) -> None:
         """Write a line of the metrics; an evaluation always has one."""
         progress = self.progress
         line: dict[str, float] = {
@@ -224,8 +198,12 @@ class Trainer:
     def _is_due(self, last: int, interval: int) -> bool:
         """Whether something that happens at intervals, and at the end, should happen now."""
         step = self.progress.step
-        at_end = step >= self.config.train.steps
-        return step != last and (step % interval == 0 or at_end)
+        return step != last and (step % interval == 0 or step >= self.config.train.steps)
+
+    @property
+    def _log_is_due(self) -> bool:
+        step = self.progress.step
+        return step != self.progress.logged_step and step % self.config.train.log_every_steps == 0
 
     @property
     def _evaluation_is_due(self) -> bool:
@@ -237,30 +215,24 @@ class Trainer:
         train, saved_step = self.config.train, self.progress.saved_step
         minutes = math.inf if train.save_every_minutes is None else train.save_every_minutes
         is_late = time.perf_counter() - self.saved_at >= SECONDS_A_MINUTE * minutes
-        return self._is_due(saved_step, train.save_every_steps) or (
-            is_late and self.progress.step != saved_step
-        )
+        return self._is_due(saved_step, 1 if is_late else train.save_every_steps)
 
     @property
     def is_over(self) -> bool:
         """Whether no step is left: all are done, or patience has run out."""
-        patience = self.config.train.patience
-        out_of_patience = (
-            patience is not None and self.progress.evaluations_without_gain >= patience
-        )
-        return self.progress.step >= self.config.train.steps or out_of_patience
+        train, progress = self.config.train, self.progress
+        patience = math.inf if train.patience is None else train.patience
+        return progress.step >= train.steps or progress.evaluations_without_gain >= patience
 
     def _save(self) -> None:
         """Write what `--resume` needs."""
         begin = time.perf_counter()
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
+        tensors = checkpoint.capture(self.training_step, self.state_SLBH)
+        corpus_sha256 = self.corpus.manifest.corpus_sha256
         state = SavedState(
-            checkpoint.capture(self.training_step, self.state_SLBH),
-            {
-                "corpus_sha256": self.corpus.manifest.corpus_sha256,
-                "progress": asdict(self.progress),
-            },
+            tensors, {"corpus_sha256": corpus_sha256, "progress": asdict(self.progress)}
         )
         self.writer.save_last(state, step=step, keep=self.config.train.keep)
         self.saved_at = time.perf_counter()
@@ -277,8 +249,13 @@ class Trainer:
 
     def _finished(self) -> Finished:
         progress = self.progress
+        reason: EndReason = "patience"
+        if self._evaluation_is_due or not self.is_over:
+            reason = "stopped"
+        elif progress.step >= self.config.train.steps:
+            reason = "steps done"
         return Finished(
-            reason=self._end_reason,
+            reason=reason,
             step=progress.step,
             chars=progress.chars,
             seconds=progress.seconds,
@@ -288,19 +265,11 @@ class Trainer:
             saving_seconds=self.saving_seconds,
         )
 
-    @property
-    def _end_reason(self) -> EndReason:
-        if self._evaluation_is_due or not self.is_over:
-            return "stopped"
-        return "steps done" if self.progress.step >= self.config.train.steps else "patience"
-
     def _diverged(self, what: str) -> RunFailedError:
-        best = (
-            f"the best weights so far, of step {self.progress.best_step:,}, are in "
-            f"{self.writer.path}"
-            if self.progress.best_loss_nats is not None
-            else "no weights have been kept yet"
-        )
+        progress, best = self.progress, "no weights have been kept yet"
+        if progress.best_loss_nats is not None:
+            kept_in = self.writer.path
+            best = f"the best weights so far, of step {progress.best_step:,}, are in {kept_in}"
         return RunFailedError(
             f"{what}, and {best}",
             hint="a lower train.learning_rate, a smaller train.clip_norm or a longer "

@@ -6,13 +6,11 @@ character, whatever its id is in either run. Characters that the other run never
 first weights; those that only the other run knows are not copied. The optimiser begins anew.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from charrnn.config.schema import ModelConfig
 from charrnn.errors import UserError
@@ -67,42 +65,26 @@ def check_same_network(model: ModelConfig, source: TrainedModel) -> None:
 
 def take_weights(model: CharRNN, vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
     """Put another run's weights into a network that was just made, matched by character."""
-    ids = dict(_pairs(vocabulary, source.vocabulary))
-    ours, theirs = torch.tensor(list(ids)), torch.tensor(list(ids.values()))
-    axes = _vocabulary_axes(source.card)
+    known = source.vocabulary
+    their_ids = {char: id_ for id_, char in enumerate(known.characters)}
+    shared = [(id_, char) for id_, char in enumerate(vocabulary.characters) if char in their_ids]
+    ours = torch.tensor([id_ for id_, _ in shared])
+    theirs = torch.tensor([their_ids[char] for _, char in shared])
+    onehot = source.card.input == "onehot"
+    axes = {"rnn.weight_ih_l0": 1} if onehot else {"embedding.weight": 0}
+    axes |= {"output.weight": 0, "output.bias": 0}  # along which the characters lie
     for name, parameter in model.named_parameters():
-        _take(parameter.data, torch.tensor(source.weights[name]), axes.get(name), ours, theirs)
-    return _compared(vocabulary, source)
-
-
-def _take(ours: Tensor, theirs: Tensor, axis: int | None, to: Tensor, of: Tensor) -> None:
-    """Copy a weight, or along the axis of the characters what the two have in common."""
-    if axis is not None:
-        theirs = ours.cpu().index_copy(axis, to, theirs.index_select(axis, of))
-    ours.copy_(theirs)
-
-
-def _vocabulary_axes(card: ModelCard) -> Mapping[str, int]:
-    """Along which axis of which weight the characters lie."""
-    input_axis = {"embedding.weight": 0} if card.input == "embedding" else {"rnn.weight_ih_l0": 1}
-    return {**input_axis, "output.weight": 0, "output.bias": 0}
-
-
-def _pairs(ours: Vocabulary, theirs: Vocabulary) -> Iterator[tuple[int, int]]:
-    """The ids, here and there, of every character (and special) that both know."""
-    ids = {char: id_ for id_, char in enumerate(theirs.characters)}
-    for id_, char in enumerate(ours.characters):
-        if char in ids:
-            yield id_, ids[char]
-
-
-def _compared(vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
-    ours = vocabulary.characters[len(vocabulary.specials) :]
-    theirs = source.vocabulary.characters[len(source.vocabulary.specials) :]
+        weight = torch.tensor(source.weights[name])
+        if name in axes:
+            of_shared = weight.index_select(axes[name], theirs)
+            weight = parameter.data.cpu().index_copy(axes[name], ours, of_shared)
+        parameter.data.copy_(weight)
+    here = vocabulary.characters[len(vocabulary.specials) :]
+    there = known.characters[len(known.specials) :]
     return Transfer(
         source=source.path,
         step=source.card.step,
-        matched=len(set(ours) & set(theirs)),
-        new=tuple(char for char in ours if char not in source.vocabulary),
-        left=tuple(char for char in theirs if char not in vocabulary),
+        matched=len(set(here) & set(there)),
+        new=tuple(char for char in here if char not in known),
+        left=tuple(char for char in there if char not in vocabulary),
     )

@@ -8,7 +8,7 @@ from charrnn.run.paths import LAST_FOLDER
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training.model import new_model
-from charrnn.training.trainer import StopRequest, Trainer
+from charrnn.training.trainer import Trainer
 from tests.models import begin_run
 
 CONFIG = Config(
@@ -27,18 +27,18 @@ class StoppedTraining:
         self.corpus = corpus
         self.state = run / LAST_FOLDER / STATE_FILE
         with begin_run(run, CONFIG, corpus.vocabulary) as writer:
-            trainer, stop = self._trainer(writer)
+            trainer = self._trainer(writer)
             for _event in trainer.run():
                 if trainer.progress.step == 1:
-                    stop.make()
+                    trainer.request_stop()
         self.whole = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     def go_on(self) -> None:
         """Resume, take no step, evaluate and save as a training does that is stopped at once."""
         with RunWriter.reopen(self.run) as writer:
-            trainer, stop = self._trainer(writer)
+            trainer = self._trainer(writer)
             trainer.resume()
-            stop.make()
+            trainer.request_stop()
             list(trainer.run())
 
     def put_back(self) -> None:
@@ -49,6 +49,5 @@ class StoppedTraining:
         for path, content in self.whole.items():
             path.write_bytes(content)
 
-    def _trainer(self, writer: RunWriter) -> tuple[Trainer, StopRequest]:
-        stop, model = StopRequest(), new_model(CONFIG, self.corpus)
-        return Trainer(CONFIG, self.corpus, model, writer, stop), stop
+    def _trainer(self, writer: RunWriter) -> Trainer:
+        return Trainer(CONFIG, self.corpus, new_model(CONFIG, self.corpus), writer)

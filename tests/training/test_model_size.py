@@ -1,11 +1,13 @@
 """What is chosen for a text and a time when the size of the network is left open."""
 
+import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from charrnn.config.schema import Config, ModelConfig, TrainConfig
@@ -43,9 +45,26 @@ def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure_pace(config: Config, model: CharRNN, _corpus: Corpus, _seconds: float) -> Pace:
         return Pace(step=seconds(config.train, model), evaluation=EVALUATION_SECONDS)
 
+    def new_model(config: Config, corpus: Corpus) -> CharRNN:
+        return CharRNN(config.model, len(corpus.vocabulary))
+
+    monkeypatch.setattr(model_size, "new_model", new_model)
     monkeypatch.setattr(model_size, "time_steps", time_steps)
     monkeypatch.setattr(model_size, "measure_pace", measure_pace)
     monkeypatch.setattr(model_size, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+@pytest.fixture(scope="module")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return stream_corpus(tmp_path_factory.mktemp("corpus"), characters=2000)
+
+
+def of_length(corpus: Corpus, characters: int) -> Corpus:
+    """The same text again and again, until its training part has so many characters."""
+    other = copy.copy(corpus)
+    ids = np.resize(corpus.train.ids, characters)
+    vars(other)["train"] = replace(corpus.train, ids=ids)  # where the split is cached
+    return other
 
 
 def wanted(**model: object) -> Config:
@@ -53,8 +72,8 @@ def wanted(**model: object) -> Config:
     return Config(model=ModelConfig(**model), train=train)  # type: ignore[arg-type]
 
 
-def test_more_time_never_means_a_smaller_network(tmp_path: Path) -> None:
-    corpus = stream_corpus(tmp_path, characters=200_000)
+def test_more_time_never_means_a_smaller_network(small_corpus: Corpus) -> None:
+    corpus = of_length(small_corpus, 200_000)
     chosen = [choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.1, 1, 10, 100, 1e4)]
 
     sizes = [config.model.hidden_size for config in chosen]
@@ -62,9 +81,8 @@ def test_more_time_never_means_a_smaller_network(tmp_path: Path) -> None:
     assert sizes[0] == SIZES[0] < sizes[-1]
 
 
-def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Path) -> None:
-    small = stream_corpus(tmp_path / "small", characters=30_000)
-    large = stream_corpus(tmp_path / "large", characters=300_000)
+def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(small_corpus: Corpus) -> None:
+    small, large = of_length(small_corpus, 30_000), of_length(small_corpus, 300_000)
     for_small, for_large = (
         choose_size(wanted(), frozenset(DECIDED), corpus, 1e4) for corpus in (small, large)
     )
@@ -74,8 +92,8 @@ def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(tmp_path: Pat
     assert read == pytest.approx(MOST_EPOCHS * len(small.train.ids), rel=0.05)
 
 
-def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(tmp_path: Path) -> None:
-    texts = [stream_corpus(tmp_path / str(n), characters=n) for n in (2_000_000, 4_000_000)]
+def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(small_corpus: Corpus) -> None:
+    texts = [of_length(small_corpus, characters) for characters in (2_000_000, 4_000_000)]
     shorter, longer = (
         choose_size(wanted(), frozenset(DECIDED), corpus, 20.0).model.hidden_size
         for corpus in texts
@@ -83,21 +101,23 @@ def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(tmp_path: 
     assert shorter == longer > SIZES[0]
 
 
-def test_a_few_characters_are_learned_in_more_than_a_few_steps(tmp_path: Path) -> None:
-    corpus = stream_corpus(tmp_path, characters=40)
+def test_a_few_characters_are_learned_in_more_than_a_few_steps(small_corpus: Corpus) -> None:
+    corpus = of_length(small_corpus, 40)
     assert choose_size(wanted(), frozenset(DECIDED), corpus, 1e4).train.steps == LEAST_STEPS
 
 
-def test_what_is_read_more_often_is_dropped_more(tmp_path: Path) -> None:
-    corpus = stream_corpus(tmp_path, characters=200_000)
+def test_what_is_read_more_often_is_dropped_more(small_corpus: Corpus) -> None:
+    corpus = of_length(small_corpus, 200_000)
     hasty, thorough = (choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.5, 1e3))
 
     assert hasty.model.dropout < thorough.model.dropout
     assert hasty.model.weight_dropout < thorough.model.weight_dropout
 
 
-def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(tmp_path: Path) -> None:
-    corpus = stream_corpus(tmp_path, characters=200_000)
+def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(
+    small_corpus: Corpus,
+) -> None:
+    corpus = of_length(small_corpus, 200_000)
     hasty, thorough = (choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.5, 1e3))
 
     assert (hasty.train.optimizer, hasty.train.batch_size) == ("muon", 64)
@@ -105,8 +125,10 @@ def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(tmp_pat
 
 
 @pytest.mark.parametrize(("optimizer", "batch_size"), [("adamw", 32), ("muon", 64)])
-def test_an_optimiser_that_is_named_stays(tmp_path: Path, optimizer: str, batch_size: int) -> None:
-    corpus = stream_corpus(tmp_path, characters=200_000)
+def test_an_optimiser_that_is_named_stays(
+    small_corpus: Corpus, optimizer: str, batch_size: int
+) -> None:
+    corpus = of_length(small_corpus, 200_000)
     train = replace(wanted().train, optimizer=optimizer)  # type: ignore[arg-type]
     for seconds in (0.5, 1e3):
         config = choose_size(
@@ -130,19 +152,19 @@ def test_what_is_named_stays(tmp_path: Path) -> None:
     assert model.hidden_size in SIZES
 
 
-def test_there_are_a_few_evaluations_and_the_last_one_is_at_the_end(tmp_path: Path) -> None:
-    corpus = stream_corpus(tmp_path, characters=100_000)
+def test_there_are_a_few_evaluations_and_the_last_one_is_at_the_end(small_corpus: Corpus) -> None:
+    corpus = of_length(small_corpus, 100_000)
     train = choose_size(wanted(), frozenset(DECIDED), corpus, 3.0).train
 
     assert train.steps / train.eval_every_steps == pytest.approx(EVALUATIONS, rel=0.1)
 
 
 def test_evaluations_that_take_long_are_fewer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = Pace(step=1e-3, evaluation=0.2)
     monkeypatch.setattr(model_size, "measure_pace", lambda *_: slow)
-    corpus = stream_corpus(tmp_path, characters=100_000)
+    corpus = of_length(small_corpus, 100_000)
 
     train = choose_size(wanted(), frozenset(DECIDED), corpus, 4.0).train
 
@@ -150,9 +172,9 @@ def test_evaluations_that_take_long_are_fewer(
 
 
 def test_evaluations_at_intervals_that_are_named_leave_time_for_fewer_steps(
-    tmp_path: Path,
+    small_corpus: Corpus,
 ) -> None:
-    corpus = stream_corpus(tmp_path, characters=1_000_000)
+    corpus = of_length(small_corpus, 1_000_000)
     often, seldom = (
         choose_size(
             replace(wanted(), train=replace(wanted().train, eval_every_steps=every)),

@@ -22,7 +22,7 @@ from charrnn.training.checkpoint import Progress, capture, read_progress, restor
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
 from charrnn.training.model import new_model
 from charrnn.training.optimizers import learning_rate_at
-from charrnn.training.trainer import StopRequest, Trainer
+from charrnn.training.trainer import Trainer
 from tests.corpora import lines_corpus, stream_corpus
 from tests.training.precision import needs_bfloat16
 
@@ -48,10 +48,10 @@ def config_for(corpus: Corpus, **train: object) -> Config:
     )
 
 
-def trainer_for(corpus: Corpus, run: Path, config: Config, stop: StopRequest) -> Trainer:
+def trainer_for(corpus: Corpus, run: Path, config: Config) -> Trainer:
     fresh = not run.exists()
     writer = RunWriter.claim(run, corpus.vocabulary) if fresh else RunWriter.reopen(run)
-    trainer = Trainer(config, corpus, new_model(config, corpus), writer, stop)
+    trainer = Trainer(config, corpus, new_model(config, corpus), writer)
     if not fresh:
         try:
             trainer.resume()
@@ -65,7 +65,7 @@ def stop_in_the_next_evaluation(trainer: Trainer) -> None:
     evaluate = trainer.evaluate
 
     def stopped_in_the_middle() -> float:
-        trainer.stop.make()
+        trainer.request_stop()
         return evaluate()
 
     trainer.evaluate = stopped_in_the_middle  # type: ignore[method-assign]
@@ -82,13 +82,12 @@ def train(
     """Train to the end, being stopped after each of the given steps and resumed."""
     events: list[Event] = []
     for stop_at in (*stop_after, math.inf):
-        stop = StopRequest()
-        trainer = trainer_for(corpus, run, config, stop)
+        trainer = trainer_for(corpus, run, config)
         try:
             for event in trainer.run():
                 events.append(event)
                 if isinstance(event, Stepped) and event.step == stop_at:
-                    stop.make()
+                    trainer.request_stop()
         finally:
             trainer.writer.close()
     return events
@@ -127,7 +126,7 @@ def uninterrupted(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> d
     return everything_learned(run)
 
 
-@pytest.mark.parametrize("stop_after", [(1,), (7,), (9,), (10, 11), (3, 14, 23), (23,)])
+@pytest.mark.parametrize("stop_after", [(9,), (7, 23), (1, 10, 11)])
 def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path, stop_after: tuple[int, ...]
 ) -> None:
@@ -140,10 +139,10 @@ def test_a_resumed_training_ends_with_the_very_bits_of_an_uninterrupted_one(
 def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    config = config_for(corpus, kernel="native", precision="bfloat16", threads=2)
+    config = config_for(corpus, kernel="native", precision="bfloat16", threads=2, steps=12)
     config = replace(config, model=replace(config.model, cell="gru", weight_dropout=0.3))
     train(corpus, tmp_path / "whole", config)
-    train(corpus, tmp_path / "run", config, stop_after=(3, 14))
+    train(corpus, tmp_path / "run", config, stop_after=(3, 8))
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
@@ -151,9 +150,9 @@ def test_native_kernels_and_dropped_weights_are_resumed_to_the_very_bits(
 def test_the_momentum_of_muon_is_resumed_to_the_very_bits(
     corpus: Corpus, tmp_path: Path, precision: str
 ) -> None:
-    config = config_for(corpus, optimizer="muon", precision=precision, threads=2)
+    config = config_for(corpus, optimizer="muon", precision=precision, threads=2, steps=12)
     train(corpus, tmp_path / "whole", config)
-    train(corpus, tmp_path / "run", config, stop_after=(3, 14))
+    train(corpus, tmp_path / "run", config, stop_after=(3, 8))
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
 
 
@@ -182,13 +181,13 @@ def test_a_kill_after_a_stop_during_an_evaluation_writes_no_line_twice(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     """The evaluation at step 7 is stopped, then done, then lost with all that was not saved."""
-    run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
-    trainer = trainer_for(corpus, run, config, stop)
+    run, config = tmp_path / "run", config_for(corpus)
+    trainer = trainer_for(corpus, run, config)
     for event in trainer.run():
         if isinstance(event, Stepped) and event.step == 6:
             stop_in_the_next_evaluation(trainer)
     trainer.writer.close()
-    trainer = trainer_for(corpus, run, config, StopRequest())
+    trainer = trainer_for(corpus, run, config)
     for event in trainer.run():
         if isinstance(event, Stepped) and event.step == 8:
             break
@@ -202,8 +201,8 @@ def test_a_kill_after_a_stop_during_an_evaluation_writes_no_line_twice(
 def test_a_stop_during_an_evaluation_is_resumed_with_that_evaluation(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
-    run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
-    trainer = trainer_for(corpus, run, config, stop)
+    run, config = tmp_path / "run", config_for(corpus)
+    trainer = trainer_for(corpus, run, config)
     stop_in_the_next_evaluation(trainer)
     events = list(trainer.run())
     trainer.writer.close()
@@ -220,7 +219,7 @@ def test_a_kill_is_resumed_from_the_last_save(
     corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
     run, config = tmp_path / "run", config_for(corpus)
-    trainer = trainer_for(corpus, run, config, StopRequest())
+    trainer = trainer_for(corpus, run, config)
     for event in trainer.run():
         if isinstance(event, Stepped) and event.step == 18:
             break
@@ -256,9 +255,9 @@ def test_saves_have_a_time_of_their_own(
     train(corpus, tmp_path / "run", config)
     assert saves_of(tmp_path / "run") == [*range(STEPS + 1)]
     assert everything_learned(tmp_path / "run") == uninterrupted
-    rarely = config_for(corpus, save_every_steps=1000, save_every_minutes=None, keep=1000)
-    train(corpus, tmp_path / "rarely", rarely)
-    assert saves_of(tmp_path / "rarely") == [0, STEPS]
+    rarely = replace(config.train, save_every_minutes=None, steps=6)
+    train(corpus, tmp_path / "rarely", replace(config, train=rarely))
+    assert saves_of(tmp_path / "rarely") == [0, 6]
 
 
 def test_older_saves_are_kept_and_can_be_gone_back_to(
@@ -294,7 +293,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
 ) -> None:
     run = tmp_path / "run"
     config = config_for(corpus)
-    trainer = trainer_for(corpus, run, config, StopRequest())
+    trainer = trainer_for(corpus, run, config)
     evaluate_to(trainer, 2.0, 1.0, 3.0, 1.5)
     weights: dict[int, np.ndarray[Any, Any]] = {}
     for event in trainer.run():
@@ -310,7 +309,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
 
 def test_training_stops_when_patience_has_run_out(corpus: Corpus, tmp_path: Path) -> None:
     config = config_for(corpus, patience=2, steps=1000)
-    trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
+    trainer = trainer_for(corpus, tmp_path / "run", config)
     evaluate_to(trainer, 2.0, 1.0, 1.2, 1.1)
     finished = list(trainer.run())[-1]
     trainer.writer.close()
@@ -322,7 +321,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_best(
     corpus: Corpus, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    trainer = trainer_for(corpus, run, config_for(corpus), StopRequest())
+    trainer = trainer_for(corpus, run, config_for(corpus))
     events = trainer.run()
     next(event for event in events if isinstance(event, Stepped) and event.step == 9)
     with torch.no_grad():
@@ -337,7 +336,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_best(
 
 
 def test_it_learns(corpus: Corpus, tmp_path: Path) -> None:
-    config = config_for(corpus, steps=200, eval_every_steps=200, learning_rate=0.02)
+    config = config_for(corpus, steps=60, eval_every_steps=60, learning_rate=0.05)
     config = replace(config, model=replace(config.model, dropout=0.0, input_dropout=0.0))
     train(corpus, tmp_path / "run", config)
     lines = metrics_of(tmp_path / "run")
@@ -356,8 +355,8 @@ def test_a_save_of_another_network_or_corpus_is_refused(corpus: Corpus, tmp_path
 
 
 def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: Path) -> None:
-    run, config, stop = tmp_path / "run", config_for(corpus, steps=7), StopRequest()
-    trainer = trainer_for(corpus, run, config, stop)
+    run, config = tmp_path / "run", config_for(corpus, steps=7)
+    trainer = trainer_for(corpus, run, config)
     stop_in_the_next_evaluation(trainer)
     finished = list(trainer.run())[-1]
     trainer.writer.close()
@@ -372,11 +371,11 @@ def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: P
 def test_an_evaluation_right_after_resuming_has_a_line_of_the_metrics(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    run, config, stop = tmp_path / "run", config_for(corpus), StopRequest()
-    trainer = trainer_for(corpus, run, config, stop)
+    run, config = tmp_path / "run", config_for(corpus)
+    trainer = trainer_for(corpus, run, config)
     for event in trainer.run():
         if isinstance(event, Stepped) and event.step == 9:
-            stop.make()
+            trainer.request_stop()
     trainer.writer.close()
     assert metrics_of(run)[-1]["step"] == 9
 
@@ -393,7 +392,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_training_and_keeps_the_be
     corpus: Corpus, tmp_path: Path, loss: float
 ) -> None:
     run = tmp_path / "run"
-    trainer = trainer_for(corpus, run, config_for(corpus), StopRequest())
+    trainer = trainer_for(corpus, run, config_for(corpus))
     evaluate_to(trainer, 2.0, loss)
     with pytest.raises(RunFailedError, match=r"validation loss.*after step 14,.*of step 7"):
         list(trainer.run())
@@ -427,7 +426,7 @@ def test_a_progress_that_cannot_be_is_refused(damage: dict[str, Any]) -> None:
 def test_saved_arrays_that_do_not_fit_are_refused(tmp_path: Path, name: str) -> None:
     corpus = stream_corpus(tmp_path, characters=1200)
     config = config_for(corpus, steps=2, optimizer="muon")
-    trainer = trainer_for(corpus, tmp_path / "run", config, StopRequest())
+    trainer = trainer_for(corpus, tmp_path / "run", config)
     list(trainer.run())
     trainer.writer.close()
     tensors = capture(trainer.training_step, trainer.state_SLBH)

@@ -7,12 +7,13 @@ equations are those of `charrnn.training.cells`.
 
 No gradient goes to the state before: truncated backpropagation ends there.
 
-Shapes: S parts of the state, T time, B batch, H hidden, G gate rows, N rows of inputs.
+Shapes: S parts of the state, T time, B batch, H hidden, G gate rows, N rows, X inputs, Y outputs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from itertools import count, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,76 +22,63 @@ from torch.autograd.function import once_differentiable
 
 from charrnn.training.cells import LayerWeights
 from charrnn.training.kernels.compiler import kernel
-from charrnn.training.kernels.packed_linear import PackedWeights
-
-Arrays = dict[str, Tensor]
 
 
-class GateInputs(NamedTuple):
-    """What the gates are given by all but the state, `gate_bias` included."""
+class PackedLinear:
+    """Rows times a fixed matrix (Y, X), transposed.
 
-    rows_NG: Tensor
-    """Of the products' type, contiguous: a row for each place, or for each character there is."""
-    at_TB: Tensor
-    """Which row each place reads, int64."""
-    is_table: bool
-    """Whether several places may read the same row."""
+    oneDNN wants a matrix in blocks that depend on the processor. torch's usual product packs it
+    each time, which for few rows costs as much as multiplying. Where this torch does not let
+    oneDNN keep the packed matrix, this falls back to the usual product.
+    """
 
-    @classmethod
-    def of_places(cls, gates_TBG: Tensor) -> "GateInputs":
-        """A row for each place."""
-        time, batch, _ = gates_TBG.shape
-        rows_NG = gates_TBG.flatten(0, 1).contiguous()
-        return cls(rows_NG, torch.arange(time * batch).view(time, batch), is_table=False)
+    def __init__(self, weight_YX: Tensor, rows: int) -> None:
+        self._weight_YX = weight_YX
+        self._packed = None
+        if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight_YX, rows)
 
-    @classmethod
-    def of_characters(cls, gates_VG: Tensor, ids_TB: Tensor) -> "GateInputs":
-        """A row for each character of the vocabulary."""
-        return cls(gates_VG.contiguous(), ids_TB.contiguous(), is_table=True)
-
-
-FORWARD_ARRAYS = {
-    "lstm": ("gates", "cells", "cells'", "hidden'"),
-    "gru": ("bias", "gates", "candidates", "carried", "hidden'"),
-    "rnn": ("hidden'",),
-}
-"""What each cell's kernel takes after the products, the inputs, and which of these each row reads.
-
-A name stands for an array's part at the time step at hand, `NAME'` for its part one step later.
-"""
-BACKWARD_ARRAYS = {
-    "lstm": ("gates", "cells", "cells'", "carried"),
-    "gru": ("gates", "candidates", "hidden", "carried"),
-    "rnn": ("hidden'", "gates"),
-}
-"""What it takes on the way back, after the gradient of the hidden state."""
-SAME_AT_ALL_TIMES = ("bias", "carried")
+    def __call__(self, rows_NX: Tensor, addend_NY: Tensor | None = None) -> Tensor:
+        """The products (N, Y), plus something if it is given, rounded once."""
+        linear = torch.ops.mkldnn._linear_pointwise
+        product: Tensor
+        if self._packed is None:
+            weight_XY = self._weight_YX.T
+            product = rows_NX @ weight_XY
+            return product if addend_NY is None else torch.addmm(addend_NY, rows_NX, weight_XY)
+        if addend_NY is None:
+            product = linear(rows_NX, self._packed, None, "none", [], "")
+        else:
+            product = linear.binary(rows_NX, addend_NY, self._packed, None, "add")
+        return product
 
 
-def layer(
-    cell: str,
-    inputs: GateInputs,
-    weights: LayerWeights,
-    packed: PackedWeights,
-    state_SBH: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Run one layer over all time steps.
+class PackedWeights:
+    """The recurrent weights of one layer, for all parts of a batch in one step of training.
 
     Args:
-        cell: lstm, gru or rnn.
-        inputs: what its gates are given by all but the state.
-        weights: of the layer, float32; those of the state are given gradients.
-        packed: the same recurrent weights, ready to be multiplied with.
-        state_SBH: the state before, float32.
-
-    Returns:
-        Hidden (T, B, H), of the products' type, and the state (S, B, H) after, float32.
+        hidden_GH: The weights.
+        kept_GH: What weight dropout multiplies them, and so their gradients, with.
+        dtype: The type of the products.
+        rows: How many rows a part of the batch has.
+        pool: Where half of the packing is done.
     """
-    bias_H = weights.hidden_bias_G.chunk(3)[2] if cell == "gru" else None
-    hidden_TBH, after_SBH = _Layer.apply(
-        cell, packed, inputs, state_SBH, inputs.rows_NG, weights.hidden_GH, bias_H
-    )
-    return hidden_TBH, after_SBH
+
+    def __init__(
+        self,
+        hidden_GH: Tensor,
+        kept_GH: Tensor | None,
+        *,
+        dtype: torch.dtype,
+        rows: int,
+        pool: Executor,
+    ) -> None:
+        weight_GH = hidden_GH.detach() if kept_GH is None else hidden_GH.detach() * kept_GH
+        weight_GH = weight_GH.to(dtype)
+        forward = pool.submit(PackedLinear, weight_GH, rows)
+        self.gates_to_hidden = PackedLinear(weight_GH.T.contiguous(), rows)
+        self.hidden_to_gates = forward.result()
+        self.kept_GH = kept_GH
 
 
 def gate_bias(cell: str, weights: LayerWeights) -> Tensor:
@@ -102,10 +90,39 @@ def gate_bias(cell: str, weights: LayerWeights) -> Tensor:
     return weights.input_bias_G + hidden_bias_G
 
 
+def layer(
+    cell: str,
+    inputs: Tensor,
+    ids_TB: Tensor | None,
+    weights: LayerWeights,
+    packed: PackedWeights,
+    state_SBH: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Run one layer over all time steps.
+
+    Args:
+        cell: lstm, gru or rnn.
+        inputs: what its gates are given by all but the state, `gate_bias` included: (T, B, G), or
+            with `ids_TB` a table (V, G).
+        ids_TB: which row of the table each place reads.
+        weights: of the layer, float32; those of the state are given gradients.
+        packed: the same recurrent weights, ready to be multiplied with.
+        state_SBH: the state before, float32.
+
+    Returns:
+        Hidden (T, B, H), of the products' type, and the state (S, B, H) after, float32.
+    """
+    bias_H = weights.hidden_bias_G.chunk(3)[2] if cell == "gru" else None
+    hidden_TBH, after_SBH = _Layer.apply(
+        cell, packed, ids_TB, state_SBH, inputs, weights.hidden_GH, bias_H
+    )
+    return hidden_TBH, after_SBH
+
+
 class _Layer(Function):
     """The layer as autograd sees it.
 
-    What it follows comes last: the rows of the inputs, the recurrent weights (which are only read
+    What it follows comes last: the inputs, the recurrent weights (which are only read
     as `packed`) and a GRU's bias.
     """
 
@@ -114,134 +131,113 @@ class _Layer(Function):
         ctx: Any,
         cell: str,
         packed: PackedWeights,
-        inputs: GateInputs,
+        ids_TB: Tensor | None,
         state_SBH: Tensor,
-        rows_NG: Tensor,
+        inputs: Tensor,
         _hidden_GH: Tensor,
         bias_H: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Hidden (T, B, H) and the state (S, B, H) after."""
-        arrays = _arrays_for(cell, inputs, state_SBH)
-        if bias_H is not None:
-            arrays["bias"] = bias_H.detach().contiguous()
-        _run_forward(cell, packed, inputs, arrays)
-        ctx.cell, ctx.packed, ctx.is_table, ctx.rows = cell, packed, inputs.is_table, len(rows_NG)
-        ctx.kept = [name for name in arrays if name not in SAME_AT_ALL_TIMES]
-        ctx.save_for_backward(inputs.at_TB, *(arrays[name] for name in ctx.kept))
-        after_SBH = _state_after(cell, arrays)
+        inputs = inputs.contiguous()
+        if ids_TB is None:
+            time, batch, _ = inputs.shape
+            at_TB = torch.arange(time * batch).view(time, batch)
+        else:
+            at_TB = ids_TB.contiguous()
+        time = len(at_TB)
+        hidden = _states(state_SBH[0], time, inputs.dtype)
+        gates_TBG = inputs.new_empty((*at_TB.shape, inputs.shape[-1]))
+        cell_values = None
+        arrays: tuple[Tensor, ...] = (hidden[1:],)
+        if cell == "lstm":
+            cell_values = cells = _states(state_SBH[1], time, torch.float32)
+            arrays = (gates_TBG, cells, cells[1:], hidden[1:])
+        elif bias_H is not None:
+            cell_values = candidates_TBH = torch.empty_like(hidden[1:])
+            carried_BH = state_SBH[0].clone()
+            bias_TH, carried_TBH = (_repeated(each, time) for each in (bias_H, carried_BH))
+            arrays = (bias_TH, gates_TBG, candidates_TBH, carried_TBH, hidden[1:])
+        step = kernel(f"{cell}_forward", hidden.dtype, arrays=3 + len(arrays))
+        times = zip(hidden[:-1], _addresses(time, at_TB, *arrays), strict=True)
+        for before_BH, at_arrays in times:
+            product_BG = packed.hidden_to_gates(before_BH)
+            step(*before_BH.shape, product_BG.data_ptr(), inputs.data_ptr(), *at_arrays)
+        ctx.cell, ctx.packed, ctx.rows = cell, packed, len(inputs)
+        ctx.save_for_backward(ids_TB, hidden, gates_TBG, cell_values)
+        if cell == "gru":
+            after_SBH = carried_BH.unsqueeze(0)
+        else:
+            last_BH = hidden[-1].float()
+            after_SBH = torch.stack((last_BH, cells[-1]) if cell == "lstm" else (last_BH,))
         ctx.mark_non_differentiable(after_SBH)
-        return arrays["hidden"][1:], after_SBH
+        return hidden[1:], after_SBH
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_hidden_TBH: Tensor, _d_after: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the inputs, the recurrent weights and a GRU's bias."""
-        at_TB, *kept = ctx.saved_tensors
-        arrays: Arrays = dict(zip(ctx.kept, kept, strict=True))
-        hidden = arrays["hidden"]
-        arrays.setdefault("gates", torch.empty_like(hidden[1:]))
-        arrays["carried"] = torch.zeros_like(hidden[0], dtype=torch.float32)
-        _run_backward(ctx.cell, ctx.packed, arrays, d_hidden_TBH)
-        d_gates_TBG = arrays["gates"]
-        d_weights_GH = _weights_gradient(ctx.packed, d_gates_TBG, hidden)
+        ids_TB, hidden, gates_TBG, cell_values = ctx.saved_tensors
+        _backward_steps(ctx.cell, ctx.packed, hidden, gates_TBG, cell_values, d_hidden_TBH)
+        d_weights_GH = (gates_TBG.flatten(0, 1).T @ hidden[:-1].flatten(0, 1)).float()
+        if ctx.packed.kept_GH is not None:
+            d_weights_GH *= ctx.packed.kept_GH
         d_bias_H = None
         if ctx.cell == "gru":
-            d_candidate_TBH = d_gates_TBG.chunk(3, dim=-1)[2]
-            d_bias_H = d_candidate_TBH.sum((0, 1), dtype=torch.float32)
-            d_candidate_TBH.copy_(arrays["candidates"])  # from here on gradients of the inputs
-        d_rows_NG = d_gates_TBG.flatten(0, 1)
-        if ctx.is_table:
-            d_rows_NG = _sum_by_row(d_rows_NG, at_TB, ctx.rows)
-        return None, None, None, None, d_rows_NG, d_weights_GH, d_bias_H
+            d_candidates_TBH = gates_TBG.chunk(3, dim=-1)[2]
+            d_bias_H = d_candidates_TBH.sum((0, 1), dtype=torch.float32)
+            d_candidates_TBH.copy_(cell_values)  # from here on gradients of the inputs
+        d_inputs = gates_TBG if ids_TB is None else _sum_by_row(gates_TBG, ids_TB, ctx.rows)
+        return None, None, None, None, d_inputs, d_weights_GH, d_bias_H
 
 
-def _arrays_for(cell: str, inputs: GateInputs, state_SBH: Tensor) -> Arrays:
-    """Make room for all that a cell computes; its states, T + 1 of them, begin with the given."""
-    time, rows_NG = len(inputs.at_TB), inputs.rows_NG
-    arrays = {"hidden": _started_with(state_SBH[0], time, rows_NG.dtype)}
-    if cell != "rnn":
-        arrays["gates"] = rows_NG.new_empty((*inputs.at_TB.shape, rows_NG.shape[1]))
+def _backward_steps(
+    cell: str,
+    packed: PackedWeights,
+    hidden: Tensor,
+    gates_TBG: Tensor,
+    cell_values: Tensor,
+    d_hidden_TBH: Tensor,
+) -> None:
+    """From the last step to the first, turn the gates' activations into their gradients."""
+    time = len(gates_TBG)
+    carried_TBH = _repeated(torch.zeros_like(hidden[0], dtype=torch.float32), time)
+    arrays: tuple[Tensor, ...] = (hidden[1:], gates_TBG)
     if cell == "lstm":
-        arrays["cells"] = _started_with(state_SBH[1], time, torch.float32)
-    if cell == "gru":
-        arrays["candidates"] = torch.empty_like(arrays["hidden"][1:])
-        arrays["carried"] = state_SBH[0].clone()
-    return arrays
-
-
-def _started_with(state_BH: Tensor, time: int, dtype: torch.dtype) -> Tensor:
-    states = torch.empty((time + 1, *state_BH.shape), dtype=dtype)
-    states[0] = state_BH
-    return states
-
-
-def _state_after(cell: str, arrays: Arrays) -> Tensor:
-    """The state (S, B, H) after the last step, float32."""
-    if cell == "gru":
-        return arrays["carried"].unsqueeze(0)
-    last_BH = arrays["hidden"][-1].float()
-    return torch.stack((last_BH, arrays["cells"][-1]) if cell == "lstm" else (last_BH,))
-
-
-def _run_forward(cell: str, packed: PackedWeights, inputs: GateInputs, arrays: Arrays) -> None:
-    hidden, names = arrays["hidden"], FORWARD_ARRAYS[cell]
-    step = kernel(f"{cell}_forward", hidden.dtype, arrays=3 + len(names))
-    at_rows = inputs.rows_NG.data_ptr()
-    times = zip(
-        hidden[:-1],
-        _addresses(inputs.at_TB),
-        _addresses_in_time(arrays, names, len(hidden) - 1),
-        strict=True,
-    )
-    for before_BH, at_index, at_arrays in times:
-        product_BG = packed.forward(before_BH)
-        step(*before_BH.shape, product_BG.data_ptr(), at_rows, at_index, *at_arrays)
-
-
-def _run_backward(cell: str, packed: PackedWeights, arrays: Arrays, d_hidden_TBH: Tensor) -> None:
-    """From the last step to the first; the gates' activations become their gradients."""
-    d_gates, d_hidden = arrays["gates"].unbind(), d_hidden_TBH.contiguous().unbind()
-    time, names = len(d_hidden), BACKWARD_ARRAYS[cell]
-    step = kernel(f"{cell}_backward", d_hidden[0].dtype, arrays=1 + len(names))
-    at_arrays = list(_addresses_in_time(arrays, names, time))
-    for t in range(time - 1, -1, -1):
+        arrays = (gates_TBG, cell_values, cell_values[1:], carried_TBH)
+    elif cell == "gru":
+        arrays = (gates_TBG, cell_values, hidden, carried_TBH)
+    step = kernel(f"{cell}_backward", hidden.dtype, arrays=1 + len(arrays))
+    at_arrays = list(_addresses(time, *arrays))
+    d_hidden, d_gates = d_hidden_TBH.contiguous().unbind(), gates_TBG.unbind()
+    for t in reversed(range(time)):
         d_hidden_BH = d_hidden[t]
         if t < time - 1:
-            d_hidden_BH = packed.backward.added(d_gates[t + 1], d_hidden_BH)
+            d_hidden_BH = packed.gates_to_hidden(d_gates[t + 1], d_hidden_BH)
         step(*d_hidden_BH.shape, d_hidden_BH.data_ptr(), *at_arrays[t])
 
 
-def _addresses_in_time(
-    arrays: Arrays, names: Sequence[str], time: int
-) -> Iterator[tuple[int, ...]]:
-    """The addresses of a kernel's arrays at each time step."""
-
-    def of(name: str) -> Iterable[int]:
-        array = arrays[name.removesuffix("'")]
-        if name in SAME_AT_ALL_TIMES:
-            return repeat(array.data_ptr(), time)
-        first = 1 if name.endswith("'") else 0
-        return _addresses(array)[first : first + time]
-
-    return zip(*map(of, names), strict=True)
+def _states(first_BH: Tensor, time: int, dtype: torch.dtype) -> Tensor:
+    """Room for T + 1 states, (T + 1, B, H), that begin with the given one."""
+    states = torch.empty((time + 1, *first_BH.shape), dtype=dtype)
+    states[0] = first_BH
+    return states
 
 
-def _addresses(array: Tensor) -> range:
-    """Where in memory each item of a contiguous array's first dimension begins."""
-    begin, each = array.data_ptr(), array.stride(0) * array.element_size()
-    return range(begin, begin + len(array) * each, each)
+def _repeated(array: Tensor, time: int) -> Tensor:
+    """The same array at all times, as a view."""
+    return array.detach().expand(time, *array.shape)
 
 
-def _weights_gradient(packed: PackedWeights, d_gates_TBG: Tensor, hidden: Tensor) -> Tensor:
-    """The gradient (G, H) of the recurrent weights: one product over all times and rows."""
-    d_weights_GH = torch.mm(d_gates_TBG.flatten(0, 1).T, hidden[:-1].flatten(0, 1)).float()
-    return d_weights_GH if packed.kept_GH is None else d_weights_GH.mul_(packed.kept_GH)
+def _addresses(time: int, *arrays: Tensor) -> Iterator[tuple[int, ...]]:
+    """Where in memory each array's part begins, for each of the first so many time steps."""
+    of_arrays = (count(each.data_ptr(), each.stride(0) * each.element_size()) for each in arrays)
+    return islice(zip(*of_arrays, strict=True), time)
 
 
-def _sum_by_row(d_places: Tensor, at_TB: Tensor, rows: int) -> Tensor:
-    """The gradient (rows, G) of a table, from that (T * B, G) of the places; float32."""
-    places, gates = d_places.shape
-    d_rows_NG = torch.zeros(rows, gates)
-    add_rows = kernel("add_rows", d_places.dtype, arrays=3)
-    add_rows(places, gates, at_TB.data_ptr(), d_places.data_ptr(), d_rows_NG.data_ptr())
-    return d_rows_NG
+def _sum_by_row(d_gates_TBG: Tensor, ids_TB: Tensor, rows: int) -> Tensor:
+    """The gradient (V, G) of a table with so many rows; float32."""
+    d_table_VG = torch.zeros(rows, d_gates_TBG.shape[-1])
+    add_rows = kernel("add_rows", d_gates_TBG.dtype, arrays=3)
+    arrays = (ids_TB.contiguous(), d_gates_TBG, d_table_VG)
+    add_rows(ids_TB.numel(), d_table_VG.shape[1], *(array.data_ptr() for array in arrays))
+    return d_table_VG

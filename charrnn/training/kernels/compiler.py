@@ -11,11 +11,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
+
+from charrnn.errors import UserError
 
 SOURCE = Path(__file__).with_name("cells.c")
 COMPILERS = ("cc", "gcc", "clang")
@@ -39,41 +41,45 @@ def kernel(name: str, dtype: torch.dtype, *, arrays: int) -> Callable[..., None]
     return function  # type: ignore[no-any-return]
 
 
+def available() -> bool:
+    """Whether there are kernels for this processor; the first call compiles them."""
+    return compiled_kernels() is not None
+
+
+def check_available() -> None:
+    """Refuse `train.kernel: native` where it cannot be had.
+
+    Raises:
+        UserError: There is no C compiler that works.
+    """
+    if not available():
+        raise UserError(
+            "train.kernel is native, which takes a C compiler, and there is none that works here",
+            hint="install gcc or clang, or name one in the environment variable CC; "
+            "a new run can be trained with train.kernel=torch",
+        )
+
+
 @cache
 def compiled_kernels() -> ctypes.CDLL | None:
     """The kernels for this processor; None where they cannot be made, or not be loaded."""
-    compiler = _compiler()
-    if compiler is None:
-        return None
+    found = next(filter(shutil.which, COMPILERS), "cc")
+    compiler = os.environ.get("CC", "").split() or [found]
+    tuning = ["-march=native", "-mprefer-vector-width=512"]
+    if platform.machine() in {"arm64", "aarch64"}:
+        tuning = ["-mcpu=native"]
     try:
         with tempfile.TemporaryDirectory(prefix="charrnn-") as folder:
-            return _made_by(compiler, Path(folder) / "cells.so")
+            library = Path(folder) / "cells.so"
+            for flags in ([*FLAGS, *tuning], FLAGS):
+                if _runs([*compiler, *flags, SOURCE, "-o", library, "-lm"]):
+                    return ctypes.CDLL(str(library))
     except OSError:  # no room, or a folder from which nothing may be loaded
-        return None
-
-
-def _made_by(compiler: list[str], library: Path) -> ctypes.CDLL | None:
-    for tuning in (_tuning(), ()):
-        if _compiles([*compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(library), "-lm"]):
-            return ctypes.CDLL(str(library))
+        pass
     return None
 
 
-def _compiler() -> list[str] | None:
-    """The user's own choice in `CC`, or what is found."""
-    if chosen := os.environ.get("CC", "").split():
-        return chosen
-    return next(([path] for name in COMPILERS if (path := shutil.which(name))), None)
-
-
-def _tuning() -> tuple[str, ...]:
-    """What lets the compiler use all that this processor can do."""
-    if platform.machine() in {"arm64", "aarch64"}:
-        return ("-mcpu=native",)
-    return ("-march=native", "-mprefer-vector-width=512")
-
-
-def _compiles(command: list[str]) -> bool:
+def _runs(command: Sequence[str | Path]) -> bool:
     try:
         result = subprocess.run(  # noqa: S603 - the user's own compiler, our own source
             command, capture_output=True, timeout=SECONDS_TO_COMPILE, check=False
