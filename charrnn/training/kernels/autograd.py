@@ -104,7 +104,7 @@ def layer(
         cell: lstm, gru or rnn.
         inputs: what its gates are given by all but the state, `gate_bias` included: (T, B, G), or
             with `ids_TB` a table (V, G).
-        ids_TB: which row of the table each place reads.
+        ids_TB: which row of the table each place reads; None for inputs of each place.
         weights: of the layer, float32; those of the state are given gradients.
         packed: the same recurrent weights, ready to be multiplied with.
         state_SBH: the state before, float32.
@@ -122,8 +122,8 @@ def layer(
 class _Layer(Function):
     """The layer as autograd sees it.
 
-    What it follows comes last: the inputs, the recurrent weights (which are only read
-    as `packed`) and a GRU's bias.
+    What it follows comes last: the inputs, the recurrent weights (which are only read as `packed`)
+    and a GRU's bias.
     """
 
     @staticmethod
@@ -162,13 +162,13 @@ class _Layer(Function):
         for before_BH, at_arrays in times:
             product_BG = packed.hidden_to_gates(before_BH)
             step(*before_BH.shape, product_BG.data_ptr(), inputs.data_ptr(), *at_arrays)
-        ctx.cell, ctx.packed, ctx.rows = cell, packed, len(inputs)
-        ctx.save_for_backward(ids_TB, hidden, gates_TBG, cell_values)
         if cell == "gru":
             after_SBH = carried_BH.unsqueeze(0)
         else:
             last_BH = hidden[-1].float()
             after_SBH = torch.stack((last_BH, cells[-1]) if cell == "lstm" else (last_BH,))
+        ctx.cell, ctx.packed, ctx.rows = cell, packed, len(inputs)
+        ctx.save_for_backward(ids_TB, hidden, gates_TBG, cell_values)
         ctx.mark_non_differentiable(after_SBH)
         return hidden[1:], after_SBH
 
