@@ -197,7 +197,7 @@ def _row_length(targets: int, streams: int, chunk: int) -> int:
 
 
 def _unheard(_targets: int) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 def rows_for(threads: int) -> int:

@@ -1,1 +1,1 @@
-"""Everything that learns: model, batches, optimisation. The only wing that imports torch."""
+"""Everything that learns: model, batches, optimisation. The only package that imports torch."""
