@@ -68,8 +68,8 @@ def remove_leftovers(path: Path) -> None:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Make an empty, hidden folder to build something in, removed at the end.
 
-    `parent` (made too, if need be) is locked, shared by all who build in it. A process that finds it
-    unlocked removes what a killed process has left.
+    `parent` (made too, if need be) is locked, shared by all who build in it. A process that finds
+    it unlocked removes what a killed process has left.
 
     Raises:
         OSError: `parent` cannot be written to.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FEW = ("--every=37", "--random=1", "--signals=1", "--cold=0")
+FEW = ("--every=60", "--random=1", "--signals=1", "--cold=0")
 
 
 @pytest.mark.parametrize("kind", ["stream", "lines"])
@@ -25,5 +25,5 @@ def test_a_few_kills_at_chosen_and_random_moments_lose_nothing(kind: str) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(done.stdout)
     assert figures["lost"] == []
-    assert figures["tried"]["before a file operation"] >= 3
+    assert figures["tried"]["before a file operation"] >= 2
     assert figures["tried"]["at a random moment"] == 1
