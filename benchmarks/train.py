@@ -37,7 +37,8 @@ from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.network import GATES
 from charrnn.training import kernels
 from charrnn.training.batches import Batch
-from charrnn.training.model import RECURRENT, CharRNN, initialize
+from charrnn.training.initialization import init_weights
+from charrnn.training.model import RECURRENT, CharRNN
 from charrnn.training.step import TrainingStep, torch_threads
 
 VOCABULARY, EMBEDDING, LENGTH = 67, 64, 64
@@ -121,7 +122,7 @@ def charrnn_step(size: Size, threads: int, kernel: str, precision: str) -> Step:
         embedding_size=EMBEDDING,
     )
     model, batch = CharRNN(model_config, VOCABULARY), random_batch(size.rows)
-    initialize(model, unknown_id=1)
+    init_weights(model, unknown_id=1)
     config = TrainConfig(
         optimizer=size.optimizer,  # type: ignore[arg-type]
         kernel=kernel,  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def evaluate(
         )
     if engine != "torch":
         use_one_blas_thread()
-    from charrnn.cli.eval_display import Report, warn_of_unknown
+    from charrnn.cli.eval_report import Report, warn_of_unknown
     from charrnn.evaluation.evaluate import rows_for, score_text
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model

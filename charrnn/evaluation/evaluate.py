@@ -179,7 +179,7 @@ def _score_batch(network: Network, rows: Rows, which: Counts, progress: Progress
         times_T = np.arange(begin, min(begin + chunk, longest))
         state_SLBH = state_SLBH[:, :, : len(which)]
         tally, state_SLBH = read_columns(network, rows, which, times_T, state_SLBH)
-        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.hits_B.sum()))
+        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
         progress(tally.targets)
     return score
 

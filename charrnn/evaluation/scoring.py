@@ -148,7 +148,7 @@ class Tally(NamedTuple):
 
     nats_B: Sums
     """Each row's negative log-likelihood, in nats."""
-    hits_B: Counts
+    correct_B: Counts
     """Each row's targets that were most probable."""
     targets: int
     """The targets of all rows together."""
@@ -165,11 +165,11 @@ def read_columns(
     inputs_BT, targets_BT = rows.columns(which, times_T)
     logits_BTV, state_SLBH = network.advance(inputs_BT, state_SLBH)
     counted_BT = times_T < rows.lengths[which, None]
-    nats_B, hits_B = nats_and_hits(logits_BTV, targets_BT, counted_BT)
-    return Tally(nats_B, hits_B, int(counted_BT.sum())), state_SLBH
+    nats_B, correct_B = nats_and_correct(logits_BTV, targets_BT, counted_BT)
+    return Tally(nats_B, correct_B, int(counted_BT.sum())), state_SLBH
 
 
-def nats_and_hits(
+def nats_and_correct(
     logits_BTV: FloatArray, targets_BT: IdArray, counted_BT: Flags
 ) -> tuple[Sums, Counts]:
     """Sum each row's negative log-likelihood, and count its targets that were most probable.
@@ -193,8 +193,8 @@ def nats_and_hits(
         chosen_BT1 = np.take_along_axis(logits_BTV, targets_BT1, axis=-1)
         margins_BT = (highest_BT1 - chosen_BT1)[..., 0]
         nats_BT = np.log(exponentials_BTV.sum(axis=-1)) + margins_BT
-    hits_BT = (best_BT1 == targets_BT1)[..., 0] & counted_BT
-    return nats_BT.sum(axis=1, dtype=np.float64, where=counted_BT), hits_BT.sum(axis=1)
+    correct_BT = (best_BT1 == targets_BT1)[..., 0] & counted_BT
+    return nats_BT.sum(axis=1, dtype=np.float64, where=counted_BT), correct_BT.sum(axis=1)
 
 
 def columns_at_once(network: Network, row_count: int) -> int:

@@ -65,28 +65,28 @@ class ParallelReading:
             (chunks, *self._starts_SLBH.shape), np.nan, np.float32
         )
         self._nats_BC: Sums = np.zeros((row_count, chunks))
-        self._hits_BC: Counts = np.zeros((row_count, chunks), np.int64)
+        self._correct_BC: Counts = np.zeros((row_count, chunks), np.int64)
 
     def run(self, progress: Callable[[int], None]) -> None:
         """Read the whole stretch; `progress` is told of each batch's targets, 0 in corrections."""
         self._sweep(np.arange(len(self._rows.lengths)), progress)
-        settled = 1
+        exact = 1
         for sweep in count():
-            astray = settled + np.flatnonzero(~self._continues_predecessor()[settled:])
-            if not len(astray):
+            mismatched = exact + np.flatnonzero(~self._continues_predecessor()[exact:])
+            if not len(mismatched):
                 return
             if sweep >= PARALLEL_SWEEPS:
-                astray = astray[:1]
-            self._starts_SLBH[:, :, astray] = self._borders_CSLBH[-1][:, :, astray - 1]
-            self._sweep(astray, lambda _targets: progress(0))
-            settled = int(astray[0]) + 1
+                mismatched = mismatched[:1]
+            self._starts_SLBH[:, :, mismatched] = self._borders_CSLBH[-1][:, :, mismatched - 1]
+            self._sweep(mismatched, lambda _targets: progress(0))
+            exact = int(mismatched[0]) + 1
 
     def score(self, unknown_id: int) -> Score:
         """The sums over all targets of the stretch."""
         return Score(
             nats=float(self._nats_BC.sum()),
             chars=len(self._ids) - 1,
-            correct=int(self._hits_BC.sum()),
+            correct=int(self._correct_BC.sum()),
             unknown_chars=count_of(self._ids[1:], unknown_id),
         )
 
@@ -111,11 +111,11 @@ class ParallelReading:
                 self._network, self._rows, which, np.arange(begin, end), state_SLBH
             )
             self._nats_BC[which, column] = tally.nats_B
-            self._hits_BC[which, column] = tally.hits_B
+            self._correct_BC[which, column] = tally.correct_B
             progress(tally.targets)
-            astray = ~agree(state_SLBH, border_SLBH[:, :, which])
+            mismatched = ~agree(state_SLBH, border_SLBH[:, :, which])
             border_SLBH[:, :, which] = state_SLBH
-            which, state_SLBH = which[astray], state_SLBH[:, :, astray]
+            which, state_SLBH = which[mismatched], state_SLBH[:, :, mismatched]
 
     def _continues_predecessor(self) -> Flags:
         """Which rows were read from the state that the row before them ends with, (B,)."""

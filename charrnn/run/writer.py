@@ -4,7 +4,7 @@ The order of the writes is what makes a kill harmless at any point. A run's `con
 after its first save, so that what has one can be resumed. The best weights are put beside the old
 ones, then the card that names their checksum is replaced, then the new weights take their place:
 `reader.read_model` finds a card and the weights it describes in between, too. What `--resume` needs
-is a single file, replaced in one rename (see `checkpoints`).
+is a single file, replaced in one rename (see `checkpoint_files`).
 
 One process at a time may write: it holds a lock that the kernel lets go of however a process ends,
 so that no crash leaves it behind.
@@ -34,7 +34,7 @@ from charrnn.files import (
     write_json_atomically,
 )
 from charrnn.network import FloatArray
-from charrnn.run.checkpoints import SavedState, SavedStates
+from charrnn.run.checkpoint_files import Checkpoint, CheckpointFiles
 from charrnn.run.model_card import ModelCard, read_card
 from charrnn.run.paths import (
     CARD_FILE,
@@ -93,7 +93,7 @@ class RunWriter:
         self.notes: list[str] = []
         """What has to be known of the run beyond its settings; stands above them as comments."""
         self._lock = _lock(path)
-        self.saves = SavedStates(path / LAST_FOLDER)
+        self.saves = CheckpointFiles(path / LAST_FOLDER)
 
     @classmethod
     def claim(cls, path: Path, vocabulary: Vocabulary, *, overwrite: bool = False) -> "RunWriter":
@@ -180,7 +180,7 @@ class RunWriter:
             upcoming.replace(self.path / WEIGHTS_FILE)
             sync_folder(self.path)
 
-    def save_last(self, state: SavedState, *, step: int, keep: int = 0) -> None:
+    def save_last(self, state: Checkpoint, *, step: int, keep: int = 0) -> None:
         """Keep everything that the next step depends on, and so many older saves.
 
         The metrics before it are on the disk first, so that a power cut loses none of them.
@@ -190,7 +190,7 @@ class RunWriter:
             os.fsync(stream.fileno())
         self.saves.save(state, step=step, keep=keep)
 
-    def load_last(self) -> SavedState | None:
+    def load_last(self) -> Checkpoint | None:
         """What `save_last` kept, or None when nothing has been saved yet.
 
         Raises:

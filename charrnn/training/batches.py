@@ -29,7 +29,7 @@ from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.rng import derived_seed
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The target id that the loss leaves out, as `torch.nn.functional.cross_entropy` has it."""
 
 
@@ -38,9 +38,9 @@ class Batch(NamedTuple):
 
     ids_BT: Tensor
     targets_BT: Tensor
-    """The next id at each place, or IGNORED."""
+    """The next id at each place, or IGNORE_INDEX."""
     targets: int
-    """How many places are not IGNORED."""
+    """How many places are not IGNORE_INDEX."""
 
 
 class StreamDataset(Dataset[Batch]):
@@ -64,7 +64,7 @@ class StreamDataset(Dataset[Batch]):
         places_BT = np.arange(self.batch_size)[:, None] * self.stream_length + np.arange(begin, end)
         exists_BT = places_BT < self.targets
         places_BT = np.where(exists_BT, places_BT, 0)
-        following_BT = np.where(exists_BT, self.ids[places_BT + 1].astype(np.int64), IGNORED)
+        following_BT = np.where(exists_BT, self.ids[places_BT + 1].astype(np.int64), IGNORE_INDEX)
         return Batch(
             torch.from_numpy(self.ids[places_BT].astype(np.int64)),
             torch.from_numpy(following_BT),
@@ -98,7 +98,7 @@ def pad_lines(lines: list[Tensor], pad_id: int) -> Batch:
     pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
     return Batch(
         pad([line[:-1] for line in lines], padding_value=pad_id),
-        pad([line[1:] for line in lines], padding_value=IGNORED),
+        pad([line[1:] for line in lines], padding_value=IGNORE_INDEX),
         sum(len(line) - 1 for line in lines),
     )
 

@@ -1,4 +1,4 @@
-"""The recurrent network in torch, and how its weights begin.
+"""The recurrent network in PyTorch.
 
 The parameters carry torch's own names, in torch's own layout, so that `model.safetensors` can
 be read by anything that knows `nn.RNN`, `nn.GRU` and `nn.LSTM`.
@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
-from charrnn.network import GATES, STATE_PARTS, FloatArray, IdArray
+from charrnn.network import STATE_PARTS, FloatArray, IdArray
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.cells import LayerWeights, fused_layer, onehot_layer, weights_of
+from charrnn.training.initialization import init_weights
 from charrnn.training.kernels import PackedWeights
 from charrnn.training.rng import Noise
 
@@ -140,7 +141,7 @@ def new_model(config: Config, corpus: Corpus) -> CharRNN:
     """
     torch.manual_seed(config.train.seed)
     model = CharRNN(config.model, len(corpus.vocabulary))
-    initialize(model, corpus.vocabulary.unk_id)
+    init_weights(model, corpus.vocabulary.unk_id)
     return model.to(choose_device(config.train.device))
 
 
@@ -162,39 +163,6 @@ def choose_device(name: str) -> torch.device:
             )
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
-
-
-def initialize(model: CharRNN, unknown_id: int) -> None:
-    """Set the first weights, from torch's random generator.
-
-    Recurrent matrices are orthogonal, gate by gate, so that gradients neither vanish nor explode
-    at first (Saxe et al. 2014, arXiv:1312.6120); an LSTM's forget gates begin open with a bias
-    of 1 (Jozefowicz et al. 2015); the input of an unknown character begins as zeros.
-    """
-    for name, parameter in model.named_parameters():
-        if "weight_hh" in name:
-            for gate in parameter.data.split(model.config.hidden_size):
-                nn.init.orthogonal_(gate)
-        elif "bias" in name:
-            nn.init.zeros_(parameter)
-        elif name == "embedding.weight":
-            scale = model.config.hidden_size**-0.5 if model.config.tie_weights else 1.0
-            nn.init.normal_(parameter, std=scale)
-        else:
-            nn.init.xavier_uniform_(parameter)
-    with torch.no_grad():
-        if model.config.cell == "lstm":
-            for layer in range(model.config.layers):
-                forget_gate(weights_of(model.rnn, layer).input_bias_G).fill_(1.0)
-        if model.embedding is None:
-            weights_of(model.rnn, 0).input_GX[:, unknown_id] = 0.0
-        elif not model.config.tie_weights:
-            model.embedding.weight[unknown_id] = 0.0
-
-
-def forget_gate(rows: Tensor) -> Tensor:
-    """The forget gate's part of an LSTM's (4H, ...) rows, which torch orders i, f, g, o."""
-    return rows.chunk(GATES["lstm"])[1]
 
 
 class TorchNetwork:

@@ -1,4 +1,4 @@
-"""What turns gradients into updates: AdamW, or Muon for the matrices between units; and how fast.
+"""The optimizers, AdamW and Muon for the recurrent matrices, and the learning-rate schedule.
 
 AdamW scales every weight's step by that weight's own past. Muon looks at a matrix as a whole: the
 gradient of a recurrent matrix, summed over time, has a few long directions and many short ones,

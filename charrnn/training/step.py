@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from charrnn.config.schema import TrainConfig
 from charrnn.training import kernels
-from charrnn.training.batches import IGNORED, Batch
+from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PackedWeights
 from charrnn.training.model import CharRNN
@@ -61,7 +61,7 @@ class TrainingStep:
     """
 
     def __init__(self, model: CharRNN, config: TrainConfig) -> None:
-        keep_freed_memory()
+        tune_malloc()
         self.model = model
         self.config = config
         self.precision = getattr(torch, config.precision)
@@ -143,11 +143,11 @@ class TrainingStep:
 
 
 def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """Sum the negative log-likelihood in nats over the targets that are not IGNORED."""
+    """Sum the negative log-likelihood in nats over the targets that are not IGNORE_INDEX."""
     return functional.cross_entropy(
         logits_BTV.float().flatten(0, 1),
         targets_BT.flatten(),
-        ignore_index=IGNORED,
+        ignore_index=IGNORE_INDEX,
         reduction="sum",
     )
 
@@ -170,7 +170,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @functools.cache
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Keep freed memory in the process for the next step, which will need the same.
 
     glibc hands large blocks back to the system as soon as they are free, and gets them again page

@@ -1,8 +1,8 @@
 """The training loop, as a generator of events. It never prints and never touches a signal.
 
-Between two steps stands everything that the next step depends on (`Progress`, the optimisers, the
-carried state); it can be saved there, and a training that goes on from a save takes the very
-steps that it would have taken. Evaluating and saving change nothing of what is learned. A stop
+Between two steps, everything that the next step depends on can be saved (`TrainingProgress`, the
+optimisers, the carried state); a training resumed from it takes the same steps that it would have
+taken. Evaluating and saving change nothing of what is learned. A stop
 is noticed between two steps, and in an evaluation between two batches.
 
 Shapes: S parts of the state, L layers, B batch, H hidden.
@@ -19,18 +19,18 @@ from torch import Tensor
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
-from charrnn.run.checkpoints import SavedState
+from charrnn.run.checkpoint_files import Checkpoint
 from charrnn.run.model_card import ModelCard
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
-from charrnn.training import checkpoint
+from charrnn.training import training_state
 from charrnn.training.batches import Batch, Batches
-from charrnn.training.checkpoint import Progress
 from charrnn.training.events import EndReason, Evaluated, Event, Finished, Started, Stepped
 from charrnn.training.model import CharRNN, TorchNetwork
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
+from charrnn.training.training_state import TrainingProgress
 
 SECONDS_A_MINUTE = 60.0
 
@@ -50,7 +50,7 @@ class Trainer:
         self.training_step = TrainingStep(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
         self.network = ThreadedNetwork(TorchNetwork(model), config.train.threads or 1)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.state_SLBH: Tensor | None = None
         self.started_at = self.saved_at = time.perf_counter()
         self.saving_seconds = 0.0
@@ -67,8 +67,8 @@ class Trainer:
         trained_sha256 = None if stored is None else stored.description.get("corpus_sha256", "")
         check_same_corpus(self.writer.path, self.corpus, trained_sha256)
         if stored is not None:
-            self.progress = checkpoint.read_progress(stored.description.get("progress"))
-            self.state_SLBH = checkpoint.restore(self.training_step, stored.tensors)
+            self.progress = training_state.read_progress(stored.description.get("progress"))
+            self.state_SLBH = training_state.restore(self.training_step, stored.tensors)
         self.writer.check_best(kept=self.progress.best_loss_nats is not None)
         noted = [f"step {self.progress.step}: {change}" for change in changes]
         self.progress.changes += noted
@@ -172,7 +172,7 @@ class Trainer:
                 step=progress.step,
                 valid_loss_nats=loss,
             )
-            self.writer.save_best(checkpoint.weights_of_model(self.training_step.model), card)
+            self.writer.save_best(training_state.weights_of_model(self.training_step.model), card)
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
         self._log(valid_loss_nats=loss)
@@ -229,9 +229,9 @@ class Trainer:
         begin = time.perf_counter()
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
-        tensors = checkpoint.capture(self.training_step, self.state_SLBH)
+        tensors = training_state.capture(self.training_step, self.state_SLBH)
         corpus_sha256 = self.corpus.manifest.corpus_sha256
-        state = SavedState(
+        state = Checkpoint(
             tensors, {"corpus_sha256": corpus_sha256, "progress": asdict(self.progress)}
         )
         self.writer.save_last(state, step=step, keep=self.config.train.keep)

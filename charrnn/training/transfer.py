@@ -1,4 +1,4 @@
-"""A new run from another's weights, also where the texts have different characters.
+"""Warm-start a run from another run's weights, also where the texts have different characters.
 
 Everything that does not depend on the vocabulary is taken as it is. What belongs to a character
 (its embedding, its column of a one-hot input, its output weights and bias) is matched by the

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli.app import run as charrnn
-from charrnn.run.checkpoints import SavedState, SavedStates
+from charrnn.run.checkpoint_files import Checkpoint, CheckpointFiles
 from charrnn.run.model_card import read_card
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from tests.models import write_run
@@ -264,12 +264,12 @@ PROGRESS: dict[str, dict[str, Any]] = {
 def test_a_place_in_a_training_that_cannot_be_is_refused_or_harmless(
     changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saves = SavedStates(Path("run/last"))
+    saves = CheckpointFiles(Path("run/last"))
     saved = saves.load()
     assert saved is not None
     progress = {**saved.description["progress"], **changes}
     description = {**saved.description, "progress": progress}
-    saves.save(SavedState(saved.tensors, description), step=3, keep=0)
+    saves.save(Checkpoint(saved.tensors, description), step=3, keep=0)
     code = charrnn([*RESUME, "--json"])
     out, err = capsys.readouterr()
     assert "fault of charrnn" not in err

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
-from charrnn.run.checkpoints import STATE_FILE
+from charrnn.run.checkpoint_files import STATE_FILE
 from charrnn.run.paths import LAST_FOLDER
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus

@@ -12,7 +12,7 @@ import pytest
 
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.run.checkpoints import SavedState
+from charrnn.run.checkpoint_files import Checkpoint
 from charrnn.run.paths import (
     CONFIG_FILE,
     LAST_FOLDER,
@@ -80,7 +80,7 @@ def test_two_saves_cut_off_one_after_the_other_lose_nothing(
 
 def test_reopening_removes_what_kills_in_the_middle_of_writing_have_left(run: Path) -> None:
     with RunWriter.reopen(run) as writer:
-        writer.save_last(SavedState({}, {}), step=0)
+        writer.save_last(Checkpoint({}, {}), step=0)
     before = sorted(run.rglob("*"))
     (run / f".{NEXT_WEIGHTS_FILE}.x7_a").write_bytes(b"part")
     (run / "last/.state.safetensors.k2_b").write_bytes(b"part")

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from charrnn.config.schema import TrainConfig
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.batches import IGNORED, Batch, Batches, LineDataset, StreamDataset, pad_lines
+from charrnn.training.batches import (
+    IGNORE_INDEX,
+    Batch,
+    Batches,
+    LineDataset,
+    StreamDataset,
+    pad_lines,
+)
 from tests.corpora import lines_corpus, stream_corpus
 
 
@@ -36,7 +43,7 @@ def test_a_stream_epoch_has_every_target_exactly_once(
     dataset = StreamDataset(distinct_ids(characters), batch_size, length, offset % length)
     targets: list[int] = []
     for batch in all_batches(dataset):
-        real = batch.targets_BT != IGNORED
+        real = batch.targets_BT != IGNORE_INDEX
         assert batch.targets == int(real.sum())
         assert batch.ids_BT.shape == batch.targets_BT.shape
         assert batch.ids_BT.shape[0] == batch_size
@@ -52,7 +59,7 @@ def test_a_row_continues_where_the_batch_before_left_it(
 ) -> None:
     batches = all_batches(StreamDataset(distinct_ids(characters), batch_size, 7, offset))
     for before, after in itertools.pairwise(batches):
-        real = after.targets_BT[:, 0] != IGNORED
+        real = after.targets_BT[:, 0] != IGNORE_INDEX
         assert torch.equal(before.targets_BT[real, -1], after.ids_BT[real, 0])
 
 
@@ -61,7 +68,7 @@ def test_a_row_ends_where_the_next_row_begins(characters: int, batch_size: int) 
     batches = all_batches(StreamDataset(distinct_ids(characters), batch_size, 7, 0))
     begins = batches[0].ids_BT[1:, 0]
     ends = batches[-1].targets_BT[:-1, -1]
-    real = (ends != IGNORED) & (batches[0].targets_BT[1:, 0] != IGNORED)
+    real = (ends != IGNORE_INDEX) & (batches[0].targets_BT[1:, 0] != IGNORE_INDEX)
     assert torch.equal(begins[real], ends[real])
 
 
@@ -103,7 +110,7 @@ def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list
 
     assert batch.targets == sum(len(line) + 1 for line in lines)
     for row, line in enumerate(lines):
-        real = batch.targets_BT[row] != IGNORED
+        real = batch.targets_BT[row] != IGNORE_INDEX
         assert vocabulary.decode(batch.targets_BT[row][real].numpy()[:-1]) == line
         assert batch.targets_BT[row][real][-1] == vocabulary.eos_id
         assert batch.ids_BT[row][0] == vocabulary.bos_id
@@ -116,7 +123,7 @@ def test_every_line_comes_once_an_epoch_in_an_order_of_its_own(tmp_path: Path) -
 
     def lines_of(epoch: int) -> list[str]:
         return [
-            corpus.vocabulary.decode(row[row != IGNORED].numpy())
+            corpus.vocabulary.decode(row[row != IGNORE_INDEX].numpy())
             for batch in batches.epoch(epoch)
             for row in batch.targets_BT
         ]

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training import kernels
-from charrnn.training.batches import IGNORED, Batch
+from charrnn.training.batches import IGNORE_INDEX, Batch
+from charrnn.training.initialization import init_weights
 from charrnn.training.kernels.compiler import compiled_kernels
-from charrnn.training.model import CharRNN, initialize
+from charrnn.training.model import CharRNN
 from charrnn.training.step import NotFiniteError, TrainingStep
 from tests.training.precision import needs_bfloat16
 
@@ -26,7 +27,7 @@ cells = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def model_of(**options: object) -> CharRNN:
     torch.manual_seed(0)
     model = CharRNN(ModelConfig(**{"dropout": 0.0, **options}), V)  # type: ignore[arg-type]
-    initialize(model, unknown_id=1)
+    init_weights(model, unknown_id=1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "bias" in name:
@@ -37,7 +38,7 @@ def model_of(**options: object) -> CharRNN:
 def batch_of(rows: int, time: int) -> Batch:
     generator = torch.Generator().manual_seed(1)
     ids, targets = (torch.randint(V, (rows, time), generator=generator) for _ in range(2))
-    targets[-1, -1] = IGNORED
+    targets[-1, -1] = IGNORE_INDEX
     return Batch(ids, targets, rows * time - 1)
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from charrnn.config.schema import ModelConfig
-from charrnn.training.batches import IGNORED
-from charrnn.training.model import CharRNN, forget_gate, initialize
+from charrnn.training.batches import IGNORE_INDEX
+from charrnn.training.initialization import forget_gate, init_weights
+from charrnn.training.model import CharRNN
 from charrnn.training.rng import Noise
 from charrnn.training.step import summed_loss
 
@@ -20,7 +21,7 @@ def small_model(**options: object) -> CharRNN:
     settings = {"hidden_size": 6, "embedding_size": 5, "dropout": 0.0, **options}
     torch.manual_seed(3)
     model = CharRNN(ModelConfig(**settings), V)  # type: ignore[arg-type]
-    initialize(model, unknown_id=1)
+    init_weights(model, unknown_id=1)
     return model
 
 
@@ -129,7 +130,7 @@ def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
 
 def test_the_loss_sums_over_the_targets_and_leaves_out_what_is_ignored() -> None:
     logits = torch.tensor([[[0.0, 0.0], [5.0, -5.0]], [[1.0, 0.0], [0.0, 3.0]]])
-    targets = torch.tensor([[0, IGNORED], [1, 1]])
+    targets = torch.tensor([[0, IGNORE_INDEX], [1, 1]])
     by_hand = np.log(2) + np.log(1 + np.exp(1)) + np.log(1 + np.exp(-3))
     assert float(summed_loss(logits, targets)) == pytest.approx(by_hand, rel=1e-6)
 
@@ -137,7 +138,7 @@ def test_the_loss_sums_over_the_targets_and_leaves_out_what_is_ignored() -> None
 @pytest.mark.parametrize("kind", ["embedding", "onehot"])
 def test_what_stands_in_the_padding_changes_neither_loss_nor_gradient(kind: str) -> None:
     model = small_model(input=kind)
-    targets = torch.tensor([[4, 5, 6, 7], [8, 9, IGNORED, IGNORED]])
+    targets = torch.tensor([[4, 5, 6, 7], [8, 9, IGNORE_INDEX, IGNORE_INDEX]])
     gradients = []
     for padding in (0, 10):
         ids = torch.tensor([[2, 4, 5, 6], [2, 8, padding, padding]])

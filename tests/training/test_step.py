@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from charrnn.config.schema import ModelConfig, TrainConfig
-from charrnn.training.batches import IGNORED, Batch
-from charrnn.training.model import CharRNN, initialize
+from charrnn.training.batches import IGNORE_INDEX, Batch
+from charrnn.training.initialization import init_weights
+from charrnn.training.model import CharRNN
 from charrnn.training.rng import Noise
 from charrnn.training.step import NotFiniteError, TrainingStep, summed_loss
 from tests.training.precision import needs_bfloat16
@@ -19,10 +20,10 @@ def model_and_batch(**options: object) -> tuple[CharRNN, Batch]:
     torch.manual_seed(0)
     settings = {"hidden_size": 10, "embedding_size": 10, "dropout": 0.0, **options}
     model = CharRNN(ModelConfig(**settings), V)  # type: ignore[arg-type]
-    initialize(model, unknown_id=1)
+    init_weights(model, unknown_id=1)
     ids, targets = torch.randint(V, (6, 8)), torch.randint(V, (6, 8))
-    targets[2, 5:] = IGNORED
-    return model, Batch(ids, targets, int((targets != IGNORED).sum()))
+    targets[2, 5:] = IGNORE_INDEX
+    return model, Batch(ids, targets, int((targets != IGNORE_INDEX).sum()))
 
 
 def train_config(**options: object) -> TrainConfig:

@@ -18,11 +18,11 @@ from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batches
-from charrnn.training.checkpoint import Progress, capture, read_progress, restore
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
 from charrnn.training.model import new_model
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.trainer import Trainer
+from charrnn.training.training_state import TrainingProgress, capture, read_progress, restore
 from tests.corpora import lines_corpus, stream_corpus
 from tests.training.precision import needs_bfloat16
 
@@ -414,8 +414,8 @@ def test_a_validation_loss_that_is_not_finite_ends_the_training_and_keeps_the_be
     ],
 )
 def test_a_progress_that_cannot_be_is_refused(damage: dict[str, Any]) -> None:
-    whole = asdict(Progress())
-    assert read_progress(whole) == Progress()
+    whole = asdict(TrainingProgress())
+    assert read_progress(whole) == TrainingProgress()
     with pytest.raises(UserError, match="damaged"):
         read_progress({**whole, **damage})
 

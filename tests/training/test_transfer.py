@@ -13,7 +13,8 @@ from charrnn.errors import UserError
 from charrnn.network import FloatArray
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.model import CharRNN, initialize
+from charrnn.training.initialization import init_weights
+from charrnn.training.model import CharRNN
 from charrnn.training.transfer import check_same_network, take_weights
 from tests.models import write_run
 
@@ -37,7 +38,7 @@ def fresh(source: TrainedModel, vocabulary: Vocabulary) -> CharRNN:
     )
     torch.manual_seed(1)
     model = CharRNN(config, len(vocabulary))
-    initialize(model, vocabulary.unk_id)
+    init_weights(model, vocabulary.unk_id)
     return model
 
 

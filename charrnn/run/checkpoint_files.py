@@ -24,18 +24,18 @@ STATE_LIMIT_BYTES = 1 << 42
 DAMAGED_HINT = "the best weights can still be used; begin a new run to train on"
 
 
-SavedState = DescribedTensors
+Checkpoint = DescribedTensors
 """Everything that the next step depends on."""
 
 
-class SavedStates:
+class CheckpointFiles:
     """The saves of one run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / STATE_FILE
 
-    def save(self, state: SavedState, *, step: int, keep: int) -> None:
+    def save(self, state: Checkpoint, *, step: int, keep: int) -> None:
         """Put a save in the place of the last one, and keep so many older ones beside it.
 
         Raises:
@@ -49,7 +49,7 @@ class SavedStates:
             self._keep(step, content)
         self._forget_all_but(keep, step)
 
-    def load(self) -> SavedState | None:
+    def load(self) -> Checkpoint | None:
         """The last save, or None when nothing has been saved yet.
 
         Raises:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from charrnn.errors import UserError
 from charrnn.network import FloatArray
-from charrnn.run.checkpoints import DAMAGED_HINT
+from charrnn.run.checkpoint_files import DAMAGED_HINT
 from charrnn.tensors import Tensors
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import moments_of
@@ -33,7 +33,7 @@ Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
 
 @dataclass(kw_only=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a training stands, between two steps."""
 
     step: Count = 0
@@ -77,17 +77,17 @@ class Progress:
         return self.clipped_steps / max(self.step, 1)
 
 
-def read_progress(stored: object) -> Progress:
+def read_progress(stored: object) -> TrainingProgress:
     """Read where the training stood, as its last save describes it.
 
     Raises:
         UserError: It is damaged.
     """
     source = "the saved state"
-    names = {each.name for each in fields(Progress)}
+    names = {each.name for each in fields(TrainingProgress)}
     if not isinstance(stored, dict) or stored.keys() != names:
         raise damaged(source, "it does not say where the training stood", hint=DAMAGED_HINT)
-    progress = record_from_json(Progress, stored, source=source, hint=DAMAGED_HINT)
+    progress = record_from_json(TrainingProgress, stored, source=source, hint=DAMAGED_HINT)
     earlier = (
         progress.evaluated_step,
         progress.saved_step,

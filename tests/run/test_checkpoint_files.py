@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import UserError
-from charrnn.run.checkpoints import SavedState, SavedStates
+from charrnn.run.checkpoint_files import Checkpoint, CheckpointFiles
 from charrnn.tensors import dump_tensors, parse_metadata, parse_tensors
 
 
-def state_of(step: int) -> SavedState:
+def state_of(step: int) -> Checkpoint:
     tensors = {"a": np.arange(6, dtype=np.float32) + step, "b": np.array(step, np.float32)}
-    return SavedState(tensors, {"step": step})
+    return Checkpoint(tensors, {"step": step})
 
 
-def saves_of(folder: Path, steps: list[int], keep: int) -> SavedStates:
-    saves = SavedStates(folder)
+def saves_of(folder: Path, steps: list[int], keep: int) -> CheckpointFiles:
+    saves = CheckpointFiles(folder)
     for step in steps:
         saves.save(state_of(step), step=step, keep=keep)
     return saves
 
 
-def step_found(saves: SavedStates) -> int:
+def step_found(saves: CheckpointFiles) -> int:
     state = saves.load()
     assert state is not None
     assert float(state.tensors["b"]) == state.description["step"]
@@ -36,7 +36,7 @@ def step_found(saves: SavedStates) -> int:
 
 
 def test_the_last_save_is_loaded_and_none_is_none(tmp_path: Path) -> None:
-    assert SavedStates(tmp_path).load() is None
+    assert CheckpointFiles(tmp_path).load() is None
     assert step_found(saves_of(tmp_path, [0, 5, 10], keep=0)) == 10
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
 
@@ -69,7 +69,7 @@ def test_a_step_that_was_not_kept_is_refused_with_those_that_were(tmp_path: Path
         saves_of(tmp_path, [0, 5, 10], keep=1).go_back(6)
     assert "5 or 10" in refusal.value.hint
     with pytest.raises(UserError) as refusal:
-        SavedStates(tmp_path / "none").go_back(6)
+        CheckpointFiles(tmp_path / "none").go_back(6)
     assert "train.keep" in refusal.value.hint
 
 
