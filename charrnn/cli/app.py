@@ -21,8 +21,26 @@ from charrnn.cli.signals import Interrupted
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, RunFailedError, UserError
 
-COMMANDS = {"prepare": "prepare", "train": "train", "generate": "generate", "eval": "evaluate"}
-"""The function of each command, in the module of the command's name."""
+COMMANDS = {
+    "prepare": (
+        "prepare",
+        "Turn text into ids on disk, once; `train` does it too when it is still to be done.",
+    ),
+    "train": (
+        "train",
+        "Train a network on a text; prepares the text first if that is still to be done.",
+    ),
+    "generate": (
+        "generate",
+        "Write text that continues a seed. Nothing but the text goes to stdout.",
+    ),
+    "eval": (
+        "evaluate",
+        "Score a text: loss, bits per character and byte, perplexity and accuracy.",
+    ),
+}
+"""The function of each command, in the module of the command's name, and how its help begins: the
+list of commands is shown without importing them."""
 SILENT_ENDS = (BrokenPipeError, KeyboardInterrupt, Interrupted)
 """Ends that show in the exit code alone."""
 
@@ -132,10 +150,21 @@ class PlainGroup(TyperGroup):
         """Return a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"charrnn.cli.{cmd_name}")
-        only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        only.command(cmd_name, cls=PlainCommand)(getattr(module, COMMANDS[cmd_name]))
-        return typer.main.get_command(only)
+        if self.commands[cmd_name] is None:
+            function, _ = COMMANDS[cmd_name]
+            module = importlib.import_module(f"charrnn.cli.{cmd_name}")
+            only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+            only.command(cmd_name, cls=PlainCommand)(getattr(module, function))
+            self.commands[cmd_name] = typer.main.get_command(only)
+        return self.commands[cmd_name]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """List the commands by what they do."""
+        self.commands = {
+            name: TyperCommand(name, help=summary, rich_markup_mode="markdown")
+            for name, (_, summary) in COMMANDS.items()
+        }
+        super().format_help(ctx, formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return all parameters, --help included."""

@@ -1,5 +1,7 @@
 """How every command ends, whatever it was doing."""
 
+import importlib
+import inspect
 import json
 import signal
 import subprocess
@@ -9,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from charrnn import __version__
+from charrnn.cli.app import COMMANDS
 from tests.cli.process import COMMAND, charrnn, succeed
 from tests.models import write_run
-
-COMMANDS = ("prepare", "train", "generate", "eval")
 
 
 def shell(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -128,3 +129,10 @@ def test_a_full_disk_behind_stderr_keeps_the_exit_code(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     assert shell("$C eval --run nowhere 2> /dev/full", tmp_path).returncode == 2
+
+
+def test_the_list_of_commands_says_what_the_help_of_each_begins_with() -> None:
+    for name, (function, summary) in COMMANDS.items():
+        module = importlib.import_module(f"charrnn.cli.{name}")
+        explanation = inspect.getdoc(getattr(module, function)) or ""
+        assert explanation.partition("\n")[0] == summary
