@@ -34,6 +34,7 @@ from charrnn.inference.network import NumpyNetwork
 from charrnn.run.model_card import read_card
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from charrnn.run.reader import read_model
+from charrnn.tensors import dump_described, parse_described
 from charrnn.text.corpus import MANIFEST_FILE, ids_file, open_corpus, starts_file
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
@@ -237,8 +238,9 @@ def state_edited(bench: Bench, edits: bytes) -> None:
 
 
 def last_edited(bench: Bench, edits: bytes) -> None:
-    """What `--resume` reads, with an odd header."""
-    last(bench, _edited_safetensors(bench.training.state, edits))
+    """What `--resume` reads, with an odd description and the digest that fits it."""
+    tensors, description = parse_described(bench.training.state.read_bytes(), source="the save")
+    last(bench, dump_described(tensors, edited(description, edits)))
 
 
 def _edited_json(path: Path, edits: bytes) -> bytes:
