@@ -114,7 +114,7 @@ def check_same_corpus(run: Path, corpus: Corpus, trained_sha256: object) -> None
     if theirs != ours:
         odd = sorted(set(theirs) ^ set(ours))
         which = f"{len(odd)} characters differ, for example {odd[0]!r}" if odd else "order differs"
-    elif trained_sha256 not in {None, sha256}:
+    elif trained_sha256 is not None and trained_sha256 != sha256:
         which = f"its SHA-256 is {sha256}, the run's is {format_value(trained_sha256)}"
     else:
         return

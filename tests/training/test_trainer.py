@@ -13,8 +13,10 @@ from safetensors.numpy import load_file
 
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import RunFailedError, UserError
+from charrnn.run.checkpoint_files import STATE_FILE
 from charrnn.run.reader import read_model
 from charrnn.run.writer import RunWriter
+from charrnn.tensors import dump_described, parse_described
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batches
@@ -352,6 +354,17 @@ def test_a_save_of_another_network_or_corpus_is_refused(corpus: Corpus, tmp_path
     make = stream_corpus if corpus.train.starts is None else lines_corpus
     with pytest.raises(UserError, match="corpus"):
         train(make(tmp_path, 500), run, config)
+
+
+def test_a_save_that_names_no_hash_of_its_corpus_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    run, config = tmp_path / "run", config_for(corpus, steps=2)
+    train(corpus, run, config)
+    file = run / "last" / STATE_FILE
+    tensors, description = parse_described(file.read_bytes(), source="the save")
+    odd = {**description, "corpus_sha256": {"a": 1}}
+    file.write_bytes(dump_described(tensors, odd))
+    with pytest.raises(UserError, match="corpus"):
+        train(corpus, run, replace(config, train=replace(config.train, steps=4)))
 
 
 def test_a_stop_during_the_last_evaluation_is_no_end(corpus: Corpus, tmp_path: Path) -> None:
