@@ -156,10 +156,10 @@ def test_what_is_not_allowed_or_filtered_out_is_never_drawn(
     assert drawn >= FIRST
     assert allowed[drawn]
     kept = np.flatnonzero(allowed & (np.arange(len(numbers)) >= FIRST))
-    least_seen = 1e-6 * max(
-        1, config.temperature
-    )  # a smaller difference is none as float32 weights
-    more_probable = (logits[kept] - logits[drawn] > least_seen).sum()
+    # As float32 weights: logits that differ by less than these can tell are equally probable.
+    distances = (logits[kept] - logits[kept].max()) * np.float32(1 / config.temperature)
+    weights = np.exp(distances)
+    more_probable = (weights > weights[kept == drawn]).sum()
     assert not config.top_k or more_probable < config.top_k
 
 
