@@ -173,7 +173,7 @@ def test_only_an_array_beyond_a_share_of_the_memory_is_mapped(
     values = np.arange(1000, dtype=np.uint16)
     np.save(tmp_path / "a.npy", values)
     assert not isinstance(load_array(tmp_path / "a.npy", np.uint16, 1000), np.memmap)
-    monkeypatch.setattr("charrnn.text.array_file.physical_bytes", lambda: 7999)
+    monkeypatch.setattr("charrnn.machine.physical_bytes", lambda: 7999)
     mapped = load_array(tmp_path / "a.npy", np.uint16, 1000)
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(mapped, values)

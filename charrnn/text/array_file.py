@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 
 from charrnn.errors import UserError
 from charrnn.files import checked_size
-from charrnn.machine import physical_bytes
+from charrnn.machine import fits_in_memory
 from charrnn.messages import format_path, reason
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
@@ -73,9 +73,9 @@ def load_array(path: Path, dtype: npt.DTypeLike, length: int) -> Array:
         UserError: As `check_array`, or it cannot be read.
     """
     check_array(path, dtype, length)
-    kind, offset, memory = np.dtype(dtype), len(_header(dtype, length)), physical_bytes()
+    kind, offset = np.dtype(dtype), len(_header(dtype, length))
     try:
-        if memory is not None and length * kind.itemsize > LARGEST_SHARE_READ * memory:
+        if not fits_in_memory(length * kind.itemsize, share=LARGEST_SHARE_READ):
             return np.memmap(path, kind, "r", offset, (length,))
         values: Array = np.fromfile(path, kind, offset=offset)
     except OSError as error:
