@@ -38,6 +38,10 @@ COMMANDS = {
         "evaluate",
         "Score a text: loss, bits per character and byte, perplexity and accuracy.",
     ),
+    "runs": (
+        "list_runs",
+        "List runs with their network, text, steps, minutes and loss, the best first.",
+    ),
 }
 """The function of each command, in the module of the command's name, and how its help begins: the
 list of commands is shown without importing them."""

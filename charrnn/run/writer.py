@@ -55,6 +55,8 @@ WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_F
 RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
+LOCK_SECONDS = 0.2
+"""How long a training waits for a lock: `charrnn runs` holds it for a moment to see who has it."""
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
 
 
@@ -254,7 +256,7 @@ def _lock(path: Path) -> FileLock:
     lock = FileLock(path / LOCK_FILE, thread_local=False)
     with write_errors(path / LOCK_FILE):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:  # an OSError, too
             raise UserError(
                 f"another training is at work in {path}",
