@@ -62,7 +62,8 @@ class Recurrent(nn.Module):
         self.layer = CELLS[cell](width, width, batch_first=True)
         self.output = nn.Linear(width, symbols)
         if cell == "LSTM":  # remembering is where it starts from
-            nn.init.constant_(self.layer.bias_hh_l0[width : 2 * width], 1.0)
+            bias = self.layer.get_parameter("bias_hh_l0")
+            nn.init.constant_(bias[width : 2 * width], 1.0)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Predict each next character."""
