@@ -61,9 +61,16 @@ class Recurrent(nn.Module):
         self.embedding = nn.Embedding(symbols, width)
         self.layer = CELLS[cell](width, width, batch_first=True)
         self.output = nn.Linear(width, symbols)
-        if cell == "LSTM":  # remembering is where it starts from
-            bias = self.layer.get_parameter("bias_hh_l0")
-            nn.init.constant_(bias[width : 2 * width], 1.0)
+        for name, weight in self.layer.named_parameters():  # as charrnn begins
+            if name == "weight_hh_l0":
+                for gate in weight.data.split(width):
+                    nn.init.orthogonal_(gate)
+            elif name == "weight_ih_l0":
+                nn.init.xavier_uniform_(weight)
+            else:
+                nn.init.zeros_(weight)
+        if cell == "LSTM":
+            nn.init.ones_(self.layer.get_parameter("bias_hh_l0").data[width : 2 * width])
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Predict each next character."""
