@@ -465,7 +465,7 @@ def test_two_who_prepare_the_same_at_once_both_get_it() -> None:
         (PROSE, {"shuffle": True}, "data.shuffle shuffles lines"),
         (PROSE, {"encoding": "utf-9"}, "data.encoding"),
         (b"ab\xff" * 50, {}, "text.txt: byte 2 (0xff) is not utf-8"),
-        (b"\\ud800" * 50, {"encoding": "unicode_escape"}, "U+D800"),
+        (b"\\ud800" * 50, {"encoding": "unicode_escape"}, '"\\ud800" is not a Unicode character'),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(
