@@ -56,8 +56,6 @@ def check_array(path: Path, dtype: npt.DTypeLike, length: int) -> None:
         size = checked_size(path, path.parent, limit=sys.maxsize)
         with path.open("rb") as file:
             found = file.read(len(header))
-    except UserError as error:
-        raise UserError(error.message, hint=PREPARE_HINT) from error
     except OSError as error:
         raise _unreadable(path, reason(error)) from error
     if found != header or size != len(header) + length * kind.itemsize:

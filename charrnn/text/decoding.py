@@ -12,12 +12,11 @@ from itertools import chain
 from typing import Literal
 
 from charrnn.errors import UserError
-from charrnn.messages import join_words, nearest, quote
+from charrnn.messages import nearest, quote
 
 ErrorHandling = Literal["strict", "replace"]
 
 BYTE_ORDER_MARK = "\ufeff"
-TAKE_THEIR_OWN_MARK = frozenset({"utf-16", "utf-32", "utf-8-sig"})
 NOT_FOR_FILES = frozenset({"idna", "punycode", "undefined"})
 """Codecs for single words, and the one that always fails."""
 
@@ -55,14 +54,13 @@ def decoded(
         UserError: Naming the first byte that does not decode.
     """
     decoder = codecs.getincrementaldecoder(encoding)(errors)
-    may_have_mark = encoding not in TAKE_THEIR_OWN_MARK
-    offset = 0
+    offset, at_start = 0, True
     try:
         for chunk in chain(chunks, [b""]):
             offset += len(chunk)
             text = decoder.decode(chunk, final=not chunk)
-            if text and may_have_mark:
-                text, may_have_mark = text.removeprefix(BYTE_ORDER_MARK), False
+            if text and at_start:
+                text, at_start = text.removeprefix(BYTE_ORDER_MARK), False
             if text:
                 yield text
     except UnicodeError as error:
@@ -141,7 +139,5 @@ def _unknown_encoding(name: str) -> UserError:
     near = nearest(name, known - NOT_FOR_FILES)
     return UserError(
         f"data.encoding: {quote(name)} is not a text encoding that Python knows",
-        hint=f"did you mean {near}?"
-        if near
-        else f"try {join_words(['utf-8', 'latin-1', 'utf-16'])}",
+        hint=f"did you mean {near}?" if near else "try utf-8, latin-1 or utf-16",
     )

@@ -98,7 +98,7 @@ def _download(url: str, path: Path, progress: Progress) -> None:
             file.flush()
             os.fsync(file.fileno())
     except (requests.HTTPError, requests.TooManyRedirects) as error:
-        code = error.response.status_code
+        code = error.response.status_code if error.response is not None else 0
         kind = UserError if code < 500 else RunFailedError
         raise kind(f"{name}: the server answers {code}", hint="check the address") from error
     except requests.exceptions.InvalidSchema as error:
