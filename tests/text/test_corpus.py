@@ -26,7 +26,7 @@ from charrnn.errors import RunFailedError, UserError
 from charrnn.text import corpus, sources
 from charrnn.text import prepare as preparing
 from charrnn.text.corpus import Corpus, Mode, Split, TextOptions, find_prepared, open_corpus
-from charrnn.text.prepare import line_order, prepare
+from charrnn.text.prepare import prepare, shuffled_order
 from tests.text.reference import Reference, reference
 
 PROSE = "The sea, the sea.\nIt is not proud.\n" * 20
@@ -154,7 +154,7 @@ def check_against(expected: Reference, made: Corpus) -> None:
 def test_shuffled_lines_are_the_lines_in_the_order_of_the_seed(
     lines: list[str], seed: int, min_count: int
 ) -> None:
-    order = line_order(len(lines), seed)
+    order = shuffled_order(len(lines), seed)
     shuffled = "".join(lines[number] + "\n" for number in order)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as changes:
         changes.enter_context(patch.object(sources, "CHUNK_BYTES", 7))
@@ -251,19 +251,19 @@ def test_one_very_long_line_is_one_example() -> None:
 
 @pytest.mark.parametrize("lines", [1, 2, 1000])
 def test_an_order_has_every_line_once(lines: int) -> None:
-    assert sorted(line_order(lines, 1).tolist()) == list(range(lines))
+    assert sorted(shuffled_order(lines, 1).tolist()) == list(range(lines))
 
 
 def test_the_order_of_a_seed_never_changes() -> None:
     keys = np.random.PCG64(1).random_raw(8).tolist()
-    assert line_order(8, 1).tolist() == sorted(range(8), key=lambda line: keys[line] >> 32)
-    assert line_order(8, 1).tolist() == [2, 4, 7, 5, 0, 6, 3, 1]
-    assert line_order(8, 2).tolist() != line_order(8, 1).tolist()
+    assert shuffled_order(8, 1).tolist() == sorted(range(8), key=lambda line: keys[line] >> 32)
+    assert shuffled_order(8, 1).tolist() == [2, 4, 7, 5, 0, 6, 3, 1]
+    assert shuffled_order(8, 2).tolist() != shuffled_order(8, 1).tolist()
 
 
 def test_every_order_of_three_lines_is_as_frequent_as_the_others() -> None:
     # 6 orders in 6,000 draws: each count has mean 1,000 and standard deviation 29.
-    counts = Counter(tuple(line_order(3, seed).tolist()) for seed in range(6000))
+    counts = Counter(tuple(shuffled_order(3, seed).tolist()) for seed in range(6000))
     assert len(counts) == 6
     assert all(850 < count < 1150 for count in counts.values())
 
