@@ -79,21 +79,22 @@ def joined(files: Iterable[Iterable[str]]) -> Iterator[str]:
             at_start, last = False, text[-1]
 
 
-def composed(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the NFC form of `texts`, exactly as if they had come in one part.
-
-    Normalisation never moves or merges an ASCII character with what stands before it. So all
-    before the last ASCII character of a part is complete; the rest is held until more has come.
-    """
+def up_to_line_ends(texts: Iterable[str]) -> Iterator[str]:
+    r"""Yield the same text in parts that end with ``\n``, all but the last."""
     held: list[str] = []
     for text in texts:
-        cut = next((at for at in range(len(text) - 1, -1, -1) if text[at].isascii()), None)
-        if cut is None:
-            held.append(text)
-        else:
-            yield unicodedata.normalize("NFC", "".join([*held, text[:cut]]))
-            held = [text[cut:]]
-    yield unicodedata.normalize("NFC", "".join(held))
+        lines, newline, beginning = text.rpartition("\n")
+        if newline:
+            yield "".join([*held, lines, newline])
+            held = []
+        held.append(beginning)
+    if rest := "".join(held):
+        yield rest
+
+
+def composed(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the NFC form of `texts`: normalisation never moves anything over a line end."""
+    return (unicodedata.normalize("NFC", text) for text in up_to_line_ends(texts))
 
 
 def whole_lines(texts: Iterable[str]) -> Iterator[str]:
@@ -101,15 +102,9 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
 
     Only ``\n`` ends a line; one ``\r`` before it is dropped.
     """
-    held: list[str] = []
-    for text in texts:
-        lines, newline, beginning = text.rpartition("\n")
-        if newline:
-            yield "".join([*held, lines, newline]).replace("\r\n", "\n")
-            held = []
-        held.append(beginning)
-    if line := "".join(held):
-        yield f"{line}\n".replace("\r\n", "\n")
+    for text in up_to_line_ends(texts):
+        lines = text if text.endswith("\n") else text + "\n"
+        yield lines.replace("\r\n", "\n")
 
 
 def without_empty_lines(lines: str) -> str:

@@ -16,11 +16,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -29,7 +27,7 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.files import raise_write_error, scratch_folder, sync_folder, write_json_atomically
-from charrnn.text.array_file import new_array_file
+from charrnn.text.array_file import write_array
 from charrnn.text.corpus import (
     FEWEST_UNITS,
     FORMAT_VERSION,
@@ -258,34 +256,41 @@ class _EncodedText:
     starts: Integers | None
     """Lines mode: where each line starts, and where the last one ends; else None."""
 
-    def blocks(self, units: Units) -> Iterator[tuple[IdArray, Integers | None]]:
-        """Yield the ids of these units in blocks, and after how many ids of a block a line ends."""
-        many = BLOCK_IDS
-        if self.starts is not None:
-            many = max(1, BLOCK_IDS * len(self.starts) // int(self.starts[-1]))
-        with self.path.open("rb") as file:
-            for first in range(0, len(units), many):
-                block = units[first : first + many]
-                if self.starts is None:
-                    yield self._runs(file, np.array([block[0]]), np.array([block[-1] + 1])), None
-                else:
-                    numbers = np.asarray(block)
-                    begins, ends = self.starts[numbers], self.starts[numbers + 1]
-                    yield self._runs(file, begins, ends), np.cumsum(ends - begins)
-
-    def _runs(self, file: IO[bytes], begins: Integers, ends: Integers) -> IdArray:
-        """Read the ids from each begin to its end; what follows one another, in one go."""
+    def ids(self, units: Units) -> Iterator[IdArray]:
+        """Yield the ids of these units, a block at a time."""
         kind = self.vocabulary.id_type
-        is_cut = begins[1:] != ends[:-1]
-        begins, ends = begins[np.append(True, is_cut)], ends[np.append(is_cut, True)]
-        offsets, sizes = begins * kind.itemsize, (ends - begins) * kind.itemsize
-        runs = map(os.pread, repeat(file.fileno()), sizes.tolist(), offsets.tolist())
-        return np.frombuffer(b"".join(runs), kind)
+        with self.path.open("rb") as file:
+            for begins, ends in self._spans(units):
+                is_cut = begins[1:] != ends[:-1]  # what follows on is read in one go
+                firsts, lasts = begins[np.append(True, is_cut)], ends[np.append(is_cut, True)]
+                offsets, sizes = firsts * kind.itemsize, (lasts - firsts) * kind.itemsize
+                runs = map(os.pread, repeat(file.fileno()), sizes.tolist(), offsets.tolist())
+                yield np.frombuffer(b"".join(runs), kind)
+
+    def line_starts(self, lines: Units) -> Iterator[Integers]:
+        """Yield where each of these lines starts, one after the other, and where the last ends."""
+        last = np.zeros(1, np.int64)
+        yield last
+        for begins, ends in self._spans(lines):
+            starts = last + np.cumsum(ends - begins)
+            last = starts[-1:]
+            yield starts
+
+    def _spans(self, units: Units) -> Iterator[tuple[Integers, Integers]]:
+        """Yield where units begin and end in the file, about `BLOCK_IDS` ids at a time."""
+        if self.starts is None:
+            for first in range(units[0], units[-1] + 1, BLOCK_IDS):
+                yield np.array([first]), np.array([min(first + BLOCK_IDS, units[-1] + 1)])
+        else:
+            many = max(1, BLOCK_IDS * len(self.starts) // int(self.starts[-1]))
+            for first in range(0, len(units), many):
+                lines = np.asarray(units[first : first + many])
+                yield self.starts[lines], self.starts[lines + 1]
 
     def count(self, units: Units) -> Integers:
         """Count how often each code point occurs in these units."""
         counts = np.zeros(len(self.vocabulary), np.int64)
-        for ids, _ in self.blocks(units):
+        for ids in self.ids(units):
             counts += np.bincount(ids, minlength=len(counts))
         by_code_point = np.zeros(CODE_POINTS, np.int64)
         points = [ord(char) for char in self.vocabulary.known]
@@ -326,20 +331,14 @@ def _write_split(
     Raises:
         OSError: The disk is full, for example.
     """
+    size = int(counts.sum())
     known = [ord(char) for char in vocabulary.known]
-    size, lines = int(counts.sum()), len(units) if vocabulary.has_lines else None
     new_ids = np.pad(vocabulary.encode("".join(text.vocabulary.known)), (len(STREAM_SPECIALS), 0))
-    with ExitStack() as stack:
-        ids = stack.enter_context(new_array_file(folder / ids_file(name), vocabulary.id_type, size))
-        if lines is not None:
-            starts = stack.enter_context(
-                new_array_file(folder / starts_file(name), START_TYPE, lines + 1)
-            )
-            starts.write(np.zeros(1, START_TYPE).data)
-        written = 0
-        for block, line_ends in text.blocks(units):
-            ids.write(np.take(new_ids, block).data)
-            if line_ends is not None:
-                starts.write((line_ends + written).astype(START_TYPE).data)
-            written += len(block)
+    ids = (np.take(new_ids, block) for block in text.ids(units))
+    write_array(folder / ids_file(name), vocabulary.id_type, size, ids)
+    lines = None
+    if vocabulary.has_lines:
+        lines = len(units)
+        starts = text.line_starts(units)
+        write_array(folder / starts_file(name), START_TYPE, lines + 1, starts)
     return SplitRecord(ids=size, lines=lines, unknown=size - int(counts[known].sum()))

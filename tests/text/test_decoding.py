@@ -172,8 +172,8 @@ def test_parts_normalise_as_the_whole(texts: list[str]) -> None:
     assert "".join(composed(texts)) == unicodedata.normalize("NFC", "".join(texts))
 
 
-def test_ascii_is_passed_on_at_once_but_for_its_last_character() -> None:
-    assert list(composed(iter(["abc", "def"]))) == ["ab", "cde", "f"]
+def test_what_stands_before_a_line_end_is_passed_on_at_once() -> None:
+    assert list(composed(iter(["ab", "c\nd", "e"]))) == ["abc\n", "de"]
 
 
 # --- Lines --------------------------------------------------------------------------------------
