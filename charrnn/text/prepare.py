@@ -58,8 +58,8 @@ from charrnn.text.vocabulary import (
     code_points_of,
 )
 
-BLOCK_IDS = 1_000_000
-"""About so many ids are copied at a time."""
+BLOCK_IDS = 128 * 1024
+"""About so many ids are copied at a time; larger blocks cost the system more than they save."""
 
 Units = range | Integers
 """Numbers of characters (stream) or of lines."""
