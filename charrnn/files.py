@@ -10,6 +10,7 @@ import fcntl
 import glob
 import json
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -32,23 +33,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RunFailedError: The disk is full, the folder is read-only; what was there still is.
     """
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise_write_error(path, error)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise_write_error(path, error)
-    finally:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    with write_errors(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
@@ -187,9 +183,3 @@ def check_format_version(value: dict[str, Any], path: Path, *, reads: int, hint:
             f"this charrnn reads {reads}",
             hint=hint,
         )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,7 +8,6 @@ import hashlib
 import math
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from charrnn.messages import format_path, quote, reason
 from charrnn.network import FloatArray
 from charrnn.run.model_card import (
     CARD_LIMIT_BYTES,
-    FLOAT32_BYTES,
     MOST_CHARACTERS,
     ModelCard,
     read_card,
@@ -58,23 +56,10 @@ def read_model(path: Path) -> TrainedModel:
     Raises:
         UserError: Something is missing, damaged, contradictory or from a later version.
     """
-    before = _stamps(path)
     try:
         return _read_model(path)
-    except UserError:
-        if _stamps(path) == before:
-            raise
-        return _read_model(path)  # a training has put better weights in place meanwhile
-
-
-def _stamps(path: Path) -> list[tuple[object, ...]]:
-    """What changes when a training saves."""
-    stamps: list[tuple[object, ...]] = []
-    for name in (CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE):
-        with suppress(OSError, ValueError):
-            status = (path / name).stat()
-            stamps.append((name, status.st_ino, status.st_size, status.st_mtime_ns))
-    return stamps
+    except UserError:  # perhaps because a training has put better weights in place meanwhile
+        return _read_model(path)
 
 
 def _read_model(path: Path) -> TrainedModel:
@@ -140,7 +125,7 @@ def whole_weights(path: Path, card: ModelCard) -> tuple[Path, bytes]:
     Raises:
         UserError: There is no such file, or this machine could not hold it.
     """
-    limit = HEADER_LIMIT_BYTES + FLOAT32_BYTES * sum(map(math.prod, card.shapes().values()))
+    limit = HEADER_LIMIT_BYTES + 4 * sum(map(math.prod, card.shapes().values()))
     file = path / WEIGHTS_FILE
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
         if candidate.exists():

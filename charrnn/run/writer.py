@@ -50,8 +50,6 @@ from charrnn.run.reader import check_entries, whole_weights
 from charrnn.tensors import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
-WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
-"""What is written atomically in the folder of a run, its saves apart."""
 RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
@@ -154,7 +152,7 @@ class RunWriter:
             if whole_weights(self.path, read_card(self.path))[0] == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
-        for name in WRITTEN:
+        for name in RUN_FILES:
             remove_leftovers(self.path / name)
         self.saves.tidy()
 
@@ -275,7 +273,6 @@ def _notes_in(config: Path) -> list[str]:
 
 def _step_of(line: bytes) -> float:
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
-    return step if isinstance(step, int) else float("inf")

@@ -402,7 +402,7 @@ def state(tmp_path: Path, stream_model: LanguageModel) -> Path:
 
 def test_the_state_of_another_model_is_refused(state: Path, tmp_path: Path) -> None:
     other = read_model(write_run(tmp_path / "other", hidden_size=17))
-    with pytest.raises(UserError, match="another size"):
+    with pytest.raises(UserError, match="another model"):
         load_stream(state, other.card)
 
 
