@@ -7,7 +7,7 @@ option stands in backticks, so that the command line can put the option's own sp
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
@@ -19,7 +19,8 @@ from charrnn.validation import check_bounds
 Unknown = Literal["error", "replace", "skip", "nearest"]
 
 RNG_SEED_LIMIT = 2**63
-CONSTRAINTS = ("match", "grammar", "json_schema")
+ConstraintKind = Literal["match", "grammar", "json_schema"]
+CONSTRAINTS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ class GenerationOptions(GenerateConfig):
         return self.length == 0
 
     @property
-    def constraint(self) -> str | None:
+    def constraint(self) -> ConstraintKind | None:
         """The name of the option that texts are held to; None if there is none."""
         return next((name for name in CONSTRAINTS if getattr(self, name) is not None), None)
 
