@@ -284,7 +284,7 @@ def test_the_texts_do_not_depend_on_the_number_of_threads(
     threads: int, line_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [text.text for text in many(line_model, ["a", "be"] * 150)]
-    monkeypatch.setattr(scheduler, "thread_count", lambda _network: threads)
+    monkeypatch.setattr(scheduler, "free_threads", lambda: threads)
     texts = many(line_model, ["a", "be"] * 150)
     assert [text.text for text in texts] == expected
 
