@@ -10,7 +10,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from charrnn.errors import RunFailedError, UserError
 
@@ -55,13 +55,13 @@ def escape_controls(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> s
     )
 
 
-def write_result(text: str, stream: TextIO | None = None) -> None:
+def write_result(text: str) -> None:
     """Write a result and a newline to stdout; what its encoding cannot hold is escaped.
 
     Raises:
         RunFailedError: stdout is closed.
     """
-    out = sys.stdout if stream is None else stream
+    out = sys.stdout
     if out is None:
         raise RunFailedError("stdout is closed, and this command has something to say there")
     encoding = out.encoding or "utf-8"

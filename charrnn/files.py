@@ -21,10 +21,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from charrnn.errors import RunFailedError, UserError
+from charrnn.machine import require_memory
 from charrnn.messages import format_path, format_value, reason
 from charrnn.validation import damaged
 
-JSON_LIMIT_BYTES = 64 * 1024 * 1024
+JSON_LIMIT_BYTES = 32 * 1024 * 1024
+"""A vocabulary of all of Unicode takes 26 MB at the most, however it is written and indented."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -144,9 +146,10 @@ def read_checked(path: Path, folder: Path, *, limit: int) -> bytes:
     """The content of a plain file that lies in `folder` and is no larger than `limit`.
 
     Raises:
-        UserError: As `checked_size`, or it could not be read.
+        UserError: As `checked_size`, it could not be read, or this machine could not hold it.
     """
     size = checked_size(path, folder, limit=limit)
+    require_memory(size, format_path(path))
     try:
         with path.open("rb") as file:
             return file.read(size)

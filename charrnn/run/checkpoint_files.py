@@ -12,9 +12,8 @@ import re
 from pathlib import Path
 
 from charrnn.errors import UserError
-from charrnn.files import write_atomically, write_errors
+from charrnn.files import read_checked, write_atomically, write_errors
 from charrnn.messages import format_path, join_words
-from charrnn.run.reader import read_into_memory
 from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
 STATE_FILE = "state.safetensors"
@@ -98,7 +97,7 @@ class CheckpointFiles:
         self.file.unlink(missing_ok=True)
 
     def _read(self, file: Path) -> bytes:
-        return read_into_memory(file, self.folder.parent, limit=STATE_LIMIT_BYTES)
+        return read_checked(file, self.folder.parent, limit=STATE_LIMIT_BYTES)
 
     def _forget_all_but(self, keep: int, step: int) -> None:
         """Keep so many before this step; what comes after it belongs to steps taken back."""

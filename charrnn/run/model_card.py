@@ -25,8 +25,6 @@ MOST_CHARACTERS = 0x110010
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 
-CARD_LIMIT_BYTES = 1024 * 1024
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
@@ -124,7 +122,7 @@ def read_card(path: Path) -> ModelCard:
             if (path / CONFIG_FILE).exists()
             else "a run directory has a config.yaml; is this the folder above it?",
         )
-    data = read_json_object(file, path, limit=CARD_LIMIT_BYTES)
+    data = read_json_object(file, path)
     check_format_version(
         data, file, reads=FORMAT_VERSION, hint="a newer charrnn may have written it"
     )

@@ -193,7 +193,7 @@ REFUSALS = [
     ("data: {shuffle: 1}", "data.shuffle: expected true or false, got 1"),
     ("data: {sha256: 123}", "data.sha256: expected 64 hexadecimal digits or null, got 123"),
     ("data: {sha256: " + "g" * 64 + "}", "expected 64 hexadecimal digits or null, got "),
-    ("data: {source: []}", "or a list of non-empty text, got an empty list"),
+    ("data: {source: []}", "or a list of non-empty text, got the list []"),
     ("data: {source: ['']}", 'or a list of non-empty text, got the list [""]'),
     ("data: {source: [a, 1]}", 'or a list of non-empty text, got the list ["a", 1]'),
     ("data: {source: {a: 1}}", "or a list of non-empty text, got a mapping"),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from charrnn.errors import RunFailedError, UserError
 from charrnn.generation import constraints
 from charrnn.generation.constraints import Constraint, ConstraintState, compile_constraint
+from charrnn.generation.options import CONSTRAINTS
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -35,7 +36,7 @@ def compile_for(
     """Compile a constraint for a vocabulary of these characters."""
     vocabulary = Vocabulary.from_characters(alphabet, lines=lines)
     usable_V = np.array([len(c) == 1 and c not in banned for c in vocabulary.characters])
-    (kind,) = {"match", "grammar", "json_schema"} & options.keys()
+    kind = next(kind for kind in CONSTRAINTS if kind in options)
     source = options.pop(kind)
     constraint = compile_constraint(
         kind, source, vocabulary=vocabulary, usable_V=usable_V, length=length, **options
