@@ -7,7 +7,6 @@ a reader finds, at any moment, the old content or the new one, never a part.
 import contextlib
 import errno
 import fcntl
-import glob
 import json
 import os
 import secrets
@@ -35,7 +34,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RunFailedError: The disk is full, the folder is read-only; what was there still is.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.partial"
     with write_errors(path):
         try:
             with temporary.open("xb") as file:
@@ -55,10 +54,10 @@ def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
     write_atomically(path, text.encode("utf-8"))
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that kills in the middle of writing `path` have left."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that kills in the middle of writing have left in a folder."""
     with contextlib.suppress(OSError):
-        for temporary in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        for temporary in folder.glob(".*.partial"):
             temporary.unlink(missing_ok=True)
 
 

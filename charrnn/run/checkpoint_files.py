@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from charrnn.errors import UserError
-from charrnn.files import read_checked, write_atomically, write_errors
+from charrnn.files import read_checked, remove_leftovers, write_atomically, write_errors
 from charrnn.messages import format_path, join_words
 from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
@@ -84,14 +84,9 @@ class CheckpointFiles:
         names = (KEPT_FILE.fullmatch(entry.name) for entry in self.folder.iterdir())
         return sorted(int(name[1]) for name in names if name)
 
-    def tidy(self) -> None:
-        """Remove what kills in the middle of a save have left."""
-        for temporary in self.folder.glob(f".{Path(STATE_FILE).stem}*"):
-            temporary.unlink(missing_ok=True)
-
     def remove(self) -> None:
         """Remove all saves."""
-        self.tidy()
+        remove_leftovers(self.folder)
         for step in self.kept_steps():
             self._kept_file(step).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)

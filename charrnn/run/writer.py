@@ -78,8 +78,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
 def _may_be_left_by_a_kill(name: str) -> bool:
     """Whether a file or folder may stand in a run before its first save is complete."""
-    begun = (VOCABULARY_FILE, CONFIG_FILE)
-    is_temporary = name.startswith(tuple(f".{each}." for each in begun))
+    is_temporary = name.startswith(".") and name.endswith(".partial")
     return is_temporary or name in {LOCK_FILE, VOCABULARY_FILE, LAST_FOLDER}
 
 
@@ -141,8 +140,8 @@ class RunWriter:
         """Remove a run, or what is left of one that was killed before it was any."""
         with write_errors(self.path):
             self.saves.remove()
+            remove_leftovers(self.path)
             for name in RUN_FILES:
-                remove_leftovers(self.path / name)
                 (self.path / name).unlink(missing_ok=True)
 
     def _tidy(self) -> None:
@@ -152,9 +151,8 @@ class RunWriter:
             if whole_weights(self.path, read_card(self.path))[0] == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
-        for name in RUN_FILES:
-            remove_leftovers(self.path / name)
-        self.saves.tidy()
+        for folder in (self.path, self.saves.folder):
+            remove_leftovers(folder)
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration, under the notes; from now on this is a run."""
