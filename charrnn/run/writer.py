@@ -50,8 +50,6 @@ from charrnn.run.reader import check_entries, whole_weights
 from charrnn.tensors import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
-WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
-"""What is written atomically in the folder of a run, its saves apart."""
 RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
@@ -82,8 +80,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
 def _may_be_left_by_a_kill(name: str) -> bool:
     """Whether a file or folder may stand in a run before its first save is complete."""
-    begun = (VOCABULARY_FILE, CONFIG_FILE)
-    is_temporary = name.startswith(tuple(f".{each}." for each in begun))
+    is_temporary = name.startswith(".") and name.endswith(".partial")
     return is_temporary or name in {LOCK_FILE, VOCABULARY_FILE, LAST_FOLDER}
 
 
@@ -145,8 +142,8 @@ class RunWriter:
         """Remove a run, or what is left of one that was killed before it was any."""
         with write_errors(self.path):
             self.saves.remove()
+            remove_leftovers(self.path)
             for name in RUN_FILES:
-                remove_leftovers(self.path / name)
                 (self.path / name).unlink(missing_ok=True)
 
     def _tidy(self) -> None:
@@ -156,9 +153,8 @@ class RunWriter:
             if whole_weights(self.path, read_card(self.path))[0] == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
-        for name in WRITTEN:
-            remove_leftovers(self.path / name)
-        self.saves.tidy()
+        for folder in (self.path, self.saves.folder):
+            remove_leftovers(folder)
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration, under the notes; from now on this is a run."""
@@ -277,7 +273,6 @@ def _notes_in(config: Path) -> list[str]:
 
 def _step_of(line: bytes) -> float:
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
-    return step if isinstance(step, int) else float("inf")

@@ -418,7 +418,7 @@ def test_what_was_killed_before_its_first_save_is_begun_again_in_the_same_place(
     monkeypatch.chdir(folder)
     (folder / "run/last").mkdir(parents=True)
     (folder / "run/vocabulary.json").write_text("{")
-    (folder / "run/last/.state.safetensors.x1").write_text("part")
+    (folder / "run/last/.state.safetensors.x1.partial").write_text("part")
     assert run(["train", "--resume", "--out=run"]) == 2
     assert "charrnn train --out run` begins it" in capsys.readouterr().err
     assert run(["train", "--config=sea.yaml", *SMALL, "--out=run"]) == 0
