@@ -65,12 +65,11 @@ def own_split(
     Raises:
         UserError: The text is gone, or is not any more what it was.
     """
-    _check_mode(model, data)
     corpus = find_prepared(data, model.card.corpus_sha256) or _prepared_again(model, data, progress)
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
             f"{corpus.path} and {model.path / VOCABULARY_FILE} know different characters",
-            hint=f"one of them was changed; {ANY_TEXT_HINT}",
+            hint=f"one of them or {CONFIG_FILE} was changed; {ANY_TEXT_HINT}",
         )
     split = corpus.train if name == "train" else corpus.valid
     size = _utf8_bytes(split, corpus.vocabulary)
@@ -130,15 +129,6 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
             + ANY_TEXT_HINT,
             exit_code=error.exit_code,
         ) from error
-
-
-def _check_mode(model: TrainedModel, data: DataConfig) -> None:
-    if data.mode != model.card.mode:
-        raise UserError(
-            f"{model.path / CONFIG_FILE} is not the configuration of this model: "
-            f"data.mode is {data.mode}, the model's is {model.card.mode}",
-            hint="copy the whole run directory again",
-        )
 
 
 def _check_length(text: EvalText) -> None:

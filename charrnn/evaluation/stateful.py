@@ -20,10 +20,10 @@ import numpy as np
 from charrnn.evaluation.scoring import (
     Counts,
     Flags,
+    Rows,
     Score,
-    Stretches,
     Sums,
-    count_of,
+    count_ids,
     read_columns,
 )
 from charrnn.network import FloatArray, IdArray, Network
@@ -54,7 +54,7 @@ class ParallelReading:
         """Cut ids into rows of `row_length` targets, a multiple of `chunk` columns."""
         self._network = network
         self._ids = ids
-        self._rows = Stretches(ids, row_length)
+        self._rows = Rows.stretches(ids, row_length)
         self._chunk = chunk
         row_count = len(self._rows.lengths)
         chunks = -(-int(self._rows.lengths[0]) // chunk)
@@ -87,7 +87,7 @@ class ParallelReading:
             nats=float(self._nats_BC.sum()),
             chars=len(self._ids) - 1,
             correct=int(self._correct_BC.sum()),
-            unknown_chars=count_of(self._ids[1:], unknown_id),
+            unknown_chars=int(count_ids(self._ids[1:], self._network.vocabulary_size)[unknown_id]),
         )
 
     def last_state(self) -> FloatArray:
