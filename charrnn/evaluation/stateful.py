@@ -72,7 +72,8 @@ class ParallelReading:
         self._sweep(np.arange(len(self._rows.lengths)), progress)
         exact = 1
         for sweep in count():
-            mismatched = exact + np.flatnonzero(~self._continues_predecessor()[exact:])
+            ends_SLBH = self._borders_CSLBH[-1][:, :, exact - 1 : -1]
+            mismatched = exact + np.flatnonzero(~agree(ends_SLBH, self._starts_SLBH[:, :, exact:]))
             if not len(mismatched):
                 return
             if sweep >= PARALLEL_SWEEPS:
@@ -116,12 +117,6 @@ class ParallelReading:
             mismatched = ~agree(state_SLBH, border_SLBH[:, :, which])
             border_SLBH[:, :, which] = state_SLBH
             which, state_SLBH = which[mismatched], state_SLBH[:, :, mismatched]
-
-    def _continues_predecessor(self) -> Flags:
-        """Which rows were read from the state that the row before them ends with, (B,)."""
-        continues = np.ones(len(self._rows.lengths), np.bool_)
-        continues[1:] = agree(self._borders_CSLBH[-1][:, :, :-1], self._starts_SLBH[:, :, 1:])
-        return continues
 
 
 def agree(state_SLBH: FloatArray, other_SLBH: FloatArray) -> Flags:

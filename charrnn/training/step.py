@@ -63,7 +63,7 @@ class TrainingStep:
         tune_malloc()
         self.model = model
         self.config = config
-        self.precision = getattr(torch, config.precision)
+        self.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
         self.is_native = config.kernel == "native" and model.device.type != "cuda"
         if self.is_native:
             kernels.check_available()
