@@ -97,18 +97,12 @@ def _utf8_bytes(
     split: Split, vocabulary: Vocabulary, unknown: Mapping[str, int] | None = None
 ) -> int:
     """Count a text's bytes; <unk> counts as U+FFFD where what it stands for is not recorded."""
-    counts_V = count_ids(split.ids, len(vocabulary))
-    chars = [
-        REPLACEMENT if id_ == vocabulary.unk_id else char
-        for id_, char in enumerate(vocabulary.characters)
-    ]
-    lengths_V = [len(char.encode()) for char in chars]
-    if unknown is not None:
-        counts_V[vocabulary.unk_id] = 0
-    known = int(counts_V @ np.array(lengths_V))
-    named = sum(len(char.encode()) * count for char, count in (unknown or {}).items())
-    line_ends = 0 if split.starts is None else len(split.starts) - 1
-    return known + named + line_ends
+    lengths_V = np.array([len(char.encode()) for char in vocabulary.characters])
+    lengths_V[vocabulary.unk_id] = len(REPLACEMENT.encode())
+    size = int(count_ids(split.ids, len(vocabulary)) @ lengths_V)
+    for char, count in (unknown or {}).items():
+        size += (len(char.encode()) - len(REPLACEMENT.encode())) * count
+    return size if split.starts is None else size + len(split.starts) - 1
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
