@@ -7,7 +7,7 @@ is derived from the seed and the place (see `rng`, `batches`).
 """
 
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -22,7 +22,6 @@ from charrnn.tensors import Tensors
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import begin_moments
 from charrnn.training.step import TrainingStep
-from charrnn.validation import damaged, record_from_json
 
 MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
 
@@ -67,36 +66,12 @@ class TrainingProgress:
     @property
     def running_loss_nats(self) -> float:
         """Mean training loss since the line of the metrics before."""
-        return self.running_nats / self.running_chars
+        return self.running_nats / max(self.running_chars, 1)
 
     @property
     def clipped_fraction(self) -> float:
         """Share of all steps whose gradient was clipped."""
         return self.clipped_steps / max(self.step, 1)
-
-
-def read_progress(stored: object) -> TrainingProgress:
-    """Read where the training stood, as its last save describes it.
-
-    Raises:
-        UserError: It is damaged.
-    """
-    source = "the saved state"
-    names = {each.name for each in fields(TrainingProgress)}
-    if not isinstance(stored, dict) or stored.keys() != names:
-        raise damaged(source, "it does not say where the training stood", hint=DAMAGED_HINT)
-    progress = record_from_json(TrainingProgress, stored, source=source, hint=DAMAGED_HINT)
-    earlier = (
-        progress.evaluated_step,
-        progress.saved_step,
-        progress.logged_step,
-        progress.best_step,
-        progress.clipped_steps,
-    )
-    has_begun = progress.step > 0
-    if max(earlier) > progress.step or (progress.running_chars > 0) != has_begun:
-        raise damaged(source, f"not all was before step {progress.step:,}", hint=DAMAGED_HINT)
-    return progress
 
 
 def capture(training_step: TrainingStep, state_SLBH: Tensor | None) -> Tensors:
