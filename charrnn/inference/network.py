@@ -33,6 +33,7 @@ from charrnn.run.reader import TrainedModel
 
 TABLE_LIMIT_BYTES = 64 << 20
 """Largest table of first-layer rows; a larger vocabulary's rows are computed as they are read."""
+ALL_ROWS = slice(None)
 
 Weights = Mapping[str, FloatArray]
 Ids = int | npt.NDArray[np.intp]
@@ -126,17 +127,15 @@ class NumpyStepper:
         shape = self._network.initial_state(self._rows).shape
         return np.array(self._states, np.float32).reshape(shape)
 
-    def set_state(self, state_SLRH: FloatArray) -> None:
-        """Go on from a state."""
+    def set_state(self, state_SLRH: FloatArray, rows: slice = ALL_ROWS) -> None:
+        """Go on from a state, in some of the rows if not in all."""
         for part_LRH, layers in zip(state_SLRH, self._states, strict=True):
             for layer_RH, view in zip(part_LRH, layers, strict=True):
-                view[...] = layer_RH.reshape(view.shape)
+                view.reshape(self._rows, -1)[rows] = layer_RH
 
     def set_row(self, row: int, state_SL1H: FloatArray) -> None:
         """Go on from a state in one row, and leave the others as they are."""
-        for part_L1H, layers in zip(state_SL1H, self._states, strict=True):
-            for layer_1H, view in zip(part_L1H, layers, strict=True):
-                view.reshape(self._rows, -1)[row] = layer_1H[0]
+        self.set_state(state_SL1H, slice(row, row + 1))
 
     def _layer(self, hidden: FloatArray, layer: int) -> Layer:
         """One layer, reading the one below it; layer l's state lies at [l*H : (l+1)*H]."""
