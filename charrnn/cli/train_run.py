@@ -138,7 +138,8 @@ def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> Load
     """Load the configuration of a new run; with a source, its network has the source's sizes."""
     if source is None:
         return load_for_training(arguments.config_file, arguments.overrides)
-    from charrnn.training.transfer import check_same_network, sizes_of
+    from charrnn.training.model import sizes_of
+    from charrnn.training.transfer import check_same_network
 
     sizes = sizes_of(source.card)
     loaded = load_for_training(arguments.config_file, arguments.overrides, model=sizes)

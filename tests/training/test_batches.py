@@ -9,26 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.schema import TrainConfig
+from charrnn.network import IdArray
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.batches import (
     IGNORE_INDEX,
-    Batch,
     Batches,
-    LineDataset,
-    StreamDataset,
-    pad_lines,
+    line_batch,
+    stream_batches,
 )
 from tests.corpora import lines_corpus, stream_corpus
 
 
-def distinct_ids(count: int) -> Split:
+def distinct_ids(count: int) -> IdArray:
     """A text in which every character differs, so that each tells its own place."""
-    return Split(np.arange(count, dtype=np.uint16), None)
-
-
-def all_batches(dataset: StreamDataset) -> list[Batch]:
-    return [dataset[index] for index in range(len(dataset))]
+    return np.arange(count, dtype=np.uint16)
 
 
 @given(
@@ -40,9 +35,9 @@ def all_batches(dataset: StreamDataset) -> list[Batch]:
 def test_a_stream_epoch_has_every_target_exactly_once(
     characters: int, batch_size: int, length: int, offset: int
 ) -> None:
-    dataset = StreamDataset(distinct_ids(characters), batch_size, length, offset % length)
+    ids = distinct_ids(characters)
     targets: list[int] = []
-    for batch in all_batches(dataset):
+    for batch in stream_batches(ids, batch_size, length, offset % length):
         real = batch.targets_BT != IGNORE_INDEX
         assert batch.targets == int(real.sum())
         assert batch.ids_BT.shape == batch.targets_BT.shape
@@ -57,7 +52,7 @@ def test_a_stream_epoch_has_every_target_exactly_once(
 def test_a_row_continues_where_the_batch_before_left_it(
     characters: int, batch_size: int, offset: int
 ) -> None:
-    batches = all_batches(StreamDataset(distinct_ids(characters), batch_size, 7, offset))
+    batches = list(stream_batches(distinct_ids(characters), batch_size, 7, offset))
     for before, after in itertools.pairwise(batches):
         real = after.targets_BT[:, 0] != IGNORE_INDEX
         assert torch.equal(before.targets_BT[real, -1], after.ids_BT[real, 0])
@@ -65,7 +60,7 @@ def test_a_row_continues_where_the_batch_before_left_it(
 
 @given(characters=st.integers(50, 400), batch_size=st.integers(2, 8))
 def test_a_row_ends_where_the_next_row_begins(characters: int, batch_size: int) -> None:
-    batches = all_batches(StreamDataset(distinct_ids(characters), batch_size, 7, 0))
+    batches = list(stream_batches(distinct_ids(characters), batch_size, 7, 0))
     begins = batches[0].ids_BT[1:, 0]
     ends = batches[-1].targets_BT[:-1, -1]
     real = (ends != IGNORE_INDEX) & (batches[0].targets_BT[1:, 0] != IGNORE_INDEX)
@@ -104,9 +99,8 @@ def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list
     vocabulary = Vocabulary.from_characters("abc", lines=True)
     ids = np.concatenate([vocabulary.encode(line) for line in lines])
     starts = np.cumsum([0, *map(len, lines)]).astype(np.uint64)
-    dataset = LineDataset(Split(ids, starts), vocabulary)
 
-    batch = pad_lines([dataset[index] for index in range(len(dataset))], vocabulary.pad_id)
+    batch = line_batch(Split(ids, starts), vocabulary, range(len(lines)))
 
     assert batch.targets == sum(len(line) + 1 for line in lines)
     for row, line in enumerate(lines):
