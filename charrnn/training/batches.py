@@ -14,18 +14,17 @@ Shapes: B batch, T time.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
 
 from charrnn.config.schema import TrainConfig
-from charrnn.network import IdArray
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.rng import derived_seed
@@ -44,6 +43,66 @@ class Batch(NamedTuple):
     """How many places are not IGNORE_INDEX."""
 
 
+class StreamDataset(Dataset[Batch]):
+    """One epoch of a text as B parallel streams; item i is the i-th step of all of them."""
+
+    def __init__(self, split: Split, batch_size: int, sequence_length: int, offset: int) -> None:
+        self.ids = split.ids
+        self.batch_size = batch_size
+        self.targets = len(self.ids) - 1
+        self.stream_length = math.ceil(self.targets / batch_size)
+        first = offset % sequence_length or sequence_length
+        self.borders = [0, *range(first, self.stream_length, sequence_length), self.stream_length]
+
+    def __len__(self) -> int:
+        """Steps in the epoch."""
+        return len(self.borders) - 1
+
+    def __getitem__(self, index: int) -> Batch:
+        """The characters between two borders of every stream, and those that follow them."""
+        begin, end = self.borders[index], self.borders[index + 1]
+        places_BT = np.arange(self.batch_size)[:, None] * self.stream_length + np.arange(begin, end)
+        exists_BT = places_BT < self.targets
+        places_BT = np.where(exists_BT, places_BT, 0)
+        following_BT = np.where(exists_BT, self.ids[places_BT + 1].astype(np.int64), IGNORE_INDEX)
+        return Batch(
+            torch.from_numpy(self.ids[places_BT].astype(np.int64)),
+            torch.from_numpy(following_BT),
+            int(exists_BT.sum()),
+        )
+
+
+class LineDataset(Dataset[Tensor]):
+    """The lines of a split, each between `<bos>` and `<eos>`."""
+
+    def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
+        if split.starts is None or vocabulary.bos_id is None or vocabulary.eos_id is None:
+            raise ValueError("lines need a corpus prepared in lines mode")
+        self.ids = split.ids
+        self.starts = split.starts
+        self.bos = np.array([vocabulary.bos_id])
+        self.eos = np.array([vocabulary.eos_id])
+
+    def __len__(self) -> int:
+        """The number of lines."""
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One line's ids, shape (1 + characters + 1,)."""
+        begin, end = int(self.starts[index]), int(self.starts[index + 1])
+        return torch.from_numpy(np.concatenate((self.bos, self.ids[begin:end], self.eos)))
+
+
+def pad_lines(lines: list[Tensor], pad_id: int) -> Batch:
+    """Pad lines on the right to the longest; what is padded is never a target."""
+    pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+    return Batch(
+        pad([line[:-1] for line in lines], padding_value=pad_id),
+        pad([line[1:] for line in lines], padding_value=IGNORE_INDEX),
+        sum(len(line) - 1 for line in lines),
+    )
+
+
 @dataclass(frozen=True)
 class Batches:
     """All the batches that a training sees, epoch after epoch."""
@@ -58,51 +117,22 @@ class Batches:
         return self.split.starts is None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch, from the given one on."""
-        size, length = self.config.batch_size, self.config.sequence_length
-        order = torch.Generator().manual_seed(derived_seed(self.config.seed, epoch))
-        if self.split.starts is None:
-            offset = int(torch.randint(length, (), generator=order))
-            yield from stream_batches(self.split.ids, size, length, offset, start)
-        else:
-            shuffled = torch.randperm(len(self.split.starts) - 1, generator=order).tolist()
-            for begin in range(start * size, len(shuffled), size):
-                yield line_batch(self.split, self.vocabulary, shuffled[begin : begin + size])
-
-
-def stream_batches(
-    ids: IdArray, batch_size: int, sequence_length: int, offset: int, start: int = 0
-) -> Iterator[Batch]:
-    """Read a text as B parallel streams, side by side, from the given batch on.
-
-    The first batch has `offset` characters of each stream, unless that is 0; later ones have
-    `sequence_length`.
-    """
-    targets = len(ids) - 1
-    stream_length = math.ceil(targets / batch_size)
-    begins_B1 = np.arange(batch_size)[:, None] * stream_length
-    first = offset % sequence_length or sequence_length
-    borders = [0, *range(first, stream_length, sequence_length), stream_length]
-    for begin, end in pairwise(borders[start:]):
-        places_BT = begins_B1 + np.arange(begin, end)
-        exists_BT = places_BT < targets
-        places_BT = np.where(exists_BT, places_BT, 0)
-        following_BT = np.where(exists_BT, ids[places_BT + 1].astype(np.int64), IGNORE_INDEX)
-        yield Batch(
-            torch.from_numpy(ids[places_BT].astype(np.int64)),
-            torch.from_numpy(following_BT),
-            int(exists_BT.sum()),
+        """The batches of one epoch, from the given one on."""
+        config = self.config
+        order = torch.Generator().manual_seed(derived_seed(config.seed, epoch))
+        if self.carries_state:
+            offset = int(torch.randint(config.sequence_length, (), generator=order))
+            streams = StreamDataset(self.split, config.batch_size, config.sequence_length, offset)
+            steps = range(start, len(streams))
+            return iter(DataLoader(streams, generator=order, sampler=steps, batch_size=None))
+        lines = LineDataset(self.split, self.vocabulary)
+        shuffled = torch.randperm(len(lines), generator=order).tolist()
+        return iter(
+            DataLoader(
+                lines,
+                generator=order,
+                sampler=shuffled[start * config.batch_size :],
+                batch_size=config.batch_size,
+                collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),
+            )
         )
-
-
-def line_batch(split: Split, vocabulary: Vocabulary, which: Sequence[int]) -> Batch:
-    """Lines between `<bos>` and `<eos>`, padded on the right; padding is never a target."""
-    assert split.starts is not None
-    bos, eos = np.array([vocabulary.bos_id]), np.array([vocabulary.eos_id])
-    spans = [split.ids[int(split.starts[i]) : int(split.starts[i + 1])] for i in which]
-    lines = [torch.from_numpy(np.concatenate((bos, span, eos))) for span in spans]
-    return Batch(
-        pad_sequence([line[:-1] for line in lines], True, vocabulary.pad_id),
-        pad_sequence([line[1:] for line in lines], True, IGNORE_INDEX),
-        sum(len(line) - 1 for line in lines),
-    )

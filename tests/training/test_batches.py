@@ -9,21 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.schema import TrainConfig
-from charrnn.network import IdArray
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.batches import (
     IGNORE_INDEX,
+    Batch,
     Batches,
-    line_batch,
-    stream_batches,
+    LineDataset,
+    StreamDataset,
+    pad_lines,
 )
 from tests.corpora import lines_corpus, stream_corpus
 
 
-def distinct_ids(count: int) -> IdArray:
+def distinct_ids(count: int) -> Split:
     """A text in which every character differs, so that each tells its own place."""
-    return np.arange(count, dtype=np.uint16)
+    return Split(np.arange(count, dtype=np.uint16), None)
+
+
+def all_batches(dataset: StreamDataset) -> list[Batch]:
+    return [dataset[index] for index in range(len(dataset))]
 
 
 @given(
@@ -35,9 +40,9 @@ def distinct_ids(count: int) -> IdArray:
 def test_a_stream_epoch_has_every_target_exactly_once(
     characters: int, batch_size: int, length: int, offset: int
 ) -> None:
-    ids = distinct_ids(characters)
+    dataset = StreamDataset(distinct_ids(characters), batch_size, length, offset % length)
     targets: list[int] = []
-    for batch in stream_batches(ids, batch_size, length, offset % length):
+    for batch in all_batches(dataset):
         real = batch.targets_BT != IGNORE_INDEX
         assert batch.targets == int(real.sum())
         assert batch.ids_BT.shape == batch.targets_BT.shape
@@ -52,7 +57,7 @@ def test_a_stream_epoch_has_every_target_exactly_once(
 def test_a_row_continues_where_the_batch_before_left_it(
     characters: int, batch_size: int, offset: int
 ) -> None:
-    batches = list(stream_batches(distinct_ids(characters), batch_size, 7, offset))
+    batches = all_batches(StreamDataset(distinct_ids(characters), batch_size, 7, offset))
     for before, after in itertools.pairwise(batches):
         real = after.targets_BT[:, 0] != IGNORE_INDEX
         assert torch.equal(before.targets_BT[real, -1], after.ids_BT[real, 0])
@@ -60,7 +65,7 @@ def test_a_row_continues_where_the_batch_before_left_it(
 
 @given(characters=st.integers(50, 400), batch_size=st.integers(2, 8))
 def test_a_row_ends_where_the_next_row_begins(characters: int, batch_size: int) -> None:
-    batches = list(stream_batches(distinct_ids(characters), batch_size, 7, 0))
+    batches = all_batches(StreamDataset(distinct_ids(characters), batch_size, 7, 0))
     begins = batches[0].ids_BT[1:, 0]
     ends = batches[-1].targets_BT[:-1, -1]
     real = (ends != IGNORE_INDEX) & (batches[0].targets_BT[1:, 0] != IGNORE_INDEX)
@@ -99,8 +104,9 @@ def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list
     vocabulary = Vocabulary.from_characters("abc", lines=True)
     ids = np.concatenate([vocabulary.encode(line) for line in lines])
     starts = np.cumsum([0, *map(len, lines)]).astype(np.uint64)
+    dataset = LineDataset(Split(ids, starts), vocabulary)
 
-    batch = line_batch(Split(ids, starts), vocabulary, range(len(lines)))
+    batch = pad_lines([dataset[index] for index in range(len(dataset))], vocabulary.pad_id)
 
     assert batch.targets == sum(len(line) + 1 for line in lines)
     for row, line in enumerate(lines):
