@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -23,25 +24,19 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, RunFailedError, UserError
 
 COMMANDS = {
-    "prepare": (
-        "prepare",
-        "Turn text into ids on disk, once; `train` does it too when it is still to be done.",
-    ),
-    "train": (
-        "train",
-        "Train a network on a text; prepares the text first if that is still to be done.",
-    ),
-    "generate": (
-        "generate",
-        "Write text that continues a seed. Nothing but the text goes to stdout.",
-    ),
-    "eval": (
-        "evaluate",
-        "Score a text: loss, bits per character and byte, perplexity and accuracy.",
-    ),
+    "prepare": "Turn text into ids on disk, once; `train` does it too when it is still to be done.",
+    "train": "Train a network on a text; prepares the text first if that is still to be done.",
+    "generate": "Write text that continues a seed. Nothing but the text goes to stdout.",
+    "eval": "Score a text: loss, bits per character and byte, perplexity and accuracy.",
 }
-"""The function of each command, in the module of the command's name, and how its help begins: the
-list of commands is shown without importing them."""
+"""How the help of each command begins: the list of commands is shown without importing them."""
+
+
+def function_of(command: str) -> Callable[..., None]:
+    """Import the function of a command, from the module of the command's name."""
+    module = importlib.import_module(f"charrnn.cli.{command}")
+    function: Callable[..., None] = getattr(module, "evaluate" if command == "eval" else command)
+    return function
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -144,10 +139,8 @@ class LazyGroup(PlainParameters, TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
         """Return a command; None if there is none of this name."""
         if cmd_name in COMMANDS and self.commands[cmd_name] is None:
-            function, _ = COMMANDS[cmd_name]
-            module = importlib.import_module(f"charrnn.cli.{cmd_name}")
             only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-            only.command(cmd_name, cls=PlainCommand)(getattr(module, function))
+            only.command(cmd_name, cls=PlainCommand)(function_of(cmd_name))
             self.commands[cmd_name] = typer.main.get_command(only)
         return self.commands.get(cmd_name)
 
@@ -155,7 +148,7 @@ class LazyGroup(PlainParameters, TyperGroup):
         """List the commands by what they do."""
         self.commands = {
             name: TyperCommand(name, help=summary, rich_markup_mode="markdown")
-            for name, (_, summary) in COMMANDS.items()
+            for name, summary in COMMANDS.items()
         }
         super().format_help(ctx, formatter)
 

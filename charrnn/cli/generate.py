@@ -6,8 +6,7 @@ twice. The work is done in `generate_run`, after NumPy has been told how many th
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from inspect import Parameter, Signature
@@ -129,7 +128,7 @@ def generate(**values: Any) -> None:
 
         charrnn generate --seed "Once" --forever | head -c 10000
     """
-    with flags_in_messages():
+    try:
         changes = {name: values.pop(name) for name in GENERATION}
         arguments = GenerateArguments(**values)
         arguments.check()
@@ -139,19 +138,13 @@ def generate(**values: Any) -> None:
         from charrnn.cli.generate_run import run
 
         run(arguments, changes)
-
-
-@contextmanager
-def flags_in_messages() -> Iterator[None]:
-    """Let errors name options as a command line does: `top_p` in backticks becomes --top-p."""
-    try:
-        yield
     except UserError as error:
         error.message, error.hint = _with_flags(error.message), _with_flags(error.hint)
         raise
 
 
 def _with_flags(message: str) -> str:
+    """Name options as a command line does: `top_p` in backticks becomes --top-p."""
     names = {*GENERATION, *(each.name for each in fields(GenerateArguments))}
     return re.sub(
         "`([a-z_]+)`",

@@ -84,14 +84,15 @@ def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
         )
 
 
-def _seed(arguments: GenerateArguments, *, is_line: bool) -> str:
-    """The seed of a call that has one."""
+def _seeds(arguments: GenerateArguments, *, is_line: bool) -> Iterable[str]:
+    """The seed of a call, or its seeds, one a line."""
     path = STDIN if arguments.seed == STDIN else arguments.seed_file
-    if path is None:
-        return unescaped(arguments.seed or "") if arguments.escapes else arguments.seed or ""
-    seed = read_seed(path)
-    # The last line end of a file is not part of its line.
-    return seed.removesuffix("\n").removesuffix("\r") if is_line else seed
+    if path is not None:
+        seed = read_seed(path)
+        # The last line end of a file is not part of its line.
+        return [seed.removesuffix("\n").removesuffix("\r") if is_line else seed]
+    seeds = [arguments.seed or ""] if arguments.seeds is None else read_seeds(arguments.seeds)
+    return map(unescaped, seeds) if arguments.escapes else seeds
 
 
 # --- One text ------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def _begin_stream(
         uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
     else:
         uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
-    seed = _seed(arguments, is_line=task.eos_id is not None)
+    (seed,) = _seeds(arguments, is_line=task.eos_id is not None)
     prefix = prefill(task.prefix(seed, saved.prefix if saved else None), task.network)
     sequence = Sequence(
         task,
@@ -219,10 +220,3 @@ def _write_many(
             out.write(results.plain(text) + results.terminator)
             if arguments.novelty is not None:
                 console.note(f"text {number + 1:,}: {results.novelty_note(text)}")
-
-
-def _seeds(arguments: GenerateArguments, *, is_line: bool) -> Iterable[str]:
-    if arguments.seeds is None:
-        return [_seed(arguments, is_line=is_line)]
-    seeds = read_seeds(arguments.seeds)
-    return map(unescaped, seeds) if arguments.escapes else seeds
