@@ -54,11 +54,11 @@ def run(arguments: TrainArguments) -> None:
 def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
     source = None if arguments.init_from is None else read_model(arguments.init_from)
-    config, explicit, ignored = _load_config(arguments, source)
+    loaded = _load_config(arguments, source)
     if arguments.print_config:
-        write_result(dump_config(config).rstrip("\n"))
+        write_result(dump_config(loaded.config).rstrip("\n"))
         return
-    for note in ignored:
+    for note in loaded.notes:
         console.note(note)
     if arguments.out is not None:
         check_free(arguments.out, overwrite=arguments.overwrite)
@@ -68,9 +68,9 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
-    corpus = prepare(config.data, progress=console.progress).corpus
-    _check_memory(config, corpus)
-    config = _tune(config, explicit, corpus, arguments.minutes, console)
+    corpus = prepare(loaded.config.data, progress=console.progress).corpus
+    _check_memory(loaded.config, corpus)
+    config = _tune(loaded, corpus, arguments.minutes, console)
     model = new_model(config, corpus)
     notes = []
     if source is not None:
@@ -149,17 +149,12 @@ def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:
     )
 
 
-def _tune(
-    config: Config,
-    explicit: frozenset[str],
-    corpus: Corpus,
-    minutes: float | None,
-    console: Console,
-) -> Config:
-    """Decide by measuring what the configuration leaves open; settings in `explicit` stay."""
+def _tune(loaded: LoadedConfig, corpus: Corpus, minutes: float | None, console: Console) -> Config:
+    """Decide by measuring what the configuration leaves open; settings that were given stay."""
     from charrnn.training.autotune import resolve
     from charrnn.training.model_size import choose_size, is_size_open
 
+    config, explicit, _ = loaded
     seconds = None if minutes is None else SECONDS_A_MINUTE * minutes
     if seconds is None or not is_size_open(config, explicit):
         return resolve(config, corpus, seconds)

@@ -98,13 +98,12 @@ def test_a_run_that_exists_is_not_overwritten(folder: Path) -> None:
     assert [path.name for path in (folder / "mine").iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_resume_goes_on(folder: Path, number: int, code: int) -> None:
+def test_a_signal_saves_and_resume_goes_on(folder: Path) -> None:
     process = begin_for_ever(folder)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
 
-    assert process.returncode == code, said
+    assert process.returncode == 130, said
     assert "charrnn train --resume --out runs/sea" in said
     assert "Traceback" not in said
     lines = (folder / "runs/sea/metrics.jsonl").read_text().splitlines()
