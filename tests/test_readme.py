@@ -13,7 +13,10 @@ from tests.corpora import prose
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = " --set model.hidden_size=16 --set train.threads=1 --set train.precision=float32"
+SMALL = (
+    " --set model.hidden_size=16 --set train.batch_size=4 --set train.sequence_length=16"
+    " --set train.threads=1 --set train.precision=float32 --set train.kernel=torch"
+)
 SHORTENED = f"{SMALL} --set train.steps=3"
 NOT_RUN = ("make demo", ". .venv/bin/activate")
 """What needs a fresh environment; the Makefile's targets are looked at instead."""
@@ -32,7 +35,7 @@ def commands() -> list[str]:
 
 def shortened(command: str) -> str:
     if "--minutes 2" in command:
-        return command.replace("--minutes 2", "--minutes 0.1") + SMALL
+        return command.replace("--minutes 2", "--minutes 0.3") + SMALL
     return command + SHORTENED if command.startswith("charrnn train") else command
 
 

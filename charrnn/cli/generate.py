@@ -32,6 +32,7 @@ ESCAPES = r"Read \n, \t, \u00e9 and the like in seeds, --stop, --allow and --ban
 LOAD_STATE = "Go on with the stream that --save-state saved; a seed is read after it."
 RNG_SEED = """The random seed: the same one gives the same text. Left out, a new one each time
 (--json tells which)."""
+JSON = "Print a JSON object a line for each text."
 LOGPROBS = "With --json: the log-probability of every character too."
 NOVELTY = """Tell which share of a text stands in the training text in spans of N characters or
 more, and the longest such span (on stderr, or in --json)."""
@@ -45,20 +46,18 @@ class GenerateArguments:
     """What a command line asks for besides the options of the generation; seeds still unread."""
 
     run: RunPath = None
-    seed: Annotated[Text, beginning(SEED, "TEXT", ("--seed", "--prompt"))] = None
+    seed: Annotated[Text, beginning(SEED, "TEXT", "--seed", "--prompt")] = None
     seed_file: Annotated[Text, beginning("Continue the text of a file.", "FILE")] = None
     seeds: Annotated[Text, beginning(SEEDS, "FILE")] = None
-    escapes: Annotated[bool, beginning(ESCAPES, None, ("--escapes", "-e"))] = False
+    escapes: Annotated[bool, beginning(ESCAPES, None, "--escapes", "-e")] = False
     load_state: Annotated[Text, beginning(LOAD_STATE, "FILE")] = None
-    forever: Annotated[bool, end("The same as --length 0.", None, ["--forever"])] = False
+    forever: Annotated[bool, end("The same as --length 0.", None, "--forever")] = False
     rng_seed: Annotated[Number, shape(RNG_SEED, "N")] = None
-    samples: Annotated[int, output("Texts to make (for each seed).", "N", ("--samples", "-n"))] = 1
-    no_echo: Annotated[bool, output("Leave the seed out.", None, ["--no-echo"])] = False
-    null: Annotated[bool, output("End every text with a NUL byte.", None, ("--null", "-0"))] = False
-    json: Annotated[bool, output("Print a JSON object a line for each text.", None, ["--json"])] = (
-        False
-    )
-    logprobs: Annotated[bool, output(LOGPROBS, None, ["--logprobs"])] = False
+    samples: Annotated[int, output("Texts to make (for each seed).", "N", "--samples", "-n")] = 1
+    no_echo: Annotated[bool, output("Leave the seed out.", None, "--no-echo")] = False
+    null: Annotated[bool, output("End every text with a NUL byte.", None, "--null", "-0")] = False
+    json: Annotated[bool, output(JSON, None, "--json")] = False
+    logprobs: Annotated[bool, output(LOGPROBS, None, "--logprobs")] = False
     novelty: Annotated[Number, output(NOVELTY, "N")] = None
     save_state: Annotated[Text, output(SAVE_STATE, "FILE")] = None
     batch_size: Annotated[Number, output(BATCH_SIZE, "N")] = None
@@ -158,7 +157,7 @@ def _generation_parameter(
 ) -> Parameter:
     """The parameter of an option of a generation; left out, the run's own default counts."""
     text = GenerationOptions.__dataclass_fields__[name].metadata["help"]
-    shown = declare(text, metavar, (option_name(name), *short))
+    shown = declare(text, metavar, option_name(name), *short)
     kind: Any = get_type_hints(GenerationOptions)[name]
     if kind is bool:
         annotation, default = Annotated[bool, shown], False

@@ -15,9 +15,7 @@ from charrnn.errors import UserError
 from charrnn.messages import join_words, quote
 
 
-def option(
-    text: str, metavar: str | None = None, flags: Collection[str] = (), panel: str | None = None
-) -> Any:
+def option(text: str, metavar: str | None = None, *flags: str, panel: str | None = None) -> Any:
     """Declare an option by its meaning, its value's name in the help, its flags and its panel.
 
     Without flags, the parameter's name is the flag.
@@ -37,9 +35,9 @@ def signature_of(arguments: type) -> Signature:
     )
 
 
-Quiet = Annotated[bool, option("Print nothing on stderr except errors.", None, ("--quiet", "-q"))]
-Json = Annotated[bool, option("Print the result as JSON, one object a line.", None, ["--json"])]
-Debug = Annotated[bool, option("Show Python's traceback when something fails.", None, ["--debug"])]
+Quiet = Annotated[bool, option("Print nothing on stderr except errors.", None, "--quiet", "-q")]
+Json = Annotated[bool, option("Print the result as JSON, one object a line.", None, "--json")]
+Debug = Annotated[bool, option("Show Python's traceback when something fails.", None, "--debug")]
 RunPath = Annotated[
     str | None,
     typer.Option(
@@ -51,7 +49,7 @@ RunPath = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    option("Change one setting, for example train.steps=500. Repeatable.", "KEY=VALUE", ["--set"]),
+    option("Change one setting, for example train.steps=500. Repeatable.", "KEY=VALUE", "--set"),
 ]
 
 

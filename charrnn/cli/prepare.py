@@ -22,7 +22,7 @@ OUT = "The folder to make. Left out, one under data/prepared/."
 
 def prepare(
     corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None,
-    config_file: Annotated[Path | None, option(CONFIG, "FILE", ["--config"])] = None,
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, option(OUT, "DIR")] = None,
     json: Json = False,

@@ -22,14 +22,14 @@ model.hidden_size, the size and the dropout too."""
 class TrainArguments:
     """What a command line asks for."""
 
-    config_file: Annotated[Path | None, option(CONFIG, "FILE", ["--config"])] = None
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None
     overrides: Overrides = None
     out: Annotated[Path | None, option(OUT, "RUN")] = None
     overwrite: Annotated[
-        bool, option("Replace a run that is there by the new one.", None, ["--overwrite"])
+        bool, option("Replace a run that is there by the new one.", None, "--overwrite")
     ] = False
     resume: Annotated[
-        bool, option("Continue a run from where it was saved last.", None, ["--resume"])
+        bool, option("Continue a run from where it was saved last.", None, "--resume")
     ] = False
     from_step: Annotated[int | None, option(FROM_STEP, "N")] = None
     init_from: Annotated[Path | None, option(INIT_FROM, "RUN")] = None
@@ -37,7 +37,7 @@ class TrainArguments:
     print_config: Annotated[
         bool,
         option(
-            "Print the whole configuration, defaults included, and stop.", None, ["--print-config"]
+            "Print the whole configuration, defaults included, and stop.", None, "--print-config"
         ),
     ] = False
     json: Json = False
