@@ -15,19 +15,12 @@ from charrnn.run.paths import RUNS_FOLDER, START_HINT
 if TYPE_CHECKING:
     from charrnn.run.summary import RunSummary
 
-EXAMPLES = """
-Examples:
-
-    charrnn runs
-
-    charrnn runs --json | python -m json.tool
-"""
 COLUMNS = ("run", "network", "text", "step", "minutes", "loss", "bits/char", "state")
 PIPE_WIDTH = 10_000
 """Columns of a table that nobody's terminal limits: every name is written out."""
 
 
-def list_runs(
+def runs(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where the runs are.")
     ] = RUNS_FOLDER,
@@ -35,7 +28,14 @@ def list_runs(
     quiet: Quiet = False,
     _debug: Debug = False,
 ) -> None:
-    """List runs with their network, text, steps, minutes and loss, the best first."""
+    """List runs with their network, text, steps, minutes and loss, the best first.
+
+    For example:
+
+        charrnn runs
+
+        charrnn runs --json | python -m json.tool
+    """
     from charrnn.run.summary import find_runs, summarize_all
 
     if not folder.is_dir():
@@ -50,9 +50,6 @@ def list_runs(
         write_json({"folder": str(folder), "runs": [asdict(each) for each in summaries]})
     else:
         _write_table(summaries)
-
-
-list_runs.__doc__ = f"{list_runs.__doc__}\n{EXAMPLES}"
 
 
 def _write_table(summaries: "list[RunSummary]") -> None:
