@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.schema import DataConfig
-from charrnn.console import Advance, Progress, silent
+from charrnn.console import Progress, silent
 from charrnn.text.corpus import START_TYPE, Mode, Split, TextOptions
-from charrnn.text.decoding import composed, decoded, joined, whole_lines, without_empty_lines
-from charrnn.text.sources import Source, Sources, open_sources
+from charrnn.text.decoding import composed, joined, whole_lines, without_empty_lines
+from charrnn.text.sources import Sources, open_sources
 from charrnn.text.vocabulary import Vocabulary, code_points_of
 
 Integers = npt.NDArray[np.int64]
@@ -45,22 +45,16 @@ class TextReader:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            texts = joined(self._decoded(source, advance) for source in self.sources.sources)
+            texts = joined(
+                source.text(self.options.encoding, self.options.errors, advance)
+                for source in self.sources.sources
+            )
             if self.options.normalize == "nfc":
                 texts = composed(texts)
             if self.options.mode == "lines":
                 yield from map(_part_of_lines, whole_lines(texts))
             else:
                 yield from (Part(text, None, 0) for text in texts)
-
-    def _decoded(self, source: Source, advance: Advance) -> Iterator[str]:
-        def chunks() -> Iterator[bytes]:
-            for chunk in source.chunks():
-                advance(len(chunk))
-                yield chunk
-
-        encoding = source.encoding or self.options.encoding
-        return decoded(chunks(), encoding=encoding, errors=self.options.errors, name=source.name)
 
 
 def _part_of_lines(lines: str) -> Part:
@@ -76,6 +70,7 @@ def read_text(
     vocabulary: Vocabulary,
     *,
     unknown: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
     progress: Progress = silent,
 ) -> Split:
     """Read files, folders, `-` or URLs whole, as ids in memory, with a vocabulary that exists.
@@ -85,6 +80,7 @@ def read_text(
         data: How the model's own text was read: encoding, errors, normalisation.
         vocabulary: The model's; it also says whether the text is taken as lines.
         unknown: Called with the characters of each part that became `<unk>`.
+        warn: Called if files of a folder are left out, with their names.
         progress: Opens a display for the reading.
 
     Raises:
@@ -94,7 +90,9 @@ def read_text(
     mode: Mode = "lines" if vocabulary.has_lines else "stream"
     options = TextOptions.from_config(replace(data, mode=mode, shuffle=False))
     ids, starts, length = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)], 0
-    with open_sources(names, progress=progress) as sources:
+    with open_sources(names, data=data, progress=progress) as sources:
+        if warn is not None and sources.left_out:
+            warn(sources.left_out_in_words)
         for part in TextReader(sources, options, progress).parts("reading"):
             ids.append(vocabulary.encode(part.chars))
             if part.line_ends is not None:
