@@ -7,6 +7,7 @@ Typer would check ranges and choices too, but through pydantic, whose import tak
 from collections.abc import Collection
 from dataclasses import fields
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -50,6 +51,16 @@ RunPath = Annotated[
 Overrides = Annotated[
     list[str] | None,
     option("Change one setting, for example train.steps=500. Repeatable.", "KEY=VALUE", "--set"),
+]
+
+
+DataDir = Annotated[
+    Path | None,
+    option(
+        "Where prepared texts are kept; left out, CHARRNN_DATA or else data/prepared.",
+        "DIR",
+        "--data-dir",
+    ),
 ]
 
 

@@ -11,9 +11,10 @@
 NAME holds a hash of text and options, so that nothing is ever overwritten.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -24,7 +25,7 @@ from msgspec import Meta
 
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
-from charrnn.files import check_format_version, read_json_object
+from charrnn.files import check_format_version, expanded, read_json_object
 from charrnn.messages import format_path
 from charrnn.text.array_file import PREPARE_HINT, Array, check_array, load_array
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
@@ -32,6 +33,7 @@ from charrnn.text.vocabulary import IdArray, Vocabulary
 from charrnn.validation import damaged, record_from_json
 
 PREPARED_FOLDER = Path("data/prepared")
+DATA_VARIABLE = "CHARRNN_DATA"
 FORMAT_VERSION = 1
 MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
 MANIFEST_FILE = "manifest.json"
@@ -46,6 +48,11 @@ Count = Annotated[int, Meta(ge=0, lt=2**60)]
 FEWEST_UNITS: dict[Mode, int] = {"stream": 2, "lines": 1}
 """The characters (stream) or lines that a split needs. The first character of a stream is never
 predicted, so that a second one must follow."""
+
+
+def prepared_folder(option: Path | None = None) -> Path:
+    """Return where prepared corpora are kept: the one named, `$CHARRNN_DATA`, `data/prepared`."""
+    return option or expanded(os.environ.get(DATA_VARIABLE) or PREPARED_FOLDER)
 
 
 def ids_file(split: SplitName) -> str:
@@ -95,6 +102,13 @@ class TextOptions:
             min_count=data.min_count,
             shuffle_seed=data.shuffle_seed if data.shuffle else None,
         )
+
+    def put_into(self, data: DataConfig) -> DataConfig:
+        """Return a configuration whose options are these."""
+        values = asdict(self)
+        seed = values.pop("shuffle_seed")
+        order = {"shuffle": False} if seed is None else {"shuffle": True, "shuffle_seed": seed}
+        return replace(data, **values, **order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,14 +289,18 @@ def open_corpus(path: Path) -> Corpus:
     return corpus
 
 
-def find_prepared(data: DataConfig, corpus_sha256: str) -> Corpus | None:
+def find_prepared(
+    data: DataConfig, corpus_sha256: str, data_dir: Path | None = None
+) -> Corpus | None:
     """Find the corpus that `data` and this SHA-256 describe, without reading its source.
+
+    `data_dir` is where prepared corpora are; left out, `prepared_folder` knows.
 
     Raises:
         UserError: The options of `data` contradict each other.
     """
     options = TextOptions.from_config(data)
-    for file in sorted(PREPARED_FOLDER.glob(f"*/{MANIFEST_FILE}")):
+    for file in sorted(prepared_folder(data_dir).glob(f"*/{MANIFEST_FILE}")):
         with suppress(UserError):
             manifest = read_manifest(file.parent)
             if (manifest.corpus_sha256, manifest.options) == (corpus_sha256, options):

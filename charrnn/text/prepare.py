@@ -27,12 +27,13 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.files import raise_write_error, scratch_folder, sync_folder, write_json_atomically
+from charrnn.messages import format_path
 from charrnn.text.array_file import write_array
 from charrnn.text.corpus import (
+    DATA_VARIABLE,
     FEWEST_UNITS,
     FORMAT_VERSION,
     MANIFEST_FILE,
-    PREPARED_FOLDER,
     START_TYPE,
     VOCABULARY_FILE,
     Corpus,
@@ -45,11 +46,13 @@ from charrnn.text.corpus import (
     find_prepared,
     ids_file,
     open_corpus,
+    prepared_folder,
     read_manifest,
     starts_file,
 )
+from charrnn.text.prepared_source import open_prepared_source, prepared_source
 from charrnn.text.reading import Integers, TextReader
-from charrnn.text.sources import is_url, open_sources
+from charrnn.text.sources import Sources, is_url, open_sources
 from charrnn.text.vocabulary import (
     CODE_POINTS,
     STREAM_SPECIALS,
@@ -60,6 +63,8 @@ from charrnn.text.vocabulary import (
 
 BLOCK_IDS = 128 * 1024
 """About so many ids are copied at a time; larger blocks cost the system more than they save."""
+
+OLD_LINE_ENDS_HINT = "`tr '\\r' '\\n' < OLD > NEW` makes line ends of it"
 
 Units = range | Integers
 """Numbers of characters (stream) or of lines."""
@@ -72,44 +77,76 @@ class Prepared:
     corpus: Corpus
     fresh: bool
     """False: it had been prepared before, and nothing was done."""
+    left_out: tuple[str, ...] = ()
+    """Files of folders that are not text: their names and what they are."""
+    warnings: tuple[str, ...] = ()
+    """What may surprise about the text."""
 
 
-def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = silent) -> Prepared:
+def prepare(
+    data: DataConfig,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = silent,
+) -> Prepared:
     """Turn the configured text into ids on disk, unless that has been done before.
 
     Args:
-        data: Where the text comes from and how it is read.
-        out: The folder to make; left out, one under `data/prepared/`.
+        data: Where the text comes from and how it is read; a prepared corpus is taken as it is.
+        out: The folder to make; left out, one in `data_dir`.
+        data_dir: Where prepared corpora are kept; left out, `prepared_folder` knows.
         progress: Opens a display for each pass.
 
     Raises:
         UserError: The text, the options or `out` are not as they must be.
         RunFailedError: The network or the disk failed; nothing half-made is left.
     """
-    if out is None and (corpus := _known_download(data)):
-        return Prepared(corpus, fresh=False)
     options = TextOptions.from_config(data)
+    if (folder := prepared_source(data)) is not None:
+        if out is not None:
+            raise UserError(f"{format_path(folder)} is prepared already", hint="leave --out out")
+        corpus = open_prepared_source(folder, data)
+        _check_sha256(data, corpus.manifest.corpus_sha256)
+        return Prepared(corpus, fresh=False)
+    if out is None and (known := _known_download(data, data_dir)):
+        return Prepared(known, fresh=False)
     sha256 = None if data.sha256 is None else data.sha256.lower()
-    with open_sources(data.sources, sha256=sha256, progress=progress) as sources:
+    with open_sources(data.sources, data=data, sha256=sha256, progress=progress) as sources:
         hashes, corpus_sha256 = sources.sha256s(progress)
-        if sha256 not in {None, corpus_sha256}:
-            raise UserError(
-                f"{', '.join(sources.names)} is not the text that was expected: "
-                f"its SHA-256 is {corpus_sha256}, data.sha256 says {sha256}",
-                hint="change data.sha256, or set it to null, if this text is meant",
-            )
-        target = out or PREPARED_FOLDER / _folder_name(sources.slug, hashes, options)
-        if _is_occupied(target):
-            return Prepared(_same_corpus(target, hashes, options), fresh=False)
-        corpus = _build(target, hashes, corpus_sha256, TextReader(sources, options, progress))
-        return Prepared(corpus, fresh=True)
+        _check_sha256(data, corpus_sha256)
+        target = out or prepared_folder(data_dir) / _folder_name(sources.slug, hashes, options)
+        is_fresh = not _is_occupied(target)
+        if is_fresh:
+            reader = TextReader(sources, options, progress)
+            corpus = _build(target, hashes, corpus_sha256, reader)
+        else:
+            corpus = _same_corpus(target, hashes, options, is_ours=out is None)
+        return Prepared(corpus, is_fresh, sources.left_out, tuple(_warnings(corpus, sources)))
 
 
-def _known_download(data: DataConfig) -> Corpus | None:
+def _check_sha256(data: DataConfig, corpus_sha256: str) -> None:
+    if data.sha256 is not None and data.sha256.lower() != corpus_sha256:
+        raise UserError(
+            f"{', '.join(data.sources)} is not the text that was expected: "
+            f"its SHA-256 is {corpus_sha256}, not {data.sha256.lower()}",
+            hint="change data.sha256, or set it to null, if this text is meant",
+        )
+
+
+def _warnings(corpus: Corpus, sources: Sources) -> Iterator[str]:
+    if sources.left_out:
+        yield sources.left_out_in_words
+    if "\r" in corpus.vocabulary and "\n" not in corpus.vocabulary:
+        where = "in lines there is" if corpus.vocabulary.has_lines else "lines end in"
+        yield f"{where} \\r without \\n, which ends no line here; {OLD_LINE_ENDS_HINT}"
+
+
+def _known_download(data: DataConfig, data_dir: Path | None) -> Corpus | None:
     """Find the corpus of a download whose hash is known, so that the network is not needed."""
     if data.sha256 is None or len(data.sources) != 1 or not is_url(data.sources[0]):
         return None
-    corpus = find_prepared(data, data.sha256.lower())
+    corpus = find_prepared(data, data.sha256.lower(), data_dir)
     return corpus if corpus is not None and len(corpus.manifest.sources) == 1 else None
 
 
@@ -125,9 +162,10 @@ def _is_occupied(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def _same_corpus(target: Path, hashes: list[str], options: TextOptions) -> Corpus:
+def _same_corpus(
+    target: Path, hashes: list[str], options: TextOptions, *, is_ours: bool = False
+) -> Corpus:
     """Open the corpus at `target`, which must be the very one that is asked for."""
-    is_ours = target.parent == PREPARED_FOLDER
     hint = f"remove {target}" if is_ours else "choose another folder"
     try:
         manifest = read_manifest(target)
@@ -160,14 +198,16 @@ def _build(target: Path, hashes: list[str], corpus_sha256: str, reader: TextRead
             sync_folder(parent)
             return open_corpus(target)
     except OSError as error:
-        raise_write_error(target.parent, error)
+        raise_write_error(
+            target.parent, error, elsewhere=f"--data-dir or {DATA_VARIABLE} names another folder"
+        )
 
 
 def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: TextReader) -> Path:
     """Write everything that belongs to a corpus to a folder in `scratch`; return it."""
     options, has_lines = reader.options, reader.options.mode == "lines"
     counts, units, empty_lines = _measure(reader)
-    train_units = _training_units(units, reader)
+    train_units = _training_units(units, reader, has_returns=bool(counts[ord("\r")]))
     order: Units = range(units)
     if options.shuffle_seed is not None:
         order = shuffled_order(units, options.shuffle_seed)
@@ -215,8 +255,8 @@ def _measure(reader: TextReader) -> tuple[Integers, int, int]:
     return counts, units, empty_lines
 
 
-def _training_units(units: int, reader: TextReader) -> int:
-    """Return how many of the units are for training.
+def _training_units(units: int, reader: TextReader, *, has_returns: bool) -> int:
+    r"""Return how many of the units are for training; `has_returns` tells of `\r` in the text.
 
     Raises:
         UserError: There are too few for two splits.
@@ -231,7 +271,9 @@ def _training_units(units: int, reader: TextReader) -> int:
         unit = "lines" if mode == "lines" else "characters"
         raise UserError(
             f"{name} is too short: it has {train} {unit} for training and {valid} for validation",
-            hint="use a longer text, or another data.valid_fraction",
+            hint=f"its lines end in \\r; {OLD_LINE_ENDS_HINT}"
+            if mode == "lines" and has_returns
+            else "use a longer text, or another data.valid_fraction",
         )
     return train
 
