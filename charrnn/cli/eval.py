@@ -3,11 +3,21 @@
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range, option
+from charrnn.cli.options import (
+    DataDir,
+    Debug,
+    Json,
+    Quiet,
+    RunPath,
+    check_choice,
+    check_range,
+    option,
+)
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
 from charrnn.machine import free_threads, processor_count, use_one_blas_thread
@@ -37,6 +47,7 @@ def evaluate(
         str | None,
         option("Which split of the run's own corpus; left out, valid.", "|".join(SPLITS)),
     ] = None,
+    data_dir: DataDir = None,
     window: Annotated[int | None, option(WINDOW, "N")] = None,
     engine: Annotated[
         str,
@@ -81,7 +92,8 @@ def evaluate(
             f"--window cuts up a stream of text, and {model.path} was trained on lines",
             hint="leave it out: every line begins from a zero state anyway",
         )
-    scored = _text_to_score(text, "train" if split == "train" else "valid", model, console)
+    own: SplitName = "train" if split == "train" else "valid"
+    scored = _text_to_score(text, own, model, data_dir, console)
     network = _network(engine, model)
     begin = time.perf_counter()
     with console.progress("scoring", scored.targets, unit="characters") as advance:
@@ -113,7 +125,11 @@ def evaluate(
 
 
 def _text_to_score(
-    name: str | None, split: "SplitName", model: "TrainedModel", console: Console
+    name: str | None,
+    split: "SplitName",
+    model: "TrainedModel",
+    data_dir: Path | None,
+    console: Console,
 ) -> "EvalText":
     """Return the text that is named, or the split of the run's own corpus."""
     from charrnn.config.load import read_run_config
@@ -122,8 +138,8 @@ def _text_to_score(
 
     data = read_run_config(model.path / CONFIG_FILE).data
     if name is not None:
-        return other_text(name, model, data, console.progress)
-    return own_split(model, data, split, console.progress)
+        return other_text(name, model, data, warn=console.warn, progress=console.progress)
+    return own_split(model, data, split, data_dir=data_dir, progress=console.progress)
 
 
 def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":

@@ -4,9 +4,11 @@ A text is read as the run's own was: the same encoding, normalisation and line e
 run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,14 +16,15 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.evaluation.scoring import Starts, count_ids
-from charrnn.messages import format_name, format_path
+from charrnn.messages import format_name, format_path, join_words
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
+from charrnn.text.decoding import UndecodableError
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
-from charrnn.text.sources import STDIN, can_be_read_again
+from charrnn.text.sources import STDIN, is_pipe
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
@@ -52,7 +55,12 @@ class EvalText:
 
 
 def own_split(
-    model: TrainedModel, data: DataConfig, name: SplitName, progress: Progress = silent
+    model: TrainedModel,
+    data: DataConfig,
+    name: SplitName,
+    *,
+    data_dir: Path | None = None,
+    progress: Progress = silent,
 ) -> EvalText:
     """A split of the corpus that the run was trained on, prepared again if it has to be.
 
@@ -60,12 +68,14 @@ def own_split(
         model: the run.
         data: the `data` section of its configuration.
         name: the split.
+        data_dir: where prepared corpora are kept; left out, `prepared_folder` knows.
         progress: opens a display if the text must be read.
 
     Raises:
         UserError: The text is gone, or is not any more what it was.
     """
-    corpus = find_prepared(data, model.card.corpus_sha256) or _prepared_again(model, data, progress)
+    corpus = find_prepared(data, model.card.corpus_sha256, data_dir)
+    corpus = corpus or _prepared_again(model, data, data_dir, progress)
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
             f"{corpus.path} and {model.path / VOCABULARY_FILE} know different characters",
@@ -77,15 +87,27 @@ def own_split(
 
 
 def other_text(
-    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+    name: str,
+    model: TrainedModel,
+    data: DataConfig,
+    *,
+    warn: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> EvalText:
     """Any text, in the run's vocabulary; `name` is a path, `-` for stdin or what `prepare` takes.
+
+    `warn` is called if files of a folder are left out.
 
     Raises:
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-    split = read_text([name], data, model.vocabulary, unknown=unknown.update, progress=progress)
+    try:
+        split = read_text(
+            [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
+        )
+    except UndecodableError as error:
+        raise UserError(error.message, hint=_conversion(name, model, data, error)) from error
     source = "stdin" if name == STDIN else name
     size = _utf8_bytes(split, model.vocabulary, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
@@ -105,8 +127,21 @@ def _utf8_bytes(
     return size if split.starts is None else size + len(split.starts) - 1
 
 
-def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
-    if gone := [name for name in data.sources if not can_be_read_again(name)]:
+def _conversion(name: str, model: TrainedModel, data: DataConfig, error: UndecodableError) -> str:
+    """The command that scores a text of another encoding."""
+    own = error.likely[0] if error.likely else "ENCODING"
+    convert = f"iconv -f {own} -t {data.encoding}" + (
+        "" if name == STDIN else f" {shlex.quote(name)}"
+    )
+    score = f"charrnn eval --run {shlex.quote(str(model.path))} -"
+    guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it a text?"
+    return f"{guess}: `{convert} | {score}` converts it to the run's own {data.encoding} first"
+
+
+def _prepared_again(
+    model: TrainedModel, data: DataConfig, data_dir: Path | None, progress: Progress
+) -> Corpus:
+    if gone := [name for name in data.sources if is_pipe(name)]:
         source = "stdin" if gone[0] == STDIN else f"the pipe {format_name(gone[0])}"
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
@@ -115,12 +150,12 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
         )
     expected = replace(data, sha256=model.card.corpus_sha256)
     try:
-        return prepare(expected, progress=progress).corpus
+        return prepare(expected, data_dir=data_dir, progress=progress).corpus
     except UserError as error:
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",
-            hint=f"{model.path / CONFIG_FILE} names it, seen from the folder that train ran in; "
-            + ANY_TEXT_HINT,
+            hint=f"`charrnn prepare PATH --config {shlex.quote(str(model.path / CONFIG_FILE))}` "
+            f"prepares it from where it is now; {ANY_TEXT_HINT}",
             exit_code=error.exit_code,
         ) from error
 
