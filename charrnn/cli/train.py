@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from charrnn.cli.options import Debug, Json, Overrides, Quiet, option, signature_of
+from charrnn.cli.options import DataDir, Debug, Json, Overrides, Quiet, option, signature_of
 from charrnn.errors import UserError
 
 CONFIG = "The YAML configuration; - is stdin. What it leaves out has its default."
@@ -25,6 +25,7 @@ class TrainArguments:
     config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None
     overrides: Overrides = None
     out: Annotated[Path | None, option(OUT, "RUN")] = None
+    data_dir: DataDir = None
     overwrite: Annotated[
         bool, option("Replace a run that is there by the new one.", None, "--overwrite")
     ] = False

@@ -5,6 +5,7 @@ options, the configuration or the run is told at once.
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,14 @@ from charrnn.config.load import LoadedConfig, dump_config, load_for_training, re
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
+from charrnn.errors import UserError
+from charrnn.messages import format_name, format_path, join_words
 from charrnn.run.paths import RUNS_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
 from charrnn.text.corpus import Corpus, find_prepared
 from charrnn.text.prepare import prepare
+from charrnn.text.prepared_source import with_prepared_options
 from charrnn.text.sources import can_be_read_again
 from charrnn.training.events import Finished, Started
 
@@ -54,7 +58,7 @@ def run(arguments: TrainArguments) -> None:
 def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
     source = None if arguments.init_from is None else read_model(arguments.init_from)
-    loaded = _load_config(arguments, source)
+    loaded = _take_prepared_options(_load_config(arguments, source))
     if arguments.print_config:
         write_result(dump_config(loaded.config).rstrip("\n"))
         return
@@ -68,7 +72,10 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
-    corpus = prepare(loaded.config.data, progress=console.progress).corpus
+    prepared = prepare(loaded.config.data, data_dir=arguments.data_dir, progress=console.progress)
+    for warning in prepared.warnings:
+        console.warn(warning)
+    corpus = prepared.corpus
     _check_memory(loaded.config, corpus)
     config = _tune(loaded, corpus, arguments.minutes, console)
     model = new_model(config, corpus)
@@ -96,6 +103,12 @@ def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> Load
     return loaded
 
 
+def _take_prepared_options(loaded: LoadedConfig) -> LoadedConfig:
+    """Let a prepared corpus that is the source say how its text was read."""
+    data = with_prepared_options(loaded.config.data, loaded.explicit)
+    return loaded._replace(config=replace(loaded.config, data=data))
+
+
 def _path_of_new_run(arguments: TrainArguments) -> Path:
     name = arguments.name or "default"
     return RUNS_FOLDER / name if arguments.overwrite else free_run_path(name)
@@ -117,7 +130,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         config, changes = changed_config(path, arguments.config_file, arguments.settings)
         for note in retired_notes(each.partition("=")[0] for each in arguments.settings):
             console.note(note)
-        corpus = _corpus_again(config, writer, console)
+        corpus = _corpus_again(config, writer, arguments.data_dir, console)
         _check_memory(config, corpus, lead=f"{path}: ")
         trainer = Trainer(config, corpus, new_model(config, corpus), writer)
         if arguments.from_step is not None:
@@ -129,15 +142,33 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         _train(trainer, console, as_json=arguments.json)
 
 
-def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
-    """Return the text of a run; what came through a pipe is taken as it was prepared."""
-    is_there = all(map(can_be_read_again, config.data.sources))
-    state = None if is_there else writer.load_last()
+def _corpus_again(
+    config: Config, writer: RunWriter, data_dir: Path | None, console: Console
+) -> Corpus:
+    """Return the text of a run; what cannot be read again is taken as it was prepared.
+
+    Raises:
+        UserError: It is neither there nor prepared.
+    """
+    gone = [name for name in config.data.sources if not can_be_read_again(name)]
+    state = writer.load_last() if gone else None
     if state is not None:
-        corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
+        sha256 = str(state.description.get("corpus_sha256"))
+        corpus = find_prepared(config.data, sha256, data_dir)
         if corpus is not None:
+            names = join_words(map(format_name, gone), "and")
+            console.note(f"{names} cannot be read again; the text is taken from {corpus.path}")
             return corpus
-    return prepare(config.data, progress=console.progress).corpus
+    try:
+        return prepare(config.data, data_dir=data_dir, progress=console.progress).corpus
+    except UserError as error:
+        if not gone:
+            raise
+        raise UserError(
+            f"{format_path(writer.path)}: {error.message}",
+            hint="--set data.source=PATH says where the text is now",
+            exit_code=error.exit_code,
+        ) from error
 
 
 def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:
