@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.generate import GenerateArguments
@@ -110,7 +111,7 @@ class ResultFormat:
     def __init__(self, arguments: GenerateArguments, model: TrainedModel) -> None:
         self._arguments = arguments
         span = arguments.novelty
-        self._novelty = None if span is None else _novelty_measure(model, span)
+        self._novelty = None if span is None else _novelty_measure(model, span, arguments.data_dir)
         mode, is_listed = model.card.mode, arguments.seeds is not None
         self._is_escaped = is_listed and mode == "stream" and not arguments.null
         self.separator, self.terminator = "", ""
@@ -159,7 +160,9 @@ class ResultFormat:
         return text.text if self._arguments.no_echo else text.seed + text.text
 
 
-def _novelty_measure(model: TrainedModel, span: int) -> "Callable[[str], Novelty]":
+def _novelty_measure(
+    model: TrainedModel, span: int, data_dir: Path | None
+) -> "Callable[[str], Novelty]":
     """Find the corpus that a model was trained on, to compare texts with.
 
     Raises:
@@ -171,7 +174,8 @@ def _novelty_measure(model: TrainedModel, span: int) -> "Callable[[str], Novelty
     from charrnn.text.corpus import find_prepared
 
     config_file = model.path / CONFIG_FILE
-    corpus = find_prepared(read_run_config(config_file).data, model.card.corpus_sha256)
+    data = read_run_config(config_file).data
+    corpus = find_prepared(data, model.card.corpus_sha256, data_dir)
     if corpus is None:
         raise UserError(
             "--novelty needs the text that this model was trained on, and it is not prepared here",

@@ -5,7 +5,6 @@ Imported when the command runs, for it is the first to need NumPy.
 
 from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from charrnn.cli.generate import GenerateArguments
@@ -45,7 +44,7 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> None:
         out = TextOutput(signals, console)
         try:
             if stream is None:
-                _write_many(arguments, task, results, out, console)
+                _write_many(arguments, _seeds(arguments, model), task, results, out, console)
                 return
             try:
                 _write_one(arguments, stream, results, out)
@@ -84,14 +83,18 @@ def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
         )
 
 
-def _seeds(arguments: GenerateArguments, *, is_line: bool) -> Iterable[str]:
+def _seeds(arguments: GenerateArguments, model: LanguageModel) -> Iterable[str]:
     """The seed of a call, or its seeds, one a line."""
+    is_line = model.vocabulary.has_lines
     path = STDIN if arguments.seed == STDIN else arguments.seed_file
     if path is not None:
-        seed = read_seed(path)
+        seed = read_seed(path, model.text_format.encoding)
         # The last line end of a file is not part of its line.
         return [seed.removesuffix("\n").removesuffix("\r") if is_line else seed]
-    seeds = [arguments.seed or ""] if arguments.seeds is None else read_seeds(arguments.seeds)
+    if arguments.seeds is None:
+        seeds: Iterable[str] = [arguments.seed or ""]
+    else:
+        seeds = read_seeds(arguments.seeds, model.text_format.encoding)
     return map(unescaped, seeds) if arguments.escapes else seeds
 
 
@@ -107,12 +110,12 @@ def _begin_stream(
     if arguments.load_state is not None:
         from charrnn.generation.stream_state import load_stream
 
-        saved = load_stream(Path(arguments.load_state), model.trained.card)
+        saved = load_stream(arguments.load_state, model.trained.card)
     if saved is not None and arguments.rng_seed in {None, saved.rng_seed}:
         uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
     else:
         uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
-    (seed,) = _seeds(arguments, is_line=task.eos_id is not None)
+    (seed,) = _seeds(arguments, model)
     prefix = prefill(task.prefix(seed, saved.prefix if saved else None), task.network)
     sequence = Sequence(
         task,
@@ -139,7 +142,7 @@ def _check_state_files(arguments: GenerateArguments, task: GenerationTask) -> No
             f"`save_state` and `{task.options.constraint}` exclude each other: "
             "a text that was held to one is complete"
         )
-    path = Path(arguments.save_state)
+    path = arguments.save_state
     if not path.parent.is_dir():
         raise UserError(f"--save-state {path}: there is no folder {path.parent}")
     if path.exists() and not path.is_file():
@@ -183,7 +186,7 @@ def _save_stream(
     saved = SavedStream(
         prefix=stream.prefix(), rng_seed=uniforms.rng_seed, position=uniforms.position
     )
-    save_stream(Path(arguments.save_state), saved, card)
+    save_stream(arguments.save_state, saved, card)
 
 
 # --- Many texts ----------------------------------------------------------------------------------
@@ -191,6 +194,7 @@ def _save_stream(
 
 def _write_many(
     arguments: GenerateArguments,
+    seeds: Iterable[str],
     task: GenerationTask,
     results: ResultFormat,
     out: TextOutput,
@@ -204,7 +208,7 @@ def _write_many(
         out.check()
 
     sequences = sequences_of(
-        _seeds(arguments, is_line=task.eos_id is not None),
+        seeds,
         task,
         choose_rng_seed(arguments.rng_seed),
         samples=arguments.samples,
