@@ -59,8 +59,11 @@ FEWEST_UTF16_BYTES = 16
 LARGEST_ALPHABET = 8
 """The most blocks of 256 characters that a text in an alphabet takes its characters from."""
 
-SLICE_BYTES = 16 * 1024
-"""So much is decompressed at a time: small, for each byte may become thousands."""
+SLICE_BYTES = 4096
+"""So much is decompressed at a time: little, for each byte may become thousands."""
+LARGEST_GROWTH = 500
+"""The most that a text grows when it is decompressed, once it is more than `SMALL_BYTES`."""
+SMALL_BYTES = 64 * 1024 * 1024
 
 
 class NotTextError(UserError):
@@ -113,27 +116,42 @@ def decompressed(chunks: Iterable[bytes], compression: str, name: str) -> Iterat
     Files put end to end (`cat a.gz b.gz`) are read as one.
 
     Raises:
-        UserError: It is damaged or cut short, or what reads it is not installed.
+        UserError: It is damaged or cut short, or grows out of all proportion, or what reads it is
+            not installed.
     """
     begin, failures = _decompressor(compression, name)
     decompressor = begin()
-    for chunk in chunks:
-        for start in range(0, len(chunk), SLICE_BYTES):
-            rest = chunk[start : start + SLICE_BYTES]
-            while rest:
-                if decompressor.eof:
-                    decompressor = begin()
-                try:
-                    content = decompressor.decompress(rest)
-                except failures as error:
-                    raise UserError(
-                        f"{name} is damaged {compression} data: {reason(error)}"
-                    ) from error
-                if content:
-                    yield content
-                rest = decompressor.unused_data if decompressor.eof else b""
+    taken = made = 0
+    for rest in _slices(chunks):
+        taken += len(rest)
+        while rest:
+            if decompressor.eof:
+                decompressor = begin()
+            try:
+                content = decompressor.decompress(rest)
+            except failures as error:
+                raise UserError(f"{name} is damaged {compression} data: {reason(error)}") from error
+            made += len(content)
+            _check_growth(taken, made, name)
+            if content:
+                yield content
+            rest = decompressor.unused_data if decompressor.eof else b""
     if not decompressor.eof:
         raise UserError(f"{name} is {compression} data that is cut short")
+
+
+def _check_growth(taken: int, made: int, name: str) -> None:
+    if made > max(SMALL_BYTES, LARGEST_GROWTH * taken):
+        raise UserError(
+            f"{name} grows more than {LARGEST_GROWTH} times when it is decompressed",
+            hint="if it is a text all the same, decompress it first",
+        )
+
+
+def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), SLICE_BYTES):
+            yield chunk[start : start + SLICE_BYTES]
 
 
 def _decompressor(

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import UserError
+from charrnn.text import file_kind
 from charrnn.text.file_kind import (
     compression_of,
     decompressed,
@@ -75,6 +76,17 @@ def test_what_is_cut_short_or_damaged_is_refused(name: str) -> None:
         read(whole[:-5])
     with pytest.raises(UserError, match=f"x is damaged {name} data"):
         read(whole + b"this is no member")
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+def test_a_small_file_that_becomes_a_huge_one_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_kind, "SMALL_BYTES", 1_000_000)
+    bomb = COMPRESSORS[name](bytes(5_000_000))
+    with pytest.raises(UserError, match="x grows more than 500 times"):
+        read(bomb, 4096)
+    assert read(COMPRESSORS[name](bytes(900_000))) == bytes(900_000)
 
 
 @given(st.text())
