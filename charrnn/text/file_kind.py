@@ -122,8 +122,9 @@ def decompressed(chunks: Iterable[bytes], compression: str, name: str) -> Iterat
     begin, failures = _decompressor(compression, name)
     decompressor = begin()
     taken = made = 0
-    for rest in _slices(chunks):
-        taken += len(rest)
+    for part in _slices(chunks):
+        rest = part
+        taken += len(part)
         while rest:
             if decompressor.eof:
                 decompressor = begin()
