@@ -47,6 +47,7 @@ ZIPPED = (
 )
 """What stands in the first bytes of a zip archive that is a document."""
 TAR, TAR_PLACE = b"ustar", 257
+OWN_PAGE = b'<meta name="generator" content="charrnn'
 
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\0\0", "utf-32-le"),
@@ -87,6 +88,8 @@ def document_format(head: bytes) -> str | None:
         return next((name for mark, name in ZIPPED if mark in head), "a zip archive")
     if head[TAR_PLACE:].startswith(TAR):
         return "a tar archive"
+    if OWN_PAGE in head:
+        return "a page that charrnn made"
     return next((name for magic, name in FORMATS if head.startswith(magic)), None)
 
 

@@ -78,6 +78,25 @@ def test_an_unknown_character_is_named_and_three_ways_around_it_work(runs: Path)
     assert texts["nearest"][2:] == generate(runs, "--seed", "ae", "--length", 30)[2:]
 
 
+def test_a_tilde_is_the_home_directory(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(runs))
+    (runs / "openings.txt").write_text("the")
+    options = ("--length=9", "--rng-seed=1")
+    for seed in ("--seed-file=~/openings.txt", "--seeds=~/openings.txt"):
+        assert succeed("generate", "--run=~/stream", seed, *options).startswith("the")
+    succeed("generate", "--run=~/stream", "--save-state=~/state", *options)
+    succeed("generate", "--run=~/stream", "--load-state=~/state", *options)
+    assert (runs / "state").is_file()
+    done = subprocess.run(
+        [sys.executable, "-c", "import charrnn; print(charrnn.load('~/stream').trained.path)"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(runs / "stream")
+
+
 @pytest.fixture
 def composed_run(tmp_path: Path) -> Path:
     """A model of a text in Latin-1 whose characters were composed."""

@@ -141,6 +141,8 @@ def archive(*names: str) -> bytes:
         (archive(), "a zip archive"),
         (b"\x89PNG\r\n\x1a\n\0\0", "a PNG image"),
         (b"name".ljust(257, b"\0") + b"ustar\0", "a tar archive"),
+        (b'<!doctype html>\n<meta name="generator" content="charrnn 1.0">', "a page that charrnn"),
+        (b'<!doctype html>\n<meta name="generator" content="pandoc">', None),
         (b"Once upon a time", None),
         (b"", None),
     ],
