@@ -38,6 +38,10 @@ COMMANDS = {
         "evaluate",
         "Score a text: loss, bits per character and byte, perplexity and accuracy.",
     ),
+    "export": (
+        "export",
+        "Write a trained model in another form: a page, an ONNX file, a model card.",
+    ),
 }
 """The function of each command, in the module of the command's name, and how its help begins: the
 list of commands is shown without importing them."""
