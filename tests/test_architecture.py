@@ -25,6 +25,7 @@ MODULES = {
 # A module imports from its own part of the package and from lower layers only.
 LAYERS = [
     {"", "__main__", "cli"},
+    {"model"},
     {"training", "generation", "explain", "export"},
     {"evaluation"},
     {"inference"},
@@ -38,6 +39,7 @@ LAYERS = [
         "machine",
         "messages",
         "network",
+        "shipped",
         "tensors",
         "validation",
     },

@@ -226,8 +226,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Character-level recurrent language models: learn the next character of a text, "
     "then write and score text with what was learned.",
-    epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
-    'then `charrnn generate --seed "The "`.',
+    epilog='Start with `charrnn train --config quickstart`, then `charrnn generate --seed "The "`.',
 )
 
 

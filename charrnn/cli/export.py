@@ -157,9 +157,9 @@ def _export(path: Path, to: str, weights: str, console: Console) -> Exported:
 
 
 def _html(model: "LanguageModel", weights: str, console: Console) -> Exported:
-    from charrnn.export.html import html_page
+    from charrnn.export.html import Precision, html_page
 
-    precision = "bfloat16" if weights == "bfloat16" else "float32"
+    precision: Precision = "bfloat16" if weights == "bfloat16" else "float32"
     page = html_page(
         model.trained, model.defaults, name=_name_of(model.trained.path), precision=precision
     )

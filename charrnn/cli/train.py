@@ -81,7 +81,8 @@ def train(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="The YAML configuration; - is stdin. What it leaves out has its default.",
+            help="The YAML configuration, a file or one of charrnn's own by its name; - is stdin. "
+            "What it leaves out has its default.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -140,11 +141,11 @@ def train(
 
     For example:
 
-        charrnn train --config configs/quickstart.yaml
+        charrnn train --config quickstart
 
         charrnn train --set data.source=poems.txt --minutes 2
 
-        charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
+        charrnn train --config shakespeare --minutes 5 --set train.seed=2
 
         charrnn train --resume --out runs/shakespeare --set train.steps=6000
 

@@ -57,17 +57,18 @@ training.
 
 ## What it was trained on
 
-$source, $kind. The last $held_out of it was held out, and the loss above is that of the held-out part
-at the step where it was lowest, so it is slightly better than on text that had no part in the
-training. SHA-256 of the text: `$sha256`.
+$source, $kind. SHA-256: `$sha256`.
+
+The last $held_out of the text was held out. The loss above is that of the held-out part at the step
+where it was lowest, so it is slightly lower than on a text that had no part in the training.
 
 ## Its limits
 
 - It has learned the spelling, words and layout of this one text, and knows nothing else: what it
   writes is fluent at best, and neither true nor meant.
-- It may repeat passages of its training text word for word, and what is offensive or private in that
-  text can come out of it. `charrnn generate --novelty 20` tells how much of what it writes stands in
-  the training text.
+- It may repeat passages of its training text word for word, and what is offensive or private there
+  can come out of it. `charrnn generate --novelty 20` tells how much of what it writes stands in the
+  training text.
 - It knows $known characters and no others: $characters
 """)
 
@@ -103,7 +104,7 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
 
 
 def without_local_paths(config: Config) -> Config:
-    """Return a configuration whose sources are file names without folders, addresses as they are."""
+    """Return a configuration that names local sources without their folders."""
     names = [_without_folders(name) for name in config.data.sources]
     source = names[0] if isinstance(config.data.source, str) else names
     return replace(config, data=replace(config.data, source=source))

@@ -26,7 +26,7 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 SCRIPTS = ("engine.js", "transcript.js", "app.js")
-SUMMARY = "A language model of characters: {cell}, {layers}, {units} units, {bits:.2f} bits per character."
+SUMMARY = "Predicts characters: {cell}, {layers}, {units} units, {bits:.2f} bits per character."
 
 
 def html_page(

@@ -74,7 +74,9 @@ def onnx_difference(model: TrainedModel, content: bytes) -> float:
         expected = network.advance(ids_BT, state_SLBH)
         scale = max(1.0, float(np.abs(expected[0]).max()))
         pairs = zip(found, expected, strict=True)
-        worst = max([worst, *(float(np.abs(ours - theirs).max()) / scale for ours, theirs in pairs)])
+        worst = max(
+            [worst, *(float(np.abs(ours - theirs).max()) / scale for ours, theirs in pairs)]
+        )
         state_SLBH = expected[1]
     if not worst <= TOLERANCE:
         raise RunFailedError(
@@ -115,8 +117,13 @@ class _Graph:
 
         self._build()
         card = self._card
-        state = [STATE_PARTS[card.cell], card.layers, "batch", card.hidden_size]
-        logits = ["batch", "time", card.vocabulary_size]
+        state: list[str | int | None] = [
+            STATE_PARTS[card.cell],
+            card.layers,
+            "batch",
+            card.hidden_size,
+        ]
+        logits: list[str | int | None] = ["batch", "time", card.vocabulary_size]
         graph = helper.make_graph(
             self._nodes,
             "charrnn",
@@ -141,20 +148,22 @@ class _Graph:
     def _build(self) -> None:
         """Ids to vectors, layer by layer, to logits; names end in their shapes."""
         layers = range(self._card.layers)
-        below = self._inputs_TBX()
+        below = self._inputs()
         parts = self._split_state()
         ends: list[list[str]] = [[] for _ in parts]
         for layer in layers:
             below, after = self._layer(layer, below, [part[layer] for part in parts])
-            for part, name in zip(ends, after, strict=True):
-                part.append(name)
+            for end, name in zip(ends, after, strict=True):
+                end.append(name)
         self._logits(below)
-        for part, names in enumerate(ends):
-            self._node("Concat", names, [f"end{part}_LBH"], axis=0)
+        for part, states in enumerate(ends):
+            self._node("Concat", states, [f"end{part}_LBH"], axis=0)
             self._node("Unsqueeze", [f"end{part}_LBH", self._axes(0)], [f"end{part}_1LBH"])
-        self._node("Concat", [f"end{part}_1LBH" for part in range(len(ends))], ["next_state"], axis=0)
+        self._node(
+            "Concat", [f"end{part}_1LBH" for part in range(len(ends))], ["next_state"], axis=0
+        )
 
-    def _inputs_TBX(self) -> str:
+    def _inputs(self) -> str:
         """The vector of each character, time first, as ONNX's layers want it."""
         self._node("Transpose", ["ids"], ["ids_TB"], perm=[1, 0])
         if self._card.input == "onehot":

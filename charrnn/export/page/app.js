@@ -146,6 +146,7 @@ class Page {
     const uniforms = goesOn ? this.written.uniforms : new UniformStream(rngSeed);
     this.writing = { sampler: new Sampler(shape, this.model.vocabulary), uniforms, left: length };
     this.written = { begin: text.value, uniforms, rngSeed };
+    this.#showState();
     this.changed();
   }
 
@@ -153,6 +154,7 @@ class Page {
     if (this.writing === null) return;
     this.writing = null;
     this.written.end = text.value;
+    this.#showState();
     this.changed();
   }
 
