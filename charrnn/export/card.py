@@ -13,7 +13,7 @@ from typing import Any
 
 from charrnn import __version__
 from charrnn.config.schema import Config, DataConfig
-from charrnn.console import escape_controls
+from charrnn.messages import one_line
 from charrnn.run.reader import TrainedModel
 from charrnn.text.sources import BUILTIN_PREFIX, STDIN, is_url
 
@@ -82,7 +82,7 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         name: What to call it.
     """
     card, loss = model.card, model.card.valid_loss_nats
-    known = escape_controls("".join(model.vocabulary.known), keep=frozenset())
+    known = one_line("".join(model.vocabulary.known))
     body = BODY.substitute(
         name=_plain(name),
         version=__version__,
@@ -128,7 +128,7 @@ def _front_matter(model: TrainedModel, config: Config, name: str) -> str:
         "task": {"type": "text-generation", "name": "Text generation"},
         "dataset": {
             "type": "text",
-            "name": ", ".join(without_local_paths(config).data.sources),
+            "name": one_line(", ".join(without_local_paths(config).data.sources)),
             "split": "validation",
         },
         "metrics": metrics,
@@ -138,9 +138,9 @@ def _front_matter(model: TrainedModel, config: Config, name: str) -> str:
         "pipeline_tag": "text-generation",
         "tags": ["charrnn", "character-level", model.card.cell],
         "metrics": ["perplexity"],
-        "model-index": [{"name": name, "results": [result]}],
+        "model-index": [{"name": one_line(name), "results": [result]}],
     }
-    return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def _network(model: TrainedModel) -> str:
@@ -175,4 +175,4 @@ def _code(text: str) -> str:
     """Put text in backticks: one more than it has in a row, as Markdown asks."""
     longest = max(map(len, "".join(c if c == "`" else " " for c in text).split()), default=0)
     fence = "`" * (longest + 1)
-    return f"{fence} {escape_controls(text, keep=frozenset())} {fence}"
+    return f"{fence} {one_line(text)} {fence}"

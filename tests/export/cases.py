@@ -1,4 +1,4 @@
-"""Pages of small models, and what NumPy says about them: what every JavaScript test compares with."""
+"""Pages of small models, and what NumPy makes of the same text: the reference of JavaScript."""
 
 import json
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import charrnn
 from charrnn.export.html import Precision, html_page, rounded
 from charrnn.inference.network import NumpyNetwork
+from charrnn.network import FloatArray
 from tests.models import write_run
 
 KINDS: list[dict[str, Any]] = [
@@ -42,7 +42,7 @@ class Case:
     model: charrnn.Model
     page: str
 
-    def logits(self, text: str, precision: Precision = "float32") -> npt.NDArray[np.float32]:
+    def logits(self, text: str, precision: Precision = "float32") -> FloatArray:
         """The prediction after every character, of a network with the weights of the page."""
         trained = self.model.trained
         weights = {name: rounded(array, precision) for name, array in trained.weights.items()}
@@ -50,7 +50,9 @@ class Case:
         ids = self.model.vocabulary.encode(text).astype(np.intp)
         if self.model.vocabulary.bos_id is not None:
             ids = np.insert(ids, 0, self.model.vocabulary.bos_id)
-        return network.advance(ids[None], network.initial_state(1))[0][0]
+        logits_BTV, _ = network.advance(ids[None], network.initial_state(1))
+        logits_TV: FloatArray = logits_BTV[0]
+        return logits_TV
 
     def text(self, seed: str, settings: dict[str, Any], rng_seed: int) -> str:
         """What `charrnn generate` writes after a seed."""
@@ -69,10 +71,14 @@ def make_case(folder: Path, precision: Precision = "float32", **sizes: Any) -> C
 def jobs(case: Case) -> list[tuple[str, dict[str, Any], str]]:
     """Seeds and options of generations, as the page takes them, and the texts they must give."""
     return [
-        (seed, {**settings, "rngSeed": str(rng_seed), "length": LENGTH}, case.text(seed, settings, rng_seed))
+        (
+            seed,
+            {**settings, "rngSeed": str(rng_seed), "length": LENGTH},
+            case.text(seed, settings, rng_seed),
+        )
         for rng_seed, settings in enumerate(SETTINGS, start=2**40)
         for seed in SEEDS
-    ]  # fmt: skip
+    ]
 
 
 def as_json(case: Case) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from charrnn.export.html import html_page
@@ -14,6 +15,19 @@ from tests.export.cases import KINDS, SEEDS, TEXT, Case, jobs, make_case
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+HEATS = """Array.from(
+    document.querySelectorAll("#marks span"), (mark) => +mark.style.getPropertyValue("--heat"))"""
+UNNAMED = """Array.from(document.querySelectorAll("input, textarea, button"))
+    .filter((field) => !field.labels?.length && !field.textContent.trim())
+    .map((field) => field.id)"""
+REACHED = {"write", "by-surprisal", "temperature", "top-p", "top-k", "length", "rng-seed"}
+
+
+def numbers(values: list[float | None]) -> npt.NDArray[np.float64]:
+    """A list with None as an array with NaN."""
+    return np.array([np.nan if each is None else each for each in values])
 
 
 class Opened:
@@ -74,11 +88,8 @@ def test_the_page_computes_what_numpy_computes(
     opened = Opened(browser, saved(case, tmp_path))
     logits = np.array(opened.call("text => charrnn.logits(text)", TEXT))
     np.testing.assert_allclose(logits, case.logits(TEXT), rtol=0, atol=1e-4)
-    bits = opened.call("text => charrnn.surprisal(text)", TEXT)
-    expected = case.model.surprisal(TEXT)
-    assert [each is None for each in bits] == [each is None for each in expected]
-    known = [each is not None for each in expected]
-    np.testing.assert_allclose(np.array(bits)[known].astype(float), np.array(expected)[known].astype(float), atol=1e-4)  # fmt: skip
+    bits = numbers(opened.call("text => charrnn.surprisal(text)", TEXT))
+    np.testing.assert_allclose(bits, numbers(case.model.surprisal(TEXT)), rtol=0, atol=1e-4)
     for seed, options, text in jobs(case):
         code = "([seed, options]) => charrnn.generate(seed, options)"
         assert opened.call(code, [seed, options]) == text
@@ -120,21 +131,17 @@ def test_a_line_ends_by_itself(browser: Any, tmp_path: Path) -> None:
     assert opened.write_on() == "ab" + case.text("ab", {}, 4)
 
 
-def test_a_text_is_coloured_while_it_is_typed(
-    stream: Case, browser: Any, tmp_path: Path
-) -> None:
+def test_a_text_is_coloured_while_it_is_typed(stream: Case, browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, saved(stream, tmp_path))
     opened.page.type("#text", "the dog")
     opened.wait_until("document.querySelectorAll('#marks span').length === 7")
-    heats = opened.call(
-        "Array.from(document.querySelectorAll('#marks span'), m => m.style.getPropertyValue('--heat'))"
-    )
-    bits = [each or 0 for each in stream.model.surprisal("the dog")]
-    np.testing.assert_allclose([float(heat) for heat in heats], np.minimum(1, np.array(bits) / 8), atol=2e-3)  # fmt: skip
+    bits = np.nan_to_num(numbers(stream.model.surprisal("the dog")))
+    np.testing.assert_allclose(opened.call(HEATS), np.minimum(1, bits / 8), rtol=0, atol=2e-3)
     opened.page.click("label[for=by-unit]")
     opened.page.fill("#unit", "5")
-    activation = stream.model.states("the dog")[-1, 0, 0, 5]
-    opened.wait_until(f"Math.abs(document.querySelector('#marks span:last-child').style.getPropertyValue('--heat') - {abs(activation)}) < 0.01")  # fmt: skip
+    opened.wait_until("document.querySelector('#unit-name').textContent === '6'")
+    activations = np.abs(stream.model.states("the dog")[:, 0, 0, 5])
+    np.testing.assert_allclose(opened.call(HEATS), activations, rtol=0, atol=0.01)
 
 
 def test_the_keyboard_alone_is_enough(stream: Case, browser: Any, tmp_path: Path) -> None:
@@ -152,7 +159,7 @@ def test_the_keyboard_alone_is_enough(stream: Case, browser: Any, tmp_path: Path
     for _ in range(14):
         opened.page.keyboard.press("Tab")
         reached.add(opened.call("document.activeElement.id"))
-    assert reached >= {"write", "back", "by-surprisal", "temperature", "top-p", "top-k", "length", "rng-seed", "new-seed"}  # fmt: skip
+    assert reached >= REACHED
 
 
 def test_hovering_shows_the_likeliest_characters(
@@ -194,9 +201,7 @@ def test_what_the_text_area_holds_and_what_is_coloured_lie_on_each_other(
     opened = Opened(browser, saved(stream, tmp_path), viewport={"width": 420, "height": 800})
     opened.page.fill("#text", "the lazy dog\n\njumps over " * 30 + "\n")
     opened.wait_until("document.querySelectorAll('#marks span').length > 700")
-    heights = opened.call(
-        "['text', 'marks'].map(id => document.getElementById(id).scrollHeight)"
-    )
+    heights = opened.call("['text', 'marks'].map(id => document.getElementById(id).scrollHeight)")
     assert heights[0] == heights[1]
 
 
@@ -219,8 +224,4 @@ def test_every_field_has_a_name_for_screen_readers(
     stream: Case, browser: Any, tmp_path: Path
 ) -> None:
     opened = Opened(browser, saved(stream, tmp_path))
-    unnamed = opened.call(
-        """Array.from(document.querySelectorAll('input, textarea, button'))
-        .filter(field => !field.labels?.length && !field.textContent.trim()).map(field => field.id)"""
-    )
-    assert unnamed == []
+    assert opened.call(UNNAMED) == []
