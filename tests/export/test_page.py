@@ -123,12 +123,15 @@ def test_the_button_writes_what_the_command_line_writes(
     assert opened.complaints == []
 
 
-def test_a_line_ends_by_itself(browser: Any, tmp_path: Path) -> None:
+def test_a_line_ends_by_itself_and_the_next_is_the_next_sample(
+    browser: Any, tmp_path: Path
+) -> None:
     case = make_case(tmp_path / "run", lines=True, weights_seed=3)
     opened = Opened(browser, saved(case, tmp_path))
-    opened.page.fill("#text", "ab")
     opened.page.fill("#rng-seed", "4")
-    assert opened.write_on() == "ab" + case.text("ab", {}, 4)
+    texts = [each.text for each in case.model.generate_many([""], samples=3, rng_seed=4)]
+    for count in (1, 2, 3):
+        assert opened.write_on() == "".join(f"{text}\n" for text in texts[:count])
 
 
 def test_a_text_is_coloured_while_it_is_typed(stream: Case, browser: Any, tmp_path: Path) -> None:

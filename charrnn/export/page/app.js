@@ -8,6 +8,7 @@
 const LONGEST_TEXT = 20000;
 const WORK_MILLISECONDS = 10;
 const CHARACTERS_A_FRAME = 3;
+const FEWEST_TO_MEASURE = 100;
 const HOTTEST_BITS = 8;
 const RNG_SEED_LIMIT = 2 ** 32;
 
@@ -73,7 +74,7 @@ class Page {
     this.written = null;
     this.hovered = null;
     this.marked = 0;
-    this.speed = null;
+    this.speed = { characters: 0, milliseconds: 0 };
     this.#setDefaults();
     this.#listen();
     byId("write").disabled = false;
@@ -166,6 +167,12 @@ class Page {
     this.edited();
   }
 
+  /** End here; the next line is the next sample of the same random seed, as `--samples` counts. */
+  #endLine() {
+    this.writing.left = 0;
+    this.written.uniforms = new UniformStream(this.written.rngSeed, this.written.uniforms.sample + 1);
+  }
+
   /** Write a few characters; in lines mode the end of a line is the end. */
   #writeSome() {
     const { sampler, uniforms } = this.writing;
@@ -174,11 +181,9 @@ class Page {
     for (let count = 0; count < CHARACTERS_A_FRAME && this.writing.left > 0; count++) {
       const id = sampler.draw(this.transcript.logits, uniforms.next());
       this.writing.left -= 1;
-      if (id === this.model.vocabulary.eosId) {
-        this.writing.left = 0;
-        break;
-      }
-      const char = this.model.vocabulary.characters[id];
+      const isEnd = id === this.model.vocabulary.eosId;
+      const char = isEnd ? "\n" : this.model.vocabulary.characters[id];
+      if (isEnd) this.#endLine();
       this.transcript.append(char);
       added += char;
     }
@@ -210,8 +215,8 @@ class Page {
 
   #measure(characters, milliseconds) {
     if (characters === 0) return;
-    const speed = (1000 * characters) / milliseconds;
-    this.speed = this.speed === null ? speed : 0.95 * this.speed + 0.05 * speed;
+    this.speed.characters += characters;
+    this.speed.milliseconds += milliseconds;
   }
 
   #showState() {
@@ -222,7 +227,8 @@ class Page {
     if (!transcript.isComplete) facts.push(`${number.format(transcript.done)} read`);
     const mean = transcript.bitsPerCharacter;
     if (!Number.isNaN(mean)) facts.push(`${mean.toFixed(2)} bits per character`);
-    if (this.speed !== null) facts.push(`${number.format(Math.round(this.speed))} characters a second`);
+    const { characters, milliseconds } = this.speed;
+    if (characters >= FEWEST_TO_MEASURE) facts.push(`${number.format(Math.round((1000 * characters) / milliseconds))} characters a second`);
     byId("counts").textContent = facts.join(" · ");
   }
 

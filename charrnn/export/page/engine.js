@@ -282,6 +282,7 @@ class UniformStream {
   constructor(rngSeed, sample = 0, position = 0) {
     const seed = BigInt(rngSeed);
     if (seed < 0n || seed >= 2n ** 63n) throw new RangeError("the random seed must be from 0 up to 2**63 - 1");
+    this.sample = sample;
     this.key = scrambled(WORD(scrambled(seed) + WORD(BigInt(sample + 1) * STEP)));
     this.position = position;
   }
