@@ -252,9 +252,12 @@ LIGHT_COMMANDS = [
     ["train", "--help"],
     ["generate", "--help"],
     ["eval", "--help"],
+    ["export", "--help"],
     ["prepare", "--config", "config.yaml"],
     ["generate", "--run", "run", "--seed", "The", "--length", "3"],
     ["eval", "--run", "run"],
+    ["export", "--run", "run", "--to", "html", "--weights", "bfloat16", "--overwrite"],
+    ["export", "--run", "run", "--to", "card", "--overwrite"],
     ["train", "--config", "config.yaml", "--print-config"],
 ]
 

@@ -119,7 +119,7 @@ def export(
 
 
 def _default_file(run: Path, to: str) -> Path:
-    from charrnn.export.card import README_FILE
+    from charrnn.run.paths import README_FILE
 
     return run / README_FILE if to == "card" else Path(f"{_name_of(run)}.{to}")
 

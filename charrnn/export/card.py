@@ -17,7 +17,6 @@ from charrnn.messages import one_line
 from charrnn.run.reader import TrainedModel
 from charrnn.text.sources import BUILTIN_PREFIX, STDIN, is_url
 
-README_FILE = "README.md"
 MOST_CHARACTERS_SHOWN = 200
 
 BODY = Template("""\

@@ -43,6 +43,7 @@ from charrnn.run.paths import (
     LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
+    README_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -52,7 +53,15 @@ from charrnn.text.vocabulary import Vocabulary
 
 WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
 """What is written atomically in the folder of a run, its saves apart."""
-RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
+RUN_FILES = (
+    README_FILE,
+    METRICS_FILE,
+    CARD_FILE,
+    WEIGHTS_FILE,
+    NEXT_WEIGHTS_FILE,
+    VOCABULARY_FILE,
+    CONFIG_FILE,
+)
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
