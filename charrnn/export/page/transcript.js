@@ -22,6 +22,7 @@ class Transcript {
     this.units = [];
     this.remembered = [];
     this.reader = model.reader();
+    /** What is predicted after the last character that was read (V); null if nothing is. */
     this.logits = null;
     this.#lookAhead();
   }
@@ -81,7 +82,7 @@ class Transcript {
     }
     const char = this.chars[at];
     const target = this.reader.targetOf(char);
-    this.bits.push(this.logits && -logSoftmax(this.logits)[target] / Math.LN2);
+    this.bits.push(this.logs && -this.logs[target] / Math.LN2);
     this.reader.read(char);
     const { layers, hidden } = this.model.network;
     this.units.push(Int8Array.from(this.reader.state.subarray(0, layers * hidden), (h) => Math.round(h * UNIT_SCALE)));
@@ -90,7 +91,8 @@ class Transcript {
 
   #lookAhead() {
     this.logits = this.reader.predict();
-    this.expected[this.done] = this.logits ? likeliest(this.logits, this.model.vocabulary) : [];
+    this.logs = this.logits && logSoftmax(this.logits);
+    this.expected[this.done] = this.logs ? likeliest(this.logs, this.model.vocabulary.firstDrawn) : [];
   }
 
   #goBackTo(place) {
@@ -109,12 +111,17 @@ class Transcript {
   }
 }
 
-/** The most probable of all that can be written, the most probable first. */
-function likeliest(logits, vocabulary) {
-  const logs = logSoftmax(logits);
-  const ids = Array.from(logs.keys()).slice(vocabulary.firstDrawn);
-  ids.sort((a, b) => logs[b] - logs[a]);
-  return ids.slice(0, SHOWN).map((id) => ({ id, probability: Math.exp(logs[id]) }));
+/** The most probable of the ids from the first that is ever drawn, the most probable first. */
+function likeliest(logs, firstDrawn) {
+  const best = [];
+  for (let id = firstDrawn; id < logs.length; id++) {
+    if (best.length === SHOWN && logs[id] <= logs[best[SHOWN - 1]]) continue;
+    let place = best.length;
+    while (place > 0 && logs[best[place - 1]] < logs[id]) place--;
+    best.splice(place, 0, id);
+    best.length = Math.min(best.length, SHOWN);
+  }
+  return best.map((id) => ({ id, probability: Math.exp(logs[id]) }));
 }
 
 if (typeof module !== "undefined") {
