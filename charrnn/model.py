@@ -6,7 +6,10 @@
     text = "".join(model.generate("ROMEO:", length=200))
     model.score(text).bits_per_char
 
-Needs NumPy alone. Shapes: S parts of the state (h; h and c for an LSTM), L layers, T time,
+Needs NumPy alone. To write many texts quickly, set OPENBLAS_NUM_THREADS=1 in the environment before
+NumPy is imported: the texts are then spread over the processors instead.
+
+Shapes: S parts of the state (h; h and c for an LSTM), L layers, T time,
 H hidden, V vocabulary.
 """
 

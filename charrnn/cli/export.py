@@ -12,7 +12,7 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
 from charrnn.files import write_atomically
 from charrnn.machine import use_one_blas_thread
-from charrnn.messages import byte_size, format_path
+from charrnn.messages import byte_size, format_path, one_line
 
 if TYPE_CHECKING:
     from charrnn.export.loss import Losses
@@ -92,8 +92,11 @@ def export(
     check_choice("--weights", weights, PRECISIONS)
     if weights is not None and to != "html":
         raise UserError("--weights is for --to html", hint="leave it out: other files hold float32")
-    if json and out == STDOUT:
-        raise UserError("--json and --out - would both write to stdout", hint="name a file")
+    if out == STDOUT and (
+        json or (to == "onnx" and sys.stdout is not None and sys.stdout.isatty())
+    ):
+        what = "--json writes to stdout" if json else "an ONNX file is nothing for a terminal"
+        raise UserError(f"--out - is stdout, and {what}", hint="name a file")
     use_one_blas_thread()
     from charrnn.run.paths import resolve_run
 
@@ -103,9 +106,9 @@ def export(
     if target is not None:
         _check_target(target, overwrite=overwrite)
     exported = _export(path, to, weights or "float32", console)
-    _write(target, exported.content)
     if to == "card" and out is None:
         _clean_config(path, console)
+    _write(target, exported.content)
     if exported.note:
         console.note(exported.note)
     if target is None:
@@ -125,7 +128,8 @@ def _default_file(run: Path, to: str) -> Path:
 
 
 def _name_of(run: Path) -> str:
-    return run.resolve().name or "model"
+    """The name of a run's folder, harmless in a page and a terminal."""
+    return one_line(run.resolve().name) or "model"
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:

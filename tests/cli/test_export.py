@@ -1,6 +1,7 @@
 """`charrnn export` from outside: what it writes where, what it says, what it refuses."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.process import charrnn, succeed, succeed_json
+from charrnn.run.reader import read_model
+from charrnn.run.writer import RunWriter
+from tests.cli.process import ROOT, charrnn, succeed, succeed_json
 from tests.corpora import prose
 from tests.models import write_run
 
@@ -125,7 +128,7 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(folder: Path, tmp_path
         (["--to", "onnx", "--weights", "bfloat16"], "--weights is for --to html"),
         (["--to", "html", "-o", "nowhere/x.html"], "there is no folder nowhere"),
         (["--to", "html", "-o", "runs"], "not a plain file"),
-        (["--to", "html", "-o", "-", "--json"], "stdout"),
+        (["--to", "html", "-o", "-", "--json"], "--json writes to stdout"),
         (["--to", "html", "--run", "runs/none"], "no run directory"),
     ],
 )
@@ -166,3 +169,35 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         done = charrnn("export", "--run", "run", "--to", form, cwd=tmp_path)
         assert done.returncode == 2
         assert "not finite" in done.stderr
+
+
+def test_a_run_that_is_overwritten_takes_its_card_with_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    succeed("export", "--run", run, "--to", "card")
+    (run / "mine.txt").write_text("mine")
+    RunWriter.claim(run, read_model(run).vocabulary, overwrite=True).close()
+    assert not (run / "README.md").exists()
+    assert (run / "mine.txt").exists()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", hidden_size=192)  # more than a pipe holds
+    command = f"{sys.executable} -m charrnn export --run run --to html -o - | head -c 20"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 141
+    assert done.stdout == "<!doctype html>\n<htm"
+    assert done.stderr == ""
+
+
+def test_a_folder_with_a_name_that_is_no_text_gives_a_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a\x1b\n<b>\udc80")
+    succeed("export", "--run", run, "--to", "html", "-o", "page.html", cwd=tmp_path)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<title>a\\x1b\\n&lt;b&gt;\\udc80</title>" in page
