@@ -245,5 +245,7 @@ def _write(target: Path | None, content: bytes) -> None:
         return
     if sys.stdout is None:
         raise RunFailedError("stdout is closed, and --out - writes to it")
-    sys.stdout.buffer.write(content)
+    rest = memoryview(content)
+    while rest:  # with PYTHONUNBUFFERED, one write may take a part alone
+        rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
