@@ -13,6 +13,7 @@ from typing import Any
 
 from charrnn import __version__
 from charrnn.config.schema import Config, DataConfig
+from charrnn.evaluation.scoring import Score
 from charrnn.messages import one_line
 from charrnn.run.reader import TrainedModel
 from charrnn.text.sources import BUILTIN_PREFIX, STDIN, is_url
@@ -80,7 +81,7 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         config: Its configuration.
         name: What to call it.
     """
-    card, loss = model.card, model.card.valid_loss_nats
+    card, score = model.card, _score(model)
     known = one_line("".join(model.vocabulary.known))
     body = BODY.substitute(
         name=_plain(name),
@@ -89,9 +90,9 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         parameters=f"{sum(array.size for array in model.weights.values()):,}",
         vocabulary=f"{len(model.vocabulary):,} ids",
         steps=f"{card.step:,}",
-        loss=f"{loss:.4f}",
-        bits=f"{loss / math.log(2):.4f}",
-        perplexity=f"{math.exp(loss):.4f}",
+        loss=f"{score.loss_nats:.4f}",
+        bits=f"{score.bits_per_char:.4f}",
+        perplexity=f"{score.perplexity:.4f}",
         source=", ".join(_source_in_words(name) for name in config.data.sources),
         kind="line by line" if card.mode == "lines" else "as one long text",
         held_out=f"{config.data.valid_fraction:.0%}",
@@ -117,11 +118,11 @@ def notes_without_paths(notes: Iterable[str]) -> list[str]:
 def _front_matter(model: TrainedModel, config: Config, name: str) -> str:
     import yaml
 
-    loss = model.card.valid_loss_nats
+    score = _score(model)
     metrics = [
-        {"type": "loss", "name": "nats per character", "value": round(loss, 6)},
-        {"type": "bits_per_character", "value": round(loss / math.log(2), 6)},
-        {"type": "perplexity", "name": "perplexity", "value": round(math.exp(loss), 6)},
+        {"type": "loss", "name": "nats per character", "value": round(score.loss_nats, 6)},
+        {"type": "bits_per_character", "value": round(score.bits_per_char, 6)},
+        {"type": "perplexity", "value": round(score.perplexity, 6)},
     ]
     result = {
         "task": {"type": "text-generation", "name": "Text generation"},
@@ -140,6 +141,11 @@ def _front_matter(model: TrainedModel, config: Config, name: str) -> str:
         "model-index": [{"name": one_line(name), "results": [result]}],
     }
     return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=math.inf)
+
+
+def _score(model: TrainedModel) -> Score:
+    """The loss that the run was saved with, and what follows from it."""
+    return Score(nats=model.card.valid_loss_nats, chars=1)
 
 
 def _network(model: TrainedModel) -> str:

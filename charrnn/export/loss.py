@@ -1,11 +1,13 @@
 """What a model loses where its weights are rounded, measured on its own validation text."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
+from charrnn.errors import UserError
 from charrnn.evaluation.eval_text import EvalText, own_split
 from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
 from charrnn.inference.network import NumpyNetwork, Weights
@@ -37,7 +39,7 @@ def compare_losses(
         progress: Opens a display.
 
     Raises:
-        UserError: The text cannot be had.
+        UserError: The text cannot be had, or the loss is no number.
     """
     text = _beginning(own_split(model, data, "valid", progress))
     threads = free_threads()
@@ -52,6 +54,8 @@ def compare_losses(
                 )
             )
     before, after = scores
+    if not math.isfinite(before.loss_nats + after.loss_nats):
+        raise UserError("the network's predictions are not finite")
     return Losses(before.loss_nats, after.loss_nats, before.chars)
 
 

@@ -10,6 +10,7 @@ const WORK_MILLISECONDS = 10;
 const CHARACTERS_A_FRAME = 3;
 const FEWEST_TO_MEASURE = 100;
 const HOTTEST_BITS = 8;
+const MOST_NAMED = 8;
 const RNG_SEED_LIMIT = 2 ** 32;
 
 const byId = (id) => document.getElementById(id);
@@ -59,6 +60,11 @@ function quoted(char) {
   return name === char ? `“${char}”` : name;
 }
 
+/** Put text in an element, unless it is there: what did not change is not read out again. */
+function show(node, content) {
+  if (node.textContent !== content) node.textContent = content;
+}
+
 function element(name, className, content = "") {
   const made = document.createElement(name);
   made.className = className;
@@ -73,12 +79,13 @@ class Page {
     this.writing = null;
     this.written = null;
     this.hovered = null;
-    this.marked = 0;
+    this.placed = 0;
+    this.coloured = 0;
     this.speed = { characters: 0, milliseconds: 0 };
     this.#setDefaults();
     this.#listen();
     byId("write").disabled = false;
-    this.changed();
+    this.recolour();
   }
 
   // --- Events -----------------------------------------------------------------------------------
@@ -90,10 +97,7 @@ class Page {
     text.addEventListener("pointerleave", () => this.hover(null));
     byId("write").addEventListener("click", () => (this.writing ? this.stop() : this.write()));
     byId("back").addEventListener("click", () => this.takeBack());
-    byId("new-seed").addEventListener("click", () => {
-      byId("rng-seed").value = newRngSeed();
-      this.written = null;
-    });
+    byId("new-seed").addEventListener("click", () => (byId("rng-seed").value = newRngSeed()));
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.stop();
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !this.writing) {
@@ -101,7 +105,9 @@ class Page {
         this.write();
       }
     });
-    for (const id of ["by-surprisal", "by-unit", "unit"]) byId(id).addEventListener("input", () => this.recolour());
+    for (const id of ["by-surprisal", "by-unit", "unit"]) {
+      byId(id).addEventListener("input", () => this.recolour());
+    }
     for (const id of ["temperature", "top-p"]) byId(id).addEventListener("input", showSliders);
   }
 
@@ -126,14 +132,17 @@ class Page {
     } else {
       this.#noticeUnknown();
     }
-    this.marked = Math.min(this.marked, this.transcript.setText(text.value));
+    const first = this.transcript.setText(text.value);
+    this.placed = Math.min(this.placed, first);
+    this.coloured = Math.min(this.coloured, first);
     this.changed();
   }
 
   #noticeUnknown() {
     const odd = this.model.vocabulary.unknownIn(text.value);
-    const names = odd.slice(0, 8).map((char) => `${quoted(char)} (${codePoint(char)})`);
-    notice(odd.length ? `Not in the text that the model learned from: ${names.join(", ")}${odd.length > 8 ? ", ..." : ""}` : "");
+    const names = odd.slice(0, MOST_NAMED).map((char) => `${quoted(char)} (${codePoint(char)})`);
+    if (odd.length > MOST_NAMED) names.push("and others");
+    notice(odd.length ? `Not in the text that the model learned from: ${names.join(", ")}` : "");
   }
 
   // --- Writing ----------------------------------------------------------------------------------
@@ -188,7 +197,8 @@ class Page {
       added += char;
     }
     const atEnd = sheetIsAtEnd();
-    text.setRangeText(added, text.value.length, text.value.length, document.activeElement === text ? "end" : "preserve");
+    const { length } = text.value;
+    text.setRangeText(added, length, length, document.activeElement === text ? "end" : "preserve");
     if (this.writing.left <= 0 || text.value.length >= LONGEST_TEXT) this.stop();
     return atEnd;
   }
@@ -221,41 +231,51 @@ class Page {
 
   #showState() {
     const { transcript } = this;
-    byId("write").textContent = this.writing ? "Stop" : "Write on";
+    show(byId("write"), this.writing ? "Stop" : "Write on");
     byId("back").disabled = this.written === null || this.written.begin === text.value;
     const facts = [`${number.format(transcript.chars.length)} characters`];
     if (!transcript.isComplete) facts.push(`${number.format(transcript.done)} read`);
     const mean = transcript.bitsPerCharacter;
     if (!Number.isNaN(mean)) facts.push(`${mean.toFixed(2)} bits per character`);
-    const { characters, milliseconds } = this.speed;
-    if (characters >= FEWEST_TO_MEASURE) facts.push(`${number.format(Math.round((1000 * characters) / milliseconds))} characters a second`);
-    byId("counts").textContent = facts.join(" · ");
+    const speed = Math.round((1000 * this.speed.characters) / this.speed.milliseconds);
+    if (this.speed.characters >= FEWEST_TO_MEASURE) facts.push(`${number.format(speed)} characters a second`);
+    show(byId("counts"), facts.join(" · "));
   }
 
   // --- Colours ----------------------------------------------------------------------------------
 
   recolour() {
-    this.marked = 0;
-    this.changed();
-  }
-
-  /** Bring the marks up to date, from the first that has changed. */
-  #mark() {
-    const { chars, done } = this.transcript;
     const byUnit = byId("by-unit").checked;
     byId("surprisal-legend").hidden = byUnit;
     byId("unit-legend").hidden = !byUnit;
-    const unit = Number(byId("unit").value);
-    byId("unit-name").textContent = unitName(unit, this.model.network);
-    for (let at = this.marked; at < chars.length; at++) {
-      const mark = marks.children[at] ?? marks.appendChild(document.createElement("span"));
-      if (mark.textContent !== chars[at]) mark.textContent = chars[at];
-      const heat = at >= done ? 0 : byUnit ? this.transcript.activation(at, unit) : this.transcript.bits[at] / HOTTEST_BITS;
+    byId("unit-name").textContent = unitName(Number(byId("unit").value), this.model.network);
+    this.coloured = 0;
+    this.changed();
+  }
+
+  /** Bring the marks up to date: a mark for each character, coloured where it has been read. */
+  #mark() {
+    const { chars, done } = this.transcript;
+    while (marks.children.length > chars.length) marks.lastChild.remove();
+    for (; this.placed < chars.length; this.placed++) {
+      const mark = marks.children[this.placed] ?? marks.appendChild(document.createElement("span"));
+      mark.textContent = chars[this.placed];
+      mark.style.setProperty("--heat", 0);
+    }
+    const heatAt = this.#heat();
+    for (; this.coloured < done; this.coloured++) {
+      const mark = marks.children[this.coloured];
+      const heat = heatAt(this.coloured);
       mark.style.setProperty("--heat", Math.min(1, Math.abs(heat)).toFixed(3));
       mark.classList.toggle("cold", heat < 0);
     }
-    while (marks.children.length > chars.length) marks.lastChild.remove();
-    this.marked = done;
+  }
+
+  /** What colours a character, from -1 to 1: its bits, or what a unit holds after it. */
+  #heat() {
+    if (!byId("by-unit").checked) return (at) => this.transcript.bits[at] / HOTTEST_BITS;
+    const unit = Number(byId("unit").value);
+    return (at) => this.transcript.activation(at, unit);
   }
 
   // --- What was expected ------------------------------------------------------------------------
@@ -273,16 +293,19 @@ class Page {
     const place = Math.min(this.hovered ?? caret, chars.length);
     for (const mark of marks.querySelectorAll(".here")) mark.classList.remove("here");
     if (this.hovered !== null) marks.children[place]?.classList.add("here");
-    byId("place").textContent = place > done ? "Not read yet." : describe(chars[place], bits[place], chars.length);
-    const list = place > done ? [] : expected[place];
-    const { characters } = this.model.vocabulary;
+    show(byId("place"), place > done ? "Not read yet." : describe(chars[place], bits[place], chars.length));
     const target = place < chars.length ? this.transcript.reader.targetOf(chars[place]) : null;
-    byId("expected").replaceChildren(...list.map(({ id, probability }) => candidate(characters[id], probability, id === target)));
+    const { characters } = this.model.vocabulary;
+    const items = (place > done ? [] : expected[place]).map(({ id, probability }) =>
+      candidate(characters[id], probability, id === target),
+    );
+    byId("expected").replaceChildren(...items);
   }
 }
 
 function describe(char, bits, length) {
-  if (char === undefined) return length ? "What comes next, after the last character." : "What a text begins with.";
+  if (char === undefined && length === 0) return "What a text begins with.";
+  if (char === undefined) return "What comes next, after the last character.";
   if (bits === undefined) return "Not read yet.";
   if (bits === null) return `${quoted(char)} stands at the beginning, where nothing is expected.`;
   return `${quoted(char)} stands here: ${bits.toFixed(2)} bits, a probability of ${percent.format(2 ** -bits)}.`;
@@ -293,7 +316,11 @@ function candidate(char, probability, stands) {
   const name = shown(char);
   const bar = element("span", "bar");
   bar.style.setProperty("--share", probability);
-  item.append(element("span", name === char ? "char" : "char word", name), bar, element("span", "percent", percent.format(probability)));
+  item.append(
+    element("span", name === char ? "char" : "char word", name),
+    bar,
+    element("span", "percent", percent.format(probability)),
+  );
   return item;
 }
 
@@ -304,7 +331,8 @@ function unitName(unit, { hidden, layers }) {
 
 /** The place of the mark under the pointer; null if there is none. */
 function markAt(event) {
-  const mark = document.elementsFromPoint(event.clientX, event.clientY).find((each) => each.parentElement === marks);
+  const below = document.elementsFromPoint(event.clientX, event.clientY);
+  const mark = below.find((each) => each.parentElement === marks);
   return mark ? Array.prototype.indexOf.call(marks.children, mark) : null;
 }
 
@@ -315,7 +343,7 @@ function sheetIsAtEnd() {
 // --- Settings -----------------------------------------------------------------------------------
 
 function notice(message) {
-  byId("notice").textContent = message;
+  show(byId("notice"), message);
 }
 
 function newRngSeed() {

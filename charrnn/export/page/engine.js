@@ -18,7 +18,7 @@ const COLDEST = 1e-30;
 
 // --- Characters ---------------------------------------------------------------------------------
 
-/** The characters in id order, the special ones (<pad>, <unk>, and in lines mode <bos>, <eos>) first. */
+/** The characters in id order, first the special ones: <pad>, <unk>, in lines mode <bos>, <eos>. */
 class Vocabulary {
   constructor(characters, mode) {
     this.characters = characters;
@@ -56,7 +56,8 @@ class Vocabulary {
 
 /** Arrays by name, out of the bytes of all weights, one after the other. */
 function readTensors(bytes, { dtype, tensors }) {
-  const numbers = dtype === "bfloat16" ? widened(bytes) : new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const { buffer, byteOffset, byteLength } = bytes;
+  const numbers = dtype === "bfloat16" ? widened(bytes) : new Float32Array(buffer, byteOffset, byteLength / 4);
   const found = {};
   let at = 0;
   for (const [name, ...shape] of tensors) {
@@ -74,13 +75,19 @@ function widened(bytes) {
   return new Float32Array(words.buffer);
 }
 
-/** sums[r] += matrix[r] . vector[from...], for every row; four rows share each look at the vector. */
+/** sums[r] += matrix[r] . vector[from...] for every row; four rows share each read of the vector. */
 function addProduct(sums, matrix, vector, from, columns) {
   const rows = sums.length;
   let row = 0;
   for (; row + 3 < rows; row += 4) {
-    const first = row * columns, second = first + columns, third = second + columns, fourth = third + columns;
-    let a = 0, b = 0, c = 0, d = 0;
+    const first = row * columns;
+    const second = first + columns;
+    const third = second + columns;
+    const fourth = third + columns;
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
     for (let k = 0; k < columns; k++) {
       const x = vector[from + k];
       a += matrix[first + k] * x;
@@ -135,8 +142,9 @@ class Network {
       if (layer === 0) {
         this.#setInput(id);
       } else {
+        const below = this.tensors[`rnn.weight_ih_l${layer}`];
         this.sums.set(this.biases[layer]);
-        addProduct(this.sums, this.tensors[`rnn.weight_ih_l${layer}`], state, at - this.hidden, this.hidden);
+        addProduct(this.sums, below, state, at - this.hidden, this.hidden);
       }
       if (this.cell === "gru") this.#stepGru(state, at, layer);
       else if (this.cell === "lstm") this.#stepLstm(state, at, layer);
@@ -205,7 +213,8 @@ class Network {
     if (this.isOneHot) {
       for (let row = 0; row < this.gates; row++) sums[row] += matrix[row * this.vocabularySize + id];
     } else {
-      addProduct(sums, matrix, this.tensors["embedding.weight"], id * this.embeddingSize, this.embeddingSize);
+      const { embeddingSize } = this;
+      addProduct(sums, matrix, this.tensors["embedding.weight"], id * embeddingSize, embeddingSize);
     }
   }
 
@@ -281,7 +290,9 @@ function scrambled(word) {
 class UniformStream {
   constructor(rngSeed, sample = 0, position = 0) {
     const seed = BigInt(rngSeed);
-    if (seed < 0n || seed >= 2n ** 63n) throw new RangeError("the random seed must be from 0 up to 2**63 - 1");
+    if (seed < 0n || seed >= 2n ** 63n) {
+      throw new RangeError("the random seed must be from 0 up to 2**63 - 1");
+    }
     this.sample = sample;
     this.key = scrambled(WORD(scrambled(seed) + WORD(BigInt(sample + 1) * STEP)));
     this.position = position;

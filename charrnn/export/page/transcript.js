@@ -77,15 +77,17 @@ class Transcript {
 
   #readNext() {
     const at = this.done;
+    const { state, hasRead } = this.reader;
     if (at % REMEMBER_EVERY === 0) {
-      this.remembered[at / REMEMBER_EVERY] = { state: this.reader.state.slice(), hasRead: this.reader.hasRead };
+      this.remembered[at / REMEMBER_EVERY] = { state: state.slice(), hasRead };
     }
     const char = this.chars[at];
     const target = this.reader.targetOf(char);
     this.bits.push(this.logs && -this.logs[target] / Math.LN2);
     this.reader.read(char);
     const { layers, hidden } = this.model.network;
-    this.units.push(Int8Array.from(this.reader.state.subarray(0, layers * hidden), (h) => Math.round(h * UNIT_SCALE)));
+    const units = state.subarray(0, layers * hidden);
+    this.units.push(Int8Array.from(units, (h) => Math.round(h * UNIT_SCALE)));
     this.#lookAhead();
   }
 
