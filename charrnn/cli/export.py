@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice
+from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
 from charrnn.files import write_atomically
@@ -21,6 +19,12 @@ if TYPE_CHECKING:
 FORMATS = ("html", "onnx", "card")
 PRECISIONS = ("float32", "bfloat16")
 STDOUT = "-"
+TO = """html is a page that runs the model in a browser; onnx a file for ONNX runtimes (needs the extra
+`onnx`); card a README.md that makes the run a model repository."""
+OUT = """The file to write; - is stdout. Left out, the run's name with .html or .onnx here, or README.md
+in the run directory."""
+WEIGHTS = """For html: float32 writes what the command line writes; bfloat16 takes half the room, and the
+difference in loss is measured. Left out, float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +39,11 @@ class Exported:
 
 
 def export(
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            metavar="|".join(FORMATS),
-            help="html is a page that runs the model in a browser; onnx a file for ONNX runtimes "
-            "(needs the extra `onnx`); card a README.md that makes the run a model repository.",
-            show_default=False,
-        ),
-    ],
+    to: Annotated[str, option(TO, "|".join(FORMATS), "--to")],
     run: RunPath = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="The file to write; - is stdout. Left out, the run's name with .html or .onnx "
-            "here, or README.md in the run directory.",
-            show_default=False,
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            metavar="|".join(PRECISIONS),
-            help="For html: float32 writes what the command line writes; bfloat16 takes half the "
-            "room, and the difference in loss is measured. Left out, float32.",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there.")
-    ] = False,
+    out: Annotated[str | None, option(OUT, "FILE", "--out", "-o")] = None,
+    weights: Annotated[str | None, option(WEIGHTS, "|".join(PRECISIONS))] = None,
+    overwrite: Annotated[bool, option("Replace a file that is there.", None, "--overwrite")] = False,
     json: Json = False,
     quiet: Quiet = False,
     _debug: Debug = False,

@@ -13,14 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from charrnn.evaluation.scoring import (
-    Counts,
-    Lines,
     Rows,
     Score,
     Starts,
-    Stretches,
     columns_at_once,
-    count_of,
+    count_ids,
     read_columns,
 )
 from charrnn.evaluation.stateful import ParallelReading
@@ -40,6 +37,10 @@ SHORTEST_STREAM = 1024
 REMEMBERED_BYTES = 64 << 20
 
 
+def unheard(_targets: int) -> None:
+    """Ignore progress."""
+
+
 def score_text(
     network: Network,
     ids: IdArray,
@@ -48,7 +49,7 @@ def score_text(
     *,
     window: int | None = None,
     rows: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score a text as its kind and `window` ask for: by lines, in windows, or stateful.
 
@@ -61,17 +62,23 @@ def score_text(
         rows: how many streams, windows or lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    unknown = vocabulary.unk_id
-    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
-        ends = {"bos_id": vocabulary.bos_id, "eos_id": vocabulary.eos_id}
+    bos_id, eos_id, unknown_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.unk_id
+    if starts is not None and bos_id is not None and eos_id is not None:
         return score_lines(
-            network, ids, starts, **ends, unknown_id=unknown, batch_size=rows, progress=progress
+            network,
+            ids,
+            starts,
+            bos_id=bos_id,
+            eos_id=eos_id,
+            unknown_id=unknown_id,
+            batch_size=rows,
+            progress=progress,
         )
     if window is not None:
         return score_windows(
-            network, ids, window, unknown_id=unknown, batch_size=rows, progress=progress
+            network, ids, window, unknown_id=unknown_id, batch_size=rows, progress=progress
         )
-    return score_stream(network, ids, unknown_id=unknown, streams=rows, progress=progress)
+    return score_stream(network, ids, unknown_id=unknown_id, streams=rows, progress=progress)
 
 
 def score_stream(
@@ -81,12 +88,12 @@ def score_stream(
     unknown_id: int,
     streams: int = ROWS_AT_ONCE,
     chunk: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score one text with the state carried through it from a zero state: stateful evaluation.
 
     The text is read in parallel streams, and corrected until the result is that of reading it
-    character by character, up to float32 rounding (see `parallel_reading`).
+    character by character, up to float32 rounding (see `stateful`).
 
     Args:
         network: what predicts.
@@ -99,13 +106,14 @@ def score_stream(
     """
     chunk = chunk or columns_at_once(network, streams)
     state_SL1H = network.initial_state(1)
-    segment = _segment_length(state_SL1H.nbytes, chunk)
+    # In whole chunks, as many as there is memory for, each with the state at its end.
+    segment = max(1, REMEMBERED_BYTES // state_SL1H.nbytes) * chunk
     score = Score()
     for begin in range(0, len(ids) - 1, segment):
         stretch = ids[begin : begin + segment + 1]
         row_length = _row_length(len(stretch) - 1, streams, chunk)
         reading = ParallelReading(network, stretch, state_SL1H, row_length=row_length, chunk=chunk)
-        reading.run(progress or _unheard)
+        reading.run(progress)
         score += reading.score(unknown_id)
         state_SL1H = reading.last_state()
     return score
@@ -118,7 +126,7 @@ def score_windows(
     *,
     unknown_id: int,
     batch_size: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score one text in windows of `window` targets, each from a zero state.
 
@@ -126,8 +134,9 @@ def score_windows(
     targets of N ids is counted once; the last window may be shorter. This is what networks
     without a state, transformers, are measured with.
     """
-    rows = Stretches(ids, min(window, len(ids)))
-    return _score_rows(network, rows, batch_size, progress, count_of(ids[1:], unknown_id))
+    rows = Rows.stretches(ids, min(window, len(ids)))
+    unknown_chars = int(count_ids(ids[1:], network.vocabulary_size)[unknown_id])
+    return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
 
 def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
@@ -139,7 +148,7 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     eos_id: int,
     unknown_id: int,
     batch_size: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score lines, each from a zero state and <bos>, its end <eos> being its last target.
 
@@ -153,40 +162,30 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
         batch_size: how many lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    rows = Lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
-    return _score_rows(network, rows, batch_size, progress, count_of(ids, unknown_id))
+    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
+    unknown_chars = int(count_ids(ids, network.vocabulary_size)[unknown_id])
+    return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
 
 def _score_rows(
-    network: Network, rows: Rows, batch_size: int, progress: Progress | None, unknown_chars: int
+    network: Network, rows: Rows, batch_size: int, progress: Progress, unknown_chars: int
 ) -> Score:
-    """Score rows that have nothing to do with each other, each from a zero state."""
+    """Score rows that have nothing to do with each other, letting go of each when it ends."""
     score = Score(unknown_chars=unknown_chars)
-    for begin in range(0, len(rows.lengths), batch_size):
-        which = np.arange(begin, min(begin + batch_size, len(rows.lengths)))
-        score += _score_batch(network, rows, which, progress or _unheard)
+    for first in range(0, len(rows.lengths), batch_size):
+        which = np.arange(first, min(first + batch_size, len(rows.lengths)))
+        chunk = columns_at_once(network, len(which))
+        state_SLBH = network.initial_state(len(which))
+        longest = int(rows.lengths[first])
+        for begin in range(0, longest, chunk):
+            which = which[rows.lengths[which] > begin]
+            times_T = np.arange(begin, min(begin + chunk, longest))
+            tally, state_SLBH = read_columns(
+                network, rows, which, times_T, state_SLBH[:, :, : len(which)]
+            )
+            score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
+            progress(tally.targets)
     return score
-
-
-def _score_batch(network: Network, rows: Rows, which: Counts, progress: Progress) -> Score:
-    """Read some rows from zero to their ends, letting go of each row that has ended."""
-    score = Score()
-    chunk = columns_at_once(network, len(which))
-    state_SLBH = network.initial_state(len(which))
-    longest = int(rows.lengths[which[0]])
-    for begin in range(0, longest, chunk):
-        which = which[rows.lengths[which] > begin]
-        times_T = np.arange(begin, min(begin + chunk, longest))
-        state_SLBH = state_SLBH[:, :, : len(which)]
-        tally, state_SLBH = read_columns(network, rows, which, times_T, state_SLBH)
-        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
-        progress(tally.targets)
-    return score
-
-
-def _segment_length(state_bytes: int, chunk: int) -> int:
-    """How many targets, in whole chunks, can be read at once with every chunk's state in memory."""
-    return max(1, REMEMBERED_BYTES // state_bytes) * chunk
 
 
 def _row_length(targets: int, streams: int, chunk: int) -> int:
@@ -194,10 +193,6 @@ def _row_length(targets: int, streams: int, chunk: int) -> int:
     row_count = max(1, min(streams, targets // SHORTEST_STREAM))
     chunks = -(-targets // (row_count * chunk))
     return chunks * chunk
-
-
-def _unheard(_targets: int) -> None:
-    """Ignore progress."""
 
 
 def rows_for(threads: int) -> int:

@@ -51,8 +51,6 @@ from charrnn.run.reader import check_entries, whole_weights
 from charrnn.tensors import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
-WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
-"""What is written atomically in the folder of a run, its saves apart."""
 RUN_FILES = (
     README_FILE,
     METRICS_FILE,
@@ -64,6 +62,8 @@ RUN_FILES = (
 )
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
+LOCK_SECONDS = 0.2
+"""How long a training waits for a lock: `charrnn runs` holds it for a moment to see who has it."""
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
 
 
@@ -89,8 +89,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
 def _may_be_left_by_a_kill(name: str) -> bool:
     """Whether a file or folder may stand in a run before its first save is complete."""
-    begun = (VOCABULARY_FILE, CONFIG_FILE)
-    is_temporary = name.startswith(tuple(f".{each}." for each in begun))
+    is_temporary = name.startswith(".") and name.endswith(".partial")
     return is_temporary or name in {LOCK_FILE, VOCABULARY_FILE, LAST_FOLDER}
 
 
@@ -152,8 +151,8 @@ class RunWriter:
         """Remove a run, or what is left of one that was killed before it was any."""
         with write_errors(self.path):
             self.saves.remove()
+            remove_leftovers(self.path)
             for name in RUN_FILES:
-                remove_leftovers(self.path / name)
                 (self.path / name).unlink(missing_ok=True)
 
     def _tidy(self) -> None:
@@ -163,9 +162,8 @@ class RunWriter:
             if whole_weights(self.path, read_card(self.path))[0] == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
-        for name in WRITTEN:
-            remove_leftovers(self.path / name)
-        self.saves.tidy()
+        for folder in (self.path, self.saves.folder):
+            remove_leftovers(folder)
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration, under the notes; from now on this is a run."""
@@ -263,7 +261,7 @@ def _lock(path: Path) -> FileLock:
     lock = FileLock(path / LOCK_FILE, thread_local=False)
     with write_errors(path / LOCK_FILE):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:  # an OSError, too
             raise UserError(
                 f"another training is at work in {path}",
@@ -284,7 +282,6 @@ def _notes_in(config: Path) -> list[str]:
 
 def _step_of(line: bytes) -> float:
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
-    return step if isinstance(step, int) else float("inf")

@@ -19,7 +19,7 @@ from torch import Tensor
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
-from charrnn.run.checkpoint_files import Checkpoint
+from charrnn.run.checkpoint_files import DAMAGED_HINT, Checkpoint
 from charrnn.run.model_card import ModelCard
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
@@ -31,6 +31,7 @@ from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
 from charrnn.training.training_state import TrainingProgress
+from charrnn.validation import record_from_json
 
 SECONDS_A_MINUTE = 60.0
 
@@ -67,7 +68,12 @@ class Trainer:
         trained_sha256 = None if stored is None else stored.description.get("corpus_sha256", "")
         check_same_corpus(self.writer.path, self.corpus, trained_sha256)
         if stored is not None:
-            self.progress = training_state.read_progress(stored.description.get("progress"))
+            self.progress = record_from_json(
+                TrainingProgress,
+                stored.description.get("progress"),
+                source="the saved state",
+                hint=DAMAGED_HINT,
+            )
             self.state_SLBH = training_state.restore(self.training_step, stored.tensors)
         self.writer.check_best(kept=self.progress.best_loss_nats is not None)
         noted = [f"step {self.progress.step}: {change}" for change in changes]
