@@ -114,7 +114,7 @@ def test_an_unknown_character_counts_as_unknown(stream: charrnn.Model) -> None:
     assert score.nats == reference.nats
 
 
-def test_a_strange_programs_types_are_checked_and_it_runs(tmp_path: Path) -> None:
+def test_a_program_is_type_checked_from_outside_and_runs(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")
     write_run(tmp_path / "run")
     (tmp_path / "program.py").write_text(PROGRAM)

@@ -17,6 +17,7 @@ import numpy as np
 from charrnn import __version__
 from charrnn.errors import RunFailedError, UserError
 from charrnn.inference.network import NumpyNetwork
+from charrnn.messages import byte_size
 from charrnn.network import STATE_PARTS, FloatArray
 from charrnn.run.reader import TrainedModel
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 OPSET = 17
 IR_VERSION = 8
-"""Both of 2022, so that runtimes of these years read the file."""
+"""Of 2022 and before: what reads ONNX today reads both."""
+LIMIT_BYTES = 2**31 - 2**20
+"""What a file in Protocol Buffers holds, with some room for all that is not weights."""
 GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 """Where each of ONNX's gates stands in torch's order."""
 TOLERANCE = 1e-5
@@ -40,11 +43,9 @@ def onnx_bytes(model: TrainedModel) -> bytes:
         UserError: The package onnx is not installed, or the file would be too large for it.
     """
     require_packages()
-    proto = _Graph(model).to_model()
-    try:
-        content: bytes = proto.SerializeToString()
-    except ValueError as error:
-        raise UserError("an ONNX file holds 2 GB at most, and this model has more") from error
+    if (size := sum(array.nbytes for array in model.weights.values())) > LIMIT_BYTES:
+        raise UserError(f"an ONNX file holds 2 GB, and the weights have {byte_size(size)}")
+    content: bytes = _Graph(model).to_model().SerializeToString()
     return content
 
 
