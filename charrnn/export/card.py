@@ -5,6 +5,7 @@ a model repository; nothing in it should tell where on a machine the text lay.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePath
@@ -104,8 +105,8 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
 
 
 def without_local_paths(config: Config) -> Config:
-    """Return a configuration that names local sources without their folders."""
-    names = [_without_folders(name) for name in config.data.sources]
+    """Return a configuration that names sources without folders of a machine and passwords."""
+    names = [_public(name) for name in config.data.sources]
     source = names[0] if isinstance(config.data.source, str) else names
     return replace(config, data=replace(config.data, source=source))
 
@@ -160,12 +161,15 @@ def _source_in_words(name: str) -> str:
     if name == DataConfig().source:
         return "The Python language reference, as CPython carries it"
     if is_url(name) or name.startswith(BUILTIN_PREFIX):
-        return _code(name)
-    return f"A text of the author's own, {_code(_without_folders(name))}"
+        return _code(_public(name))
+    return f"A text of the author's own, {_code(_public(name))}"
 
 
-def _without_folders(name: str) -> str:
-    if name == STDIN or is_url(name) or name.startswith(BUILTIN_PREFIX):
+def _public(name: str) -> str:
+    """A source's name as others may see it."""
+    if is_url(name):
+        return re.sub(r"//[^/]*@", "//", name)
+    if name == STDIN or name.startswith(BUILTIN_PREFIX):
         return name
     last = PurePath(name).name
     return "text" if last in {"", ".", "..", STDIN} else last
