@@ -11,7 +11,9 @@ import pytest
 from tests.corpora import prose
 from tests.documents import ROOT, SHORTENED, SMALL, blocks, commands, put_command, run
 
-TUTORIAL, EXPORT, PYTHON = (ROOT / "docs" / f"{name}.md" for name in ("tutorial", "export", "python"))
+TUTORIAL, EXPORT, PYTHON = (
+    ROOT / "docs" / f"{name}.md" for name in ("tutorial", "export", "python")
+)
 OPENING = "The quick brown fox jumps over a lazy dog. One Two\n"
 
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 FORMATS = ("html", "onnx", "card")
 PRECISIONS = ("float32", "bfloat16")
 STDOUT = "-"
-TO = """html is a page that runs the model in a browser; onnx a file for ONNX runtimes (needs the extra
-`onnx`); card a README.md that makes the run a model repository."""
-OUT = """The file to write; - is stdout. Left out, the run's name with .html or .onnx here, or README.md
-in the run directory."""
-WEIGHTS = """For html: float32 writes what the command line writes; bfloat16 takes half the room, and the
-difference in loss is measured. Left out, float32."""
+TO = """html is a page that runs the model in a browser; onnx a file for ONNX runtimes (needs the
+extra `onnx`); card a README.md that makes the run a model repository."""
+OUT = """The file to write; - is stdout. Left out, the run's name with .html or .onnx here, or
+README.md in the run directory."""
+WEIGHTS = """For html: float32 writes what the command line writes; bfloat16 takes half the room, and
+the difference in loss is measured. Left out, float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,9 @@ def export(
     run: RunPath = None,
     out: Annotated[str | None, option(OUT, "FILE", "--out", "-o")] = None,
     weights: Annotated[str | None, option(WEIGHTS, "|".join(PRECISIONS))] = None,
-    overwrite: Annotated[bool, option("Replace a file that is there.", None, "--overwrite")] = False,
+    overwrite: Annotated[
+        bool, option("Replace a file that is there.", None, "--overwrite")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     _debug: Debug = False,
