@@ -26,7 +26,8 @@ MODULES = {
 LAYERS = [
     {"", "__main__", "cli"},
     {"model"},
-    {"training", "generation", "explain", "export"},
+    {"training", "explain", "export"},
+    {"generation"},
     {"evaluation"},
     {"inference"},
     {"run"},

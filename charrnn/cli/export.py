@@ -23,8 +23,8 @@ TO = """html is a page that runs the model in a browser; onnx a file for ONNX ru
 extra `onnx`); card a README.md that makes the run a model repository."""
 OUT = """The file to write; - is stdout. Left out, the run's name with .html or .onnx here, or
 README.md in the run directory."""
-WEIGHTS = """For html: float32 writes what the command line writes; bfloat16 takes half the room, and
-the difference in loss is measured. Left out, float32."""
+WEIGHTS = """For html: float32 writes what the command line writes; bfloat16 takes half the room,
+and the difference in loss is measured. Left out, float32."""
 
 
 @dataclass(frozen=True, slots=True)

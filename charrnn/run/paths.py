@@ -16,6 +16,7 @@ NEXT_WEIGHTS_FILE = "model.safetensors.next"
 CARD_FILE = "model.json"
 METRICS_FILE = "metrics.jsonl"
 README_FILE = "README.md"
+SAMPLES_FILE = "samples.jsonl"
 LAST_FOLDER = "last"
 LOCK_FILE = ".lock"
 
