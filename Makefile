@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-PIP_INSTALL_ALL := $(PIP_INSTALL)'[onnx]'
+PIP_INSTALL_ALL := $(PIP_INSTALL)'[onnx,tensorboard]'
 PIP_WITH_GROUPS := $(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev

@@ -18,6 +18,7 @@ METRICS_FILE = "metrics.jsonl"
 README_FILE = "README.md"
 SAMPLES_FILE = "samples.jsonl"
 LAST_FOLDER = "last"
+TENSORBOARD_FOLDER = "tensorboard"
 LOCK_FILE = ".lock"
 
 START_HINT = "`charrnn train --config quickstart` makes a run"
