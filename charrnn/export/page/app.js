@@ -198,7 +198,7 @@ class Page {
     }
     const atEnd = sheetIsAtEnd();
     const { length } = text.value;
-    text.setRangeText(added, length, length, document.activeElement === text ? "end" : "preserve");
+    text.setRangeText(added, length, length, text.selectionStart === length ? "end" : "preserve");
     if (this.writing.left <= 0 || text.value.length >= LONGEST_TEXT) this.stop();
     return atEnd;
   }
