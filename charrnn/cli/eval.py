@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.by_line import ByLine, Dearest
 from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
@@ -23,6 +24,8 @@ Examples:
     charrnn eval --run runs/shakespeare --window 256
 
     cat poem.txt | charrnn eval --json -
+
+    charrnn eval --by-line --dearest 20 server.log
 """
 SPLITS = ("valid", "train")
 ENGINES = ("auto", "numpy", "torch")
@@ -75,6 +78,8 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    by_line: ByLine = False,
+    dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
     _debug: Debug = False,
@@ -99,6 +104,24 @@ def evaluate(
     console = Console(quiet=quiet)
     model = read_model(resolve_run(run))
     _check_window(window, model)
+    if by_line or dearest is not None:
+        from charrnn.cli.by_line import write_lines
+
+        if window is not None:
+            raise UserError("--by-line is stateful: --window cannot go with it")
+        network = _network(engine, model)
+        rows = batch_size or rows_for(free_threads())
+        write_lines(
+            text,
+            split or "valid",
+            model,
+            network,
+            rows=rows,
+            dearest=dearest,
+            as_json=json,
+            console=console,
+        )
+        return
     scored = _text_to_score(text, split or "valid", model, console)
     network = _network(engine, model)
     begin = time.perf_counter()

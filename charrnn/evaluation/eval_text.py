@@ -4,26 +4,31 @@ A text is read as the run's own was: the same encoding, normalisation and line e
 run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
-from charrnn.evaluation.scoring import Starts, count_ids
+from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids
 from charrnn.messages import format_name, format_path
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
+from charrnn.text.corpus import Corpus, Split, SplitName, TextOptions, find_prepared
 from charrnn.text.prepare import prepare
-from charrnn.text.reading import read_text
-from charrnn.text.sources import STDIN, can_be_read_again
+from charrnn.text.reading import TextReader, read_text
+from charrnn.text.sources import STDIN, Source, Sources, can_be_read_again, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
+LINES_AT_ONCE = 1 << 14
 ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
 
@@ -92,6 +97,39 @@ def other_text(
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
     _check_length(text)
     return text
+
+
+def texts_of(
+    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+) -> Iterator[str]:
+    """Yield any text in parts, as the run reads texts; stdin as it comes, however long.
+
+    In lines mode the parts are whole lines, the empty ones too.
+
+    Raises:
+        UserError: The text cannot be read.
+    """
+    options = TextOptions.from_config(replace(data, mode=model.card.mode, shuffle=False))
+    if name == STDIN and sys.stdin is not None:
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
+        stdin = Source("stdin", 0, partial(nullcontext, stream))
+        sources = Sources((name,), (stdin,))
+        yield from TextReader(sources, options).with_empty_lines("reading")
+    else:
+        with open_sources([name], progress=progress) as sources:
+            yield from TextReader(sources, options, progress).with_empty_lines("reading")
+
+
+def texts_of_split(text: EvalText, vocabulary: Vocabulary) -> Iterator[str]:
+    """Yield a split in parts, as `texts_of` yields other texts; <unk> as U+FFFD."""
+    if text.starts is None:
+        for at in range(0, len(text.ids), IDS_AT_ONCE):
+            yield vocabulary.decode(text.ids[at : at + IDS_AT_ONCE])
+        return
+    for at in range(0, len(text.starts) - 1, LINES_AT_ONCE):
+        starts = text.starts[at : at + LINES_AT_ONCE + 1].tolist()
+        lines = (vocabulary.decode(text.ids[begin:end]) for begin, end in pairwise(starts))
+        yield "".join(f"{line}\n" for line in lines)
 
 
 def _utf8_bytes(

@@ -7,7 +7,7 @@ exactly once, padding never, and how many rows are read side by side changes not
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,6 +19,7 @@ from charrnn.evaluation.scoring import (
     Score,
     Starts,
     Stretches,
+    Tally,
     columns_at_once,
     count_of,
     read_columns,
@@ -98,17 +99,37 @@ def score_stream(
         progress: told of every batch of targets scored for the first time.
     """
     chunk = chunk or columns_at_once(network, streams)
+    segment = segment_length(network, chunk)
+    stretches = (ids[at : at + segment + 1] for at in range(0, len(ids) - 1, segment))
+    readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
+    return sum((reading.score(unknown_id) for reading in readings), Score())
+
+
+def read_stretches(
+    network: Network,
+    stretches: Iterable[IdArray],
+    *,
+    streams: int,
+    chunk: int,
+    progress: Progress | None = None,
+) -> Iterator[ParallelReading]:
+    """Read a text that comes in stretches, with the state carried from each to the next.
+
+    Args:
+        network: what predicts.
+        stretches: each begins with the last id of the one before it, and has whole chunks of
+            targets, or fewer than one chunk; the last may have any number.
+        streams: how many streams to read side by side at most.
+        chunk: characters between two comparisons of the states.
+        progress: told of every batch of targets scored for the first time.
+    """
     state_SL1H = network.initial_state(1)
-    segment = _segment_length(state_SL1H.nbytes, chunk)
-    score = Score()
-    for begin in range(0, len(ids) - 1, segment):
-        stretch = ids[begin : begin + segment + 1]
+    for stretch in stretches:
         row_length = _row_length(len(stretch) - 1, streams, chunk)
         reading = ParallelReading(network, stretch, state_SL1H, row_length=row_length, chunk=chunk)
         reading.run(progress or _unheard)
-        score += reading.score(unknown_id)
+        yield reading
         state_SL1H = reading.last_state()
-    return score
 
 
 def score_windows(
@@ -157,6 +178,33 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     return _score_rows(network, rows, batch_size, progress, count_of(ids, unknown_id))
 
 
+def nats_of_lines(
+    network: Network,
+    ids: IdArray,
+    starts: Starts,
+    vocabulary: Vocabulary,
+    *,
+    batch_size: int = ROWS_AT_ONCE,
+    progress: Progress | None = None,
+) -> FloatArray:
+    """Score lines as `score_lines` does; the nats of each target, line after line, ends included.
+
+    The target t of line i stands at `starts[i] + i + t`.
+    """
+    assert vocabulary.bos_id is not None
+    assert vocabulary.eos_id is not None
+    rows = Lines(ids, starts, bos_id=vocabulary.bos_id, eos_id=vocabulary.eos_id)
+    firsts = (np.asarray(starts[:-1]).astype(np.int64) + np.arange(len(starts) - 1))[rows.order]
+    nats_N = np.zeros(len(ids) + len(starts) - 1, np.float32)
+    for begin in range(0, len(firsts), batch_size):
+        batch = np.arange(begin, min(begin + batch_size, len(firsts)))
+        for which, times_T, tally in _read_batch(network, rows, batch):
+            counted_BT = times_T < rows.lengths[which, None]
+            nats_N[(firsts[which, None] + times_T)[counted_BT]] = tally.nats_BT[counted_BT]
+            (progress or _unheard)(tally.targets)
+    return nats_N
+
+
 def _score_rows(
     network: Network, rows: Rows, batch_size: int, progress: Progress | None, unknown_chars: int
 ) -> Score:
@@ -169,8 +217,18 @@ def _score_rows(
 
 
 def _score_batch(network: Network, rows: Rows, which: Counts, progress: Progress) -> Score:
-    """Read some rows from zero to their ends, letting go of each row that has ended."""
+    """Read some rows from zero to their ends."""
     score = Score()
+    for _, _, tally in _read_batch(network, rows, which):
+        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
+        progress(tally.targets)
+    return score
+
+
+def _read_batch(
+    network: Network, rows: Rows, which: Counts
+) -> Iterator[tuple[Counts, Counts, Tally]]:
+    """Yield rows, steps in time and their tally, letting go of each row that has ended."""
     chunk = columns_at_once(network, len(which))
     state_SLBH = network.initial_state(len(which))
     longest = int(rows.lengths[which[0]])
@@ -179,14 +237,12 @@ def _score_batch(network: Network, rows: Rows, which: Counts, progress: Progress
         times_T = np.arange(begin, min(begin + chunk, longest))
         state_SLBH = state_SLBH[:, :, : len(which)]
         tally, state_SLBH = read_columns(network, rows, which, times_T, state_SLBH)
-        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
-        progress(tally.targets)
-    return score
+        yield which, times_T, tally
 
 
-def _segment_length(state_bytes: int, chunk: int) -> int:
+def segment_length(network: Network, chunk: int) -> int:
     """How many targets, in whole chunks, can be read at once with every chunk's state in memory."""
-    return max(1, REMEMBERED_BYTES // state_bytes) * chunk
+    return max(1, REMEMBERED_BYTES // network.initial_state(1).nbytes) * chunk
 
 
 def _row_length(targets: int, streams: int, chunk: int) -> int:

@@ -116,10 +116,10 @@ class Lines:
     def __init__(self, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> None:
         offsets = np.asarray(starts).astype(np.int64)
         chars: Counts = offsets[1:] - offsets[:-1]
-        order = np.argsort(-chars, kind="stable")
+        self.order: Counts = np.argsort(-chars, kind="stable")
         self._ids = np.asarray(ids) if len(ids) else np.zeros(1, np.uint8)
-        self._offsets = offsets[:-1][order]
-        self._lengths = chars[order] + 1
+        self._offsets = offsets[:-1][self.order]
+        self._lengths = chars[self.order] + 1
         self._bos_id = bos_id
         self._eos_id = eos_id
 
@@ -148,6 +148,8 @@ class Tally(NamedTuple):
 
     nats_B: Sums
     """Each row's negative log-likelihood, in nats."""
+    nats_BT: FloatArray
+    """That of each target; 0 where there is none."""
     correct_B: Counts
     """Each row's targets that were most probable."""
     targets: int
@@ -165,14 +167,15 @@ def read_columns(
     inputs_BT, targets_BT = rows.columns(which, times_T)
     logits_BTV, state_SLBH = network.advance(inputs_BT, state_SLBH)
     counted_BT = times_T < rows.lengths[which, None]
-    nats_B, correct_B = nats_and_correct(logits_BTV, targets_BT, counted_BT)
-    return Tally(nats_B, correct_B, int(counted_BT.sum())), state_SLBH
+    nats_BT, correct_B = nats_and_correct(logits_BTV, targets_BT, counted_BT)
+    nats_B = nats_BT.sum(axis=1, dtype=np.float64)
+    return Tally(nats_B, nats_BT, correct_B, int(counted_BT.sum())), state_SLBH
 
 
 def nats_and_correct(
     logits_BTV: FloatArray, targets_BT: IdArray, counted_BT: Flags
-) -> tuple[Sums, Counts]:
-    """Sum each row's negative log-likelihood, and count its targets that were most probable.
+) -> tuple[FloatArray, Counts]:
+    """Compute each target's negative log-likelihood, and count the most probable of each row.
 
     Args:
         logits_BTV: the predictions, float32.
@@ -180,9 +183,9 @@ def nats_and_correct(
         counted_BT: which targets count; padding does not.
 
     Returns:
-        Nats, float64, and hits, both (B,). The log-softmax is taken in float32 after its maximum
-        is subtracted; sums over time are float64. Logits that are not finite give nats that are
-        not finite: it is for the caller to judge them.
+        Nats, (B, T) with 0 where nothing counts, and hits, (B,). The log-softmax is taken in
+        float32 after its maximum is subtracted. Logits that are not finite give nats that are not
+        finite: it is for the caller to judge them.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         best_BT1 = logits_BTV.argmax(axis=-1)[..., None]
@@ -194,7 +197,7 @@ def nats_and_correct(
         margins_BT = (highest_BT1 - chosen_BT1)[..., 0]
         nats_BT = np.log(exponentials_BTV.sum(axis=-1)) + margins_BT
     correct_BT = (best_BT1 == targets_BT1)[..., 0] & counted_BT
-    return nats_BT.sum(axis=1, dtype=np.float64, where=counted_BT), correct_BT.sum(axis=1)
+    return np.where(counted_BT, nats_BT, np.float32(0)), correct_BT.sum(axis=1)
 
 
 def columns_at_once(network: Network, row_count: int) -> int:

@@ -1,0 +1,91 @@
+"""What each line of a text costs, one line of output a line: for `eval --by-line` and `explain`."""
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.options import check_range
+from charrnn.console import Console, escape_controls, write_result
+
+if TYPE_CHECKING:
+    from charrnn.evaluation.by_line import LineCost
+    from charrnn.network import Network
+    from charrnn.run.reader import TrainedModel
+
+ByLine = Annotated[
+    bool,
+    typer.Option(
+        "--by-line",
+        help="Print what each line costs, in bits and in bits per character; with --json an "
+        "object a line. Works on a text of any length, as it comes.",
+    ),
+]
+Dearest = Annotated[
+    int | None,
+    typer.Option(
+        "--dearest",
+        metavar="N",
+        help="Only the N lines that cost most per character, the dearest first.",
+        show_default=False,
+    ),
+]
+HEADING = f"{'bits':>9} {'per char':>9} {'line':>8}  text"
+LINES_AT_ONCE = 1000
+
+
+def write_lines(
+    name: str | None,
+    split: str,
+    model: "TrainedModel",
+    network: "Network",
+    *,
+    rows: int,
+    dearest: int | None,
+    as_json: bool,
+    console: Console,
+) -> None:
+    """Write what each line of a text, or of a split of the run's own corpus, costs."""
+    from charrnn.evaluation.by_line import cost_by_line
+
+    check_range("--dearest", dearest)
+    texts = _texts(name, split, model, console)
+    costs: Iterable[LineCost] = cost_by_line(network, model.vocabulary, texts, rows=rows)
+    if dearest is not None:
+        costs = heapq.nlargest(dearest, costs, key=lambda cost: cost.bits_per_char)
+    if not as_json:
+        console.note(HEADING)
+    lines = map(_as_json if as_json else _as_text, costs)
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        write_result("\n".join(some))
+
+
+def _texts(name: str | None, split: str, model: "TrainedModel", console: Console) -> Iterator[str]:
+    from charrnn.config.load import read_run_config
+    from charrnn.evaluation.eval_text import own_split, texts_of, texts_of_split
+    from charrnn.run.paths import CONFIG_FILE
+
+    data = read_run_config(model.path / CONFIG_FILE).data
+    if name is not None:
+        return texts_of(name, model, data, console.progress)
+    text = own_split(model, data, "train" if split == "train" else "valid", console.progress)
+    return texts_of_split(text, model.vocabulary)
+
+
+def _as_text(cost: "LineCost") -> str:
+    text = escape_controls(cost.text)
+    return f"{cost.bits:9.1f} {cost.bits_per_char:9.3f} {cost.number:8}  {text}"
+
+
+def _as_json(cost: "LineCost") -> str:
+    fields = {
+        "line": cost.number,
+        "text": cost.text,
+        "bits": cost.bits,
+        "chars": cost.chars,
+        "bits_per_char": cost.bits_per_char,
+    }
+    return json.dumps(fields, allow_nan=False)
