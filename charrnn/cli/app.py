@@ -38,6 +38,10 @@ COMMANDS = {
         "evaluate",
         "Score a text: loss, bits per character and byte, perplexity and accuracy.",
     ),
+    "explain": (
+        "explain",
+        "Show what a run learned: surprisal, units, gates, gradients and more, as pictures.",
+    ),
 }
 """The function of each command, in the module of the command's name, and how its help begins: the
 list of commands is shown without importing them."""

@@ -10,6 +10,7 @@ import typer
 
 from charrnn.cli.options import check_range
 from charrnn.console import Console, escape_controls, write_result
+from charrnn.machine import free_threads
 
 if TYPE_CHECKING:
     from charrnn.evaluation.by_line import LineCost
@@ -41,24 +42,33 @@ def write_lines(
     name: str | None,
     split: str,
     model: "TrainedModel",
-    network: "Network",
     *,
-    rows: int,
     dearest: int | None,
     as_json: bool,
     console: Console,
+    network: "Network | None" = None,
+    rows: int | None = None,
 ) -> None:
-    """Write what each line of a text, or of a split of the run's own corpus, costs."""
+    """Write what each line of a text, or of a split of the run's own corpus, costs.
+
+    Raises:
+        RunFailedError: The weights are such that the costs overflow.
+    """
     from charrnn.evaluation.by_line import cost_by_line
+    from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for
+    from charrnn.inference.network import NumpyNetwork
 
     check_range("--dearest", dearest)
     texts = _texts(name, split, model, console)
+    network = network or ThreadedNetwork(NumpyNetwork.of(model), free_threads())
+    rows = rows or rows_for(free_threads())
     costs: Iterable[LineCost] = cost_by_line(network, model.vocabulary, texts, rows=rows)
     if dearest is not None:
         costs = heapq.nlargest(dearest, costs, key=lambda cost: cost.bits_per_char)
     if not as_json:
         console.note(HEADING)
-    lines = map(_as_json if as_json else _as_text, costs)
+    finite = (_checked(cost, model) for cost in costs)
+    lines = map(_as_json if as_json else _as_text, finite)
     while some := list(islice(lines, LINES_AT_ONCE)):
         write_result("\n".join(some))
 
@@ -73,6 +83,13 @@ def _texts(name: str | None, split: str, model: "TrainedModel", console: Console
         return texts_of(name, model, data, console.progress)
     text = own_split(model, data, "train" if split == "train" else "valid", console.progress)
     return texts_of_split(text, model.vocabulary)
+
+
+def _checked(cost: "LineCost", model: "TrainedModel") -> "LineCost":
+    from charrnn.evaluation.scoring import check_finite
+
+    check_finite(cost.bits_per_char, model.path)
+    return cost
 
 
 def _as_text(cost: "LineCost") -> str:

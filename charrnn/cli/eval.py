@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.by_line import ByLine, Dearest
+from charrnn.cli.by_line import ByLine, Dearest, write_lines
 from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
@@ -98,6 +98,7 @@ def evaluate(
         use_one_blas_thread()
     from charrnn.cli.eval_report import Report, warn_of_unknown
     from charrnn.evaluation.evaluate import rows_for, score_text
+    from charrnn.evaluation.scoring import check_finite
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
 
@@ -105,21 +106,17 @@ def evaluate(
     model = read_model(resolve_run(run))
     _check_window(window, model)
     if by_line or dearest is not None:
-        from charrnn.cli.by_line import write_lines
-
         if window is not None:
             raise UserError("--by-line is stateful: --window cannot go with it")
-        network = _network(engine, model)
-        rows = batch_size or rows_for(free_threads())
         write_lines(
             text,
             split or "valid",
             model,
-            network,
-            rows=rows,
             dearest=dearest,
             as_json=json,
             console=console,
+            network=_network(engine, model),
+            rows=batch_size,
         )
         return
     scored = _text_to_score(text, split or "valid", model, console)
@@ -143,7 +140,7 @@ def evaluate(
         score=score,
         seconds=time.perf_counter() - begin,
     )
-    report.check_finite()
+    check_finite(score.loss_nats, model.path)
     warn_of_unknown(scored.unknown, console)
     if json:
         write_json(report.to_json())

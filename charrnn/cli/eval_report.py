@@ -1,12 +1,10 @@
 """How an evaluation is shown: a table for people, an object for programs."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from charrnn.console import Console
-from charrnn.errors import RunFailedError
 from charrnn.evaluation.eval_text import EvalText
 from charrnn.evaluation.scoring import Score
 from charrnn.messages import format_name, quote
@@ -45,19 +43,6 @@ class Report:
     def protocol(self) -> str:
         """What the score must be compared with: other scores of the same protocol, no others."""
         return "stateful" if self.window is None else "window"
-
-    def check_finite(self) -> None:
-        """Refuse to report what is no number.
-
-        Raises:
-            RunFailedError: The network's weights are such that its predictions overflow.
-        """
-        if not math.isfinite(self.score.perplexity):
-            raise RunFailedError(
-                f"the loss is {self.score.loss_nats:.4g}: "
-                f"the weights of {format_name(self.run)} are of no use",
-                hint="train it again, with a lower train.learning_rate",
-            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `--json` prints."""

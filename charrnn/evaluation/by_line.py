@@ -83,29 +83,29 @@ def _lines_of_stream(
     network: Network, vocabulary: Vocabulary, texts: Iterable[str], rows: int
 ) -> Iterator[LineCost]:
     """Cut a stream at its line ends, holding back the beginning of a line whose end is to come."""
-    number, held, held_bits, held_chars = 1, "", 0.0, 0
-    for text, nats_N in nats_of_stream(network, vocabulary, texts, rows):
-        bits = np.cumsum(np.concatenate([[0], np.nan_to_num(nats_N)]), dtype=np.float64)
+    number, held, held_bits = 1, "", 0.0
+    held_chars = -1  # the very first character is no target
+    for text, nats_N in stream_with_nats(network, vocabulary, texts, rows):
+        bits = np.cumsum(np.concatenate([[0], nats_N]), dtype=np.float64)
         bits *= NATS_TO_BITS
-        unpredicted = int(np.isnan(nats_N).sum())
         ends = np.flatnonzero(code_points_of(text) == ord("\n")) + 1
         for begin, end in pairwise([0, *ends.tolist()]):
-            chars = held_chars + end - begin - unpredicted
+            chars = held_chars + end - begin
             line = (held + text[begin : end - 1])[:LONGEST_SHOWN]
             yield LineCost(number, line, held_bits + float(bits[end] - bits[begin]), chars)
-            number, held, held_bits, held_chars, unpredicted = number + 1, "", 0.0, 0, 0
+            number, held, held_bits, held_chars = number + 1, "", 0.0, 0
         last = int(ends[-1]) if len(ends) else 0
         held = (held + text[last:])[:LONGEST_SHOWN]
         held_bits += float(bits[-1] - bits[last])
-        held_chars += len(text) - last - unpredicted
+        held_chars += len(text) - last
     if held:
         yield LineCost(number, held, held_bits, held_chars)
 
 
-def nats_of_stream(
+def stream_with_nats(
     network: Network, vocabulary: Vocabulary, texts: Iterable[str], rows: int = ROWS_AT_ONCE
 ) -> Iterator[tuple[str, FloatArray]]:
-    """Yield a text in parts, each with the nats of its characters; NaN for the very first.
+    """Yield a text in parts, each with the nats of its characters; 0 for the very first.
 
     The state is carried through the whole text, as in `score_stream`.
     """
@@ -125,10 +125,10 @@ def nats_of_stream(
     for reading in read_stretches(network, stretches(), streams=rows, chunk=chunk):
         text = "".join(parts)
         parts.clear()
-        yield text, np.concatenate([[np.nan], reading.nats()]) if first else reading.nats()
+        yield text, np.concatenate([[0], reading.nats()]) if first else reading.nats()
         first = False
     if parts:
-        yield "".join(parts), np.full(1, np.nan, np.float32)
+        yield "".join(parts), np.zeros(1, np.float32)
 
 
 def _parts(texts: Iterable[str], longest: int, chunk: int) -> Iterator[str]:

@@ -75,6 +75,16 @@ def score_text(
     return score_stream(network, ids, unknown_id=unknown, streams=rows, progress=progress)
 
 
+def nats_of_stream(
+    network: Network, ids: IdArray, *, streams: int = ROWS_AT_ONCE, progress: Progress | None = None
+) -> FloatArray:
+    """Score one text as `score_stream` does; the nats of each target, (N - 1,)."""
+    chunk = columns_at_once(network, streams)
+    stretches = _stretches(network, ids, chunk)
+    readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
+    return np.concatenate([reading.nats() for reading in readings])
+
+
 def score_stream(
     network: Network,
     ids: IdArray,
@@ -99,8 +109,7 @@ def score_stream(
         progress: told of every batch of targets scored for the first time.
     """
     chunk = chunk or columns_at_once(network, streams)
-    segment = segment_length(network, chunk)
-    stretches = (ids[at : at + segment + 1] for at in range(0, len(ids) - 1, segment))
+    stretches = _stretches(network, ids, chunk)
     readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
     return sum((reading.score(unknown_id) for reading in readings), Score())
 
@@ -238,6 +247,11 @@ def _read_batch(
         state_SLBH = state_SLBH[:, :, : len(which)]
         tally, state_SLBH = read_columns(network, rows, which, times_T, state_SLBH)
         yield which, times_T, tally
+
+
+def _stretches(network: Network, ids: IdArray, chunk: int) -> Iterator[IdArray]:
+    segment = segment_length(network, chunk)
+    return (ids[at : at + segment + 1] for at in range(0, len(ids) - 1, segment))
 
 
 def segment_length(network: Network, chunk: int) -> int:

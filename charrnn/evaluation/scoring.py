@@ -10,11 +10,14 @@ Shapes: S parts of the state, L layers, B rows, T time, H hidden, V vocabulary.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.errors import RunFailedError
+from charrnn.messages import format_path
 from charrnn.network import FloatArray, IdArray, Network
 
 Counts = npt.NDArray[np.int64]
@@ -25,6 +28,8 @@ Flags = npt.NDArray[np.bool_]
 LONGEST_CHUNK = 64
 LOGITS_AT_ONCE = 8_000_000  # float32 numbers: 32 MB, and as much again for their exponentials
 IDS_AT_ONCE = 1 << 20
+LARGEST_LOSS = 700.0
+"""In nats; the perplexity of a larger one would be no finite number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,19 @@ class Score:
     def accuracy(self) -> float:
         """The share of targets that were the most probable character."""
         return self.correct / self.chars if self.chars else math.nan
+
+
+def check_finite(loss_nats: float, run: Path) -> None:
+    """Refuse to report what is no number.
+
+    Raises:
+        RunFailedError: The network's weights are such that its predictions overflow.
+    """
+    if not loss_nats < LARGEST_LOSS:
+        raise RunFailedError(
+            f"the loss is {loss_nats:.4g}: the weights of {format_path(run)} are of no use",
+            hint="train it again, with a lower train.learning_rate",
+        )
 
 
 class Rows(Protocol):

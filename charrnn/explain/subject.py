@@ -1,0 +1,232 @@
+"""What is explained: a run, and a text as its network reads it.
+
+A text is a sequence of pairs, an input and the target that follows it, in documents: one in stream
+mode, one a line in lines mode, where the first input is <bos> and the last target <eos>.
+
+Shapes: N pairs of the text, B rows read side by side, T time, V vocabulary.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.config.load import read_run_config
+from charrnn.config.schema import DataConfig
+from charrnn.console import Progress, silent
+from charrnn.errors import UserError
+from charrnn.evaluation.eval_text import own_split, texts_of
+from charrnn.evaluation.evaluate import (
+    ThreadedNetwork,
+    nats_of_lines,
+    nats_of_stream,
+    rows_for,
+)
+from charrnn.evaluation.scoring import Flags, check_finite
+from charrnn.explain.cells import TracedNetwork
+from charrnn.inference.network import NumpyNetwork
+from charrnn.machine import free_threads
+from charrnn.messages import format_name
+from charrnn.network import FloatArray, IdArray
+from charrnn.run.paths import CONFIG_FILE
+from charrnn.run.reader import TrainedModel
+from charrnn.text.corpus import Split
+from charrnn.text.decoding import without_empty_lines
+from charrnn.text.reading import encode
+from charrnn.text.vocabulary import REPLACEMENT
+
+MOST_CHARACTERS = 1_000_000
+"""What is read of a text; a longer one, an endless one too, is explained by its beginning."""
+SAMPLE = 100_000
+"""Pairs of which the views that look into the network take all that they need."""
+ROWS = 64
+WARM_UP = 256
+"""Pairs that a row reads before it counts: by then the network has forgotten the zero state."""
+COLUMNS_AT_ONCE = 32
+
+Places = npt.NDArray[np.int64]
+Read = TypeVar("Read")
+Advance = Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
+"""`NumpyNetwork.advance` or `TracedNetwork.advance`."""
+
+
+class Columns(NamedTuple):
+    """Some steps in time of rows that are read side by side, (B, T)."""
+
+    places_BT: Places
+    """Which pair of the text each is."""
+    counted_BT: Flags
+    """Which of them count; each pair of the text counts once."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, and a text that is read with it."""
+
+    model: TrainedModel
+    data: DataConfig
+    source: str
+    """The text's name, in words."""
+    split: Split
+
+    @classmethod
+    def of(cls, model: TrainedModel, name: str | None, progress: Progress = silent) -> Self:
+        """Read the text `name`, or if that is None the run's validation split.
+
+        Raises:
+            UserError: The text cannot be read, or there is nothing in it to predict.
+        """
+        data = read_run_config(model.path / CONFIG_FILE).data
+        if name is None:
+            own = own_split(model, data, "valid", progress)
+            source = f"the validation split of {format_name(own.source)}"
+            split = _beginning(Split(own.ids, own.starts))
+        else:
+            source = "stdin" if name == "-" else format_name(name)
+            split = _read_beginning(texts_of(name, model, data, progress), model)
+        subject = cls(model, data, source, split)
+        if not len(subject.targets_N):
+            raise UserError(f"{source} is too short", hint="there is nothing in it to predict")
+        return subject
+
+    @property
+    def run(self) -> str:
+        """The run's name, for people."""
+        return self.model.path.name or str(self.model.path)
+
+    @property
+    def is_lines(self) -> bool:
+        """Whether each line is read for itself."""
+        return self.split.starts is not None
+
+    @cached_property
+    def network(self) -> ThreadedNetwork:
+        """The run's network."""
+        return ThreadedNetwork(NumpyNetwork.of(self.model), free_threads())
+
+    @cached_property
+    def traced(self) -> TracedNetwork:
+        """The same network, with all that it computes."""
+        return TracedNetwork(self.model)
+
+    @cached_property
+    def documents(self) -> Places:
+        """Where each document begins among the pairs, and where the last one ends."""
+        if self.split.starts is None:
+            return np.array([0, max(0, len(self.split.ids) - 1)])
+        starts = np.asarray(self.split.starts).astype(np.int64)
+        return starts + np.arange(len(starts))
+
+    @cached_property
+    def inputs_N(self) -> IdArray:
+        """The id that is read before each target."""
+        if not self.is_lines:
+            return self.split.ids[:-1]
+        return self._with_each_line(self.model.vocabulary.bos_id, self.documents[:-1])
+
+    @cached_property
+    def targets_N(self) -> IdArray:
+        """The ids that are predicted."""
+        if not self.is_lines:
+            return self.split.ids[1:]
+        return self._with_each_line(self.model.vocabulary.eos_id, self.documents[1:] - 1)
+
+    def _with_each_line(self, special: int | None, places: Places) -> IdArray:
+        ids_N = np.zeros(int(self.documents[-1]), self.split.ids.dtype)
+        is_char_N = np.ones(len(ids_N), np.bool_)
+        is_char_N[places] = False
+        ids_N[is_char_N] = self.split.ids
+        ids_N[~is_char_N] = special
+        return ids_N
+
+    @cached_property
+    def glyphs(self) -> list[str]:
+        """What each id is in a text: a begin or an end of a line is a line end."""
+        vocabulary = self.model.vocabulary
+        glyphs = list(vocabulary.characters)
+        glyphs[vocabulary.pad_id], glyphs[vocabulary.unk_id] = "", REPLACEMENT
+        for special in (vocabulary.bos_id, vocabulary.eos_id):
+            if special is not None:
+                glyphs[special] = "\n"
+        return glyphs
+
+    @cached_property
+    def nats_N(self) -> FloatArray:
+        """What each target costs, as `charrnn eval` counts it.
+
+        Raises:
+            RunFailedError: The weights are such that the predictions overflow.
+        """
+        rows, split = rows_for(free_threads()), self.split
+        if split.starts is None:
+            nats_N = nats_of_stream(self.network, split.ids, streams=rows)
+        else:
+            known = self.model.vocabulary
+            nats_N = nats_of_lines(self.network, split.ids, split.starts, known, batch_size=rows)
+        check_finite(float(nats_N.mean(dtype=np.float64)), self.model.path)
+        return nats_N
+
+    def sample(self) -> "Subject":
+        """The beginning of the text that is enough to look into the network."""
+        split = _beginning(self.split, SAMPLE)
+        return self if split is self.split else Subject(self.model, self.data, self.source, split)
+
+    def read(self, advance: Advance[Read]) -> Iterator[tuple[Columns, Read]]:
+        """Read the text in rows side by side, some columns at a time.
+
+        A row of a stream begins `WARM_UP` pairs before it counts.
+        """
+        for begins_B, counts_from_B, ends_B in self._rows():
+            state_SLBH = self.network.initial_state(len(begins_B))
+            for at in range(0, int((ends_B - begins_B).max()), COLUMNS_AT_ONCE):
+                places_BT = begins_B[:, None] + np.arange(at, at + COLUMNS_AT_ONCE)
+                counted_BT = (places_BT >= counts_from_B[:, None]) & (places_BT < ends_B[:, None])
+                ids_BT = self.inputs_N.take(places_BT, mode="clip")
+                result, state_SLBH = advance(ids_BT, state_SLBH)
+                yield Columns(places_BT, counted_BT), result
+
+    def _rows(self) -> Iterator[tuple[Places, Places, Places]]:
+        """Yield where each row of a batch begins, where it begins to count, and where it ends."""
+        if self.is_lines:
+            lengths = np.diff(self.documents)
+            order = np.argsort(-lengths, kind="stable")
+            for at in range(0, len(order), ROWS):
+                which = order[at : at + ROWS]
+                yield self.documents[which], self.documents[which], self.documents[which + 1]
+            return
+        pairs = len(self.targets_N)
+        length = max(WARM_UP, -(-pairs // ROWS))
+        counts_from_B = np.arange(0, pairs, length)
+        ends_B = np.minimum(counts_from_B + length, pairs)
+        yield np.maximum(0, counts_from_B - WARM_UP), counts_from_B, ends_B
+
+
+def _beginning(split: Split, most: int = MOST_CHARACTERS) -> Split:
+    """Take the beginning of a split; whole lines, the first at least, in lines mode."""
+    if len(split.ids) <= most:
+        return split
+    if split.starts is None:
+        return Split(split.ids[:most], None)
+    lines = max(1, int(np.searchsorted(split.starts, most, side="right")) - 1)
+    return Split(split.ids[: int(split.starts[lines])], split.starts[: lines + 1])
+
+
+def _read_beginning(texts: Iterator[str], model: TrainedModel) -> Split:
+    """Read a text in parts until there is enough of it."""
+    vocabulary, length = model.vocabulary, 0
+    ids = [np.empty(0, vocabulary.id_type)]
+    ends = [np.zeros(1, np.int64)]
+    for text in texts:
+        if vocabulary.has_lines:
+            text = without_empty_lines(text)  # noqa: PLW2901
+        part_ids, part_ends = encode(text, vocabulary)
+        ids.append(part_ids)
+        ends.append(part_ends + length)
+        length += len(part_ids)
+        if length >= MOST_CHARACTERS:
+            break
+    starts = np.concatenate(ends) if vocabulary.has_lines else None
+    return _beginning(Split(np.concatenate(ids), starts))

@@ -1,0 +1,150 @@
+"""What each character of a text cost, in bits: the negative logarithm of its probability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from charrnn.explain.cells import softmax
+from charrnn.explain.picture import Channel, ColouredText, Picture, Table, visible
+from charrnn.explain.subject import Subject
+from charrnn.network import FloatArray, IdArray
+
+LIKELIEST = 5
+DEAREST = 10
+MOST_BITS = 8.0
+"""The cost at which the colour is full: a character that was given one chance in 256."""
+COLUMNS_AT_ONCE = 64
+
+Likeliest = list[tuple[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surprisal:
+    """The cost of every character."""
+
+    run: str
+    source: str
+    characters: Sequence[str]
+    bits: Sequence[float | None]
+    """None where nothing could be predicted: the first character of a stream."""
+    likeliest: Sequence[Likeliest | None]
+    """The likeliest characters in the place of each, for as many as are shown."""
+
+    @property
+    def bits_per_char(self) -> float:
+        """The mean over what could be predicted."""
+        known = [bits for bits in self.bits if bits is not None]
+        return sum(known) / len(known)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "run": self.run,
+            "source": self.source,
+            "bits_per_char": self.bits_per_char,
+            "characters": self.characters,
+            "bits": self.bits,
+            "likeliest": self.likeliest,
+        }
+
+    def picture(self) -> Picture:
+        """The beginning of the text, coloured; the dearest words and lines of all of it."""
+        shown = len(self.likeliest)
+        part = "" if shown == len(self.bits) else f", of which the first {shown:,} are shown"
+        text = ColouredText(
+            title=f"{self.source}{part}",
+            characters=self.characters[:shown],
+            channels=[Channel(name="bits", values=self.bits[:shown], most=MOST_BITS)],
+            likeliest=self.likeliest,
+            unit="bits",
+        )
+        sentences = [
+            f"{len(self.bits):,} characters cost {self.bits_per_char:.3f} bits each on average. "
+            "A character that was given the probability p costs -log2 p bits: 1 bit for one chance "
+            "in two, 8 bits for one in 256."
+        ]
+        tables = [
+            self._dearest("The dearest words", " \n\t", "bits"),
+            self._dearest("The dearest lines, by bits per character", "\n", "bits per character"),
+        ]
+        return Picture(
+            title=f"Surprisal: {self.run}", sentences=sentences, text=text, tables=tables
+        )
+
+    def _dearest(self, title: str, separators: str, unit: str) -> Table:
+        """List the pieces between separators that cost most."""
+        pieces = _pieces(self.characters, self.bits, separators)
+        by = 0 if unit == "bits" else 1
+        rows = [
+            (f"{piece[by]:.2f}", f"{piece[2]:,}", "".join(map(visible_in_line, piece[3])))
+            for piece in nlargest(DEAREST, pieces, key=lambda piece: piece[by])
+        ]
+        return Table(title=title, columns=(unit, "at", "text"), rows=rows)
+
+
+def _pieces(
+    characters: Sequence[str], bits: Sequence[float | None], separators: str
+) -> list[tuple[float, float, int, Sequence[str]]]:
+    """Bits, bits per character, place and characters of each piece between separators."""
+    cuts = [-1, *(at for at, char in enumerate(characters) if char in separators), len(characters)]
+    pieces = []
+    for before, end in pairwise(cuts):
+        costs = [cost for cost in bits[before + 1 : end] if cost is not None]
+        if costs:
+            total = sum(costs)
+            chars = characters[before + 1 : end]
+            pieces.append((total, total / len(costs), before + 1, chars))
+    return pieces
+
+
+def visible_in_line(char: str) -> str:
+    """How a character is written among others: a space as itself."""
+    return char if char == " " else visible(char)
+
+
+def explain_surprisal(subject: Subject, show: int) -> Surprisal:
+    """Compute what each character cost, and the likeliest ones for the first `show`."""
+    glyphs = subject.glyphs
+    bits: list[float | None] = (subject.nats_N.astype(np.float64) / np.log(2)).tolist()
+    characters = [glyphs[id_] for id_ in subject.targets_N.tolist()]
+    likeliest: list[Likeliest | None] = [*likeliest_of(subject, show)]
+    if not subject.is_lines:
+        characters = [glyphs[int(subject.inputs_N[0])], *characters]
+        bits = [None, *bits]
+        likeliest = [None, *likeliest][:show]
+    return Surprisal(
+        run=subject.run,
+        source=subject.source,
+        characters=characters,
+        bits=bits,
+        likeliest=likeliest,
+    )
+
+
+def likeliest_of(subject: Subject, most: int) -> list[Likeliest]:
+    """The likeliest characters in the place of each of the first `most` targets."""
+    found: list[Likeliest] = []
+    documents = subject.documents.tolist()
+    for begin, end in pairwise(documents):
+        state = subject.network.initial_state(1)
+        for at in range(begin, min(end, most), COLUMNS_AT_ONCE):
+            inputs = subject.inputs_N[None, at : min(at + COLUMNS_AT_ONCE, end, most)]
+            logits_BTV, state = subject.network.advance(inputs, state)
+            found.extend(_likeliest(logits_BTV[0], subject.glyphs))
+        if end >= most:
+            break
+    return found
+
+
+def _likeliest(logits_TV: FloatArray, glyphs: Sequence[str]) -> list[Likeliest]:
+    probabilities_TV = softmax(logits_TV)
+    best_TK: IdArray = np.argsort(-probabilities_TV, axis=1, kind="stable")[:, :LIKELIEST]
+    values_TK = np.take_along_axis(probabilities_TV, best_TK, axis=1)
+    return [
+        [(glyphs[id_], value) for id_, value in zip(ids, values, strict=True)]
+        for ids, values in zip(best_TK.tolist(), values_TK.tolist(), strict=True)
+    ]
