@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,7 +122,7 @@ def explain(
     number = None if unit == "auto" else _number("--unit", unit)
     kind = _kind(view, output, json=json)
     console = Console(quiet=quiet)
-    paths = runs or [os.environ.get("CHARRNN_RUN")]
+    paths: Sequence[str | None] = runs or [os.environ.get("CHARRNN_RUN")]
     models = [read_model(resolve_run(path)) for path in paths]
     if by_line:
         write_lines(text, "valid", models[0], dearest=dearest, as_json=json, console=console)

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
+from typing import IO
 
 import numpy as np
 
@@ -111,8 +111,8 @@ def texts_of(
     """
     options = TextOptions.from_config(replace(data, mode=model.card.mode, shuffle=False))
     if name == STDIN and sys.stdin is not None:
-        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
-        stdin = Source("stdin", 0, partial(nullcontext, stream))
+        stream: IO[bytes] = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        stdin = Source("stdin", 0, lambda: nullcontext(stream))  # raw waits for no full buffer
         sources = Sources((name,), (stdin,))
         yield from TextReader(sources, options).with_empty_lines("reading")
     else:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from charrnn.evaluation.eval_text import own_split
-from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, sequence_of, witten_bell
+from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
 from charrnn.explain.picture import Bars, Picture, Table
-from charrnn.explain.subject import Subject
-from charrnn.text.corpus import Split
+from charrnn.explain.subject import Subject, Text
 
 NETWORK = "charrnn"
 LONGEST_WINDOW = 27
@@ -102,10 +101,11 @@ class Baselines:
         network = next(model for model in self.models if model.name == NETWORK)
         best = min((model for model in self.models if model is not network), key=lambda m: m.bits)
         ratio = best.bits / network.bits
-        verdict = f"{ratio - 1:.1%} more" if ratio >= 1 else f"{1 - ratio:.1%} less"
+        verdict = f"{ratio - 1:.1%} more" if ratio >= 1 else f"{1 - ratio:.1%} fewer"
         sentences = [
-            f"The best of the others, {best.name}, needs {verdict} bits than the network. All of "
-            f"them were given {self.training_chars:,} characters of the training part."
+            f"The best of the others, {best.name}, needs {verdict} bits than the network.",
+            f"All of them were given {self.training_chars:,} characters of the training part.",
+            "Order n is an n-gram model that sees n characters.",
         ]
         if self.missing:
             sentences.append(
@@ -125,7 +125,7 @@ def explain_baselines(subject: Subject) -> Baselines:
     chars = len(subject.targets_N)
     models = [Baseline(name="uniform", bits=chars * float(np.log2(_alphabet(subject))))]
     models += [
-        Baseline(name="unigram" if order == 0 else f"n-gram, order {order}", bits=bits)
+        Baseline(name="unigram" if order == 0 else f"n-gram order {order}", bits=bits)
         for order, bits in enumerate(ngram_bits(training, subject))
     ]
     before, text = bytes_of(training), bytes_of(subject)
@@ -143,7 +143,7 @@ def explain_baselines(subject: Subject) -> Baselines:
         source=subject.source,
         chars=chars,
         utf8_bytes=len(text),
-        training_chars=len(training.split.ids),
+        training_chars=len(training.text.ids),
         models=models,
         missing=missing,
     )
@@ -152,21 +152,21 @@ def explain_baselines(subject: Subject) -> Baselines:
 def training_part(subject: Subject) -> Subject:
     """The training part of the run's own corpus, the end of it if it is long."""
     own = own_split(subject.model, subject.data, "train")
-    split = Split(own.ids, own.starts)
+    text = Text(own.ids, own.starts)
     if len(own.ids) > MOST_TRAINING:
         begin = len(own.ids) - MOST_TRAINING
         if own.starts is None:
-            split = Split(own.ids[begin:], None)
+            text = Text(own.ids[begin:], None)
         else:
             line = int(np.searchsorted(own.starts, begin))
             first = own.starts[line]
-            split = Split(own.ids[int(first) :], own.starts[line:] - first)
-    return Subject(subject.model, subject.data, "the training part", split)
+            text = Text(own.ids[int(first) :], own.starts[line:] - first)
+    return Subject(subject.model, subject.data, "the training part", text)
 
 
 def ngram_bits(training: Subject, subject: Subject, highest: int = HIGHEST_ORDER) -> list[float]:
     """The bits of a text under n-gram models of the orders 0 to `highest`."""
-    probabilities = witten_bell(
+    probabilities = kneser_ney(
         sequence_of(training, highest),
         sequence_of(subject, highest),
         alphabet=_alphabet(subject),
@@ -184,7 +184,8 @@ def _alphabet(subject: Subject) -> int:
 
 def bytes_of(subject: Subject) -> bytes:
     """A text in UTF-8, each line of lines mode with its end."""
-    return "".join(subject.glyphs[id_] for id_ in subject.targets_N.tolist()).encode()
+    ids = subject.targets_N if subject.is_lines else subject.text.ids
+    return "".join(subject.glyphs[id_] for id_ in ids.tolist()).encode()
 
 
 def compressors() -> dict[str, Compress | None]:

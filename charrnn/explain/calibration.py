@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.explain.cells import softmax
+from charrnn.explain.cells import Floats, softmax
 from charrnn.explain.picture import Chart, Picture, Series, Table
 from charrnn.explain.subject import Subject
-from charrnn.network import FloatArray
 
 BINS = 10
+DIAGONAL = [at / 40 for at in range(41)]
 COUNT, SUM, HITS = range(3)
 
 
@@ -20,10 +20,10 @@ class Calibration:
 
     run: str
     source: str
-    all_KB: FloatArray
+    all_KB: Floats
     """Every character at every place, in bins of the probability it was given: how many, the sum
     of their probabilities, how many of them came."""
-    top_KB: FloatArray
+    top_KB: Floats
     """The same, of the likeliest character of each place alone."""
 
     @property
@@ -49,7 +49,7 @@ class Calibration:
         """The reliability diagram."""
         error = self.expected_calibration_error
         named = (("every character", self.all_KB), ("the likeliest one", self.top_KB))
-        series = [Series(name="perfect", x=(0.0, 1.0), y=(0.0, 1.0))]
+        series = [Series(name="perfect", x=DIAGONAL, y=DIAGONAL)]
         for name, sums_KB in named:
             bins = [each for each in _bins(sums_KB) if each["count"]]
             series.append(
@@ -93,7 +93,7 @@ class Calibration:
         )
 
 
-def _bins(sums_KB: FloatArray) -> list[dict[str, Any]]:
+def _bins(sums_KB: Floats) -> list[dict[str, Any]]:
     edges = np.linspace(0, 1, BINS + 1).tolist()
     return [
         {
@@ -128,7 +128,7 @@ def explain_calibration(subject: Subject) -> Calibration:
     return Calibration(run=subject.run, source=subject.source, all_KB=sums[0], top_KB=sums[1])
 
 
-def _count(given_N: FloatArray, came_N: FloatArray, sums_KB: FloatArray) -> None:
+def _count(given_N: Floats, came_N: Floats, sums_KB: Floats) -> None:
     """Add probabilities, and which of their characters came, to the sums of their bins."""
     bins_N = np.minimum((given_N * BINS).astype(np.int64), BINS - 1)
     for row, weights_N in ((COUNT, None), (SUM, given_N), (HITS, came_N)):

@@ -15,9 +15,9 @@ import numpy as np
 
 from charrnn.evaluation.scoring import nats_and_correct
 from charrnn.explain.baselines import ngram_bits, training_part
+from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Picture, Series, Table
 from charrnn.explain.subject import Subject
-from charrnn.network import FloatArray
 
 LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 PLACES = ((24, 1024), (128, 256), (1024, 32))
@@ -133,7 +133,7 @@ def _by_depth(subject: Subject) -> tuple[list[int], list[float]]:
 
 def _by_window(subject: Subject) -> tuple[list[int], list[float]]:
     longest = max(length for length in LENGTHS if length <= len(subject.targets_N))
-    differences_T: FloatArray = np.zeros(longest)
+    differences_T: Floats = np.zeros(longest)
     for places, length in PLACES:
         read = min(length, longest)
         differences_T[:read] = _differences(subject, places, read)
@@ -142,7 +142,7 @@ def _by_window(subject: Subject) -> tuple[list[int], list[float]]:
     return lengths, [all_text + float(differences_T[length - 1]) for length in lengths]
 
 
-def _differences(subject: Subject, places: int, length: int) -> FloatArray:
+def _differences(subject: Subject, places: int, length: int) -> Floats:
     """By how much the loss grows if only 1, 2, ... `length` characters are seen, (length,)."""
     last = len(subject.targets_N) - length
     begins_M = np.unique(np.linspace(0, last, places).astype(np.int64))

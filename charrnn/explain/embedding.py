@@ -1,4 +1,11 @@
-"""The characters' vectors in two dimensions: what the network takes for alike lies together."""
+"""The characters' vectors in two dimensions: what the network takes for alike lies together.
+
+A character has two vectors: the one it is read by (its row of the embedding, or for a one-hot
+input what it adds to the gates), and the one it is predicted by (its row of the output matrix).
+Each set is laid out by principal component analysis.
+
+Shapes: C characters, E numbers in a vector.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -7,13 +14,39 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Picture, Series, Table, visible
-from charrnn.network import FloatArray
 from charrnn.run.reader import TrainedModel
 
-MOST_SHOWN = 200
-NEIGHBOURS = 4
+MOST_SHOWN = 150
+MOST_COMPARED = 2000
+"""Characters whose neighbours are looked for: every pair of them is compared."""
+NEIGHBOURS = 5
 VOWELS = frozenset("aeiouyAEIOUY")
+KINDS = {"N": "digit", "M": "mark", "Z": "space", "C": "space"}
+"""By the first letter of the Unicode category."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """Where each character lies by one of its vectors."""
+
+    name: str
+    places_C2: Floats
+    """On the first two principal components."""
+    explained: float
+    """The share of the vectors' variance that these two have."""
+    neighbours: Sequence[Sequence[str]]
+    """The nearest characters of each by the cosine of their vectors, the nearest first."""
+
+    def to_json(self) -> dict[str, Any]:
+        """This map's part of the object that `--json` prints."""
+        return {
+            "explained_variance": self.explained,
+            "x": self.places_C2[:, 0].tolist(),
+            "y": self.places_C2[:, 1].tolist(),
+            "neighbours": self.neighbours,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,110 +55,110 @@ class Embedding:
 
     run: str
     characters: Sequence[str]
-    kinds: Sequence[str]
-    """What each is: a vowel, a capital, a digit, ..."""
-    places_C2: FloatArray
-    """On the first two principal components."""
-    explained: float
-    """The share of the vectors' variance that these two have."""
-    neighbours: Sequence[Sequence[str]]
-    """The nearest characters of each by the cosine of their vectors, the nearest first."""
+    maps: Sequence[Map]
+    """By the vector it is read by, and by the one it is predicted by if that is another."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "explained_variance": self.explained,
-            "characters": self.characters,
-            "kinds": self.kinds,
-            "x": self.places_C2[:, 0].tolist(),
-            "y": self.places_C2[:, 1].tolist(),
-            "neighbours": self.neighbours,
-        }
+        kinds = [kind_of(char) for char in self.characters]
+        maps = {each.name: each.to_json() for each in self.maps}
+        return {"run": self.run, "characters": self.characters, "kinds": kinds, **maps}
 
     def picture(self) -> Picture:
-        """The map, and each character's neighbours."""
+        """The maps, and each character's neighbours."""
         total = len(self.characters)
-        shown = range(total)[:MOST_SHOWN]
-        series = []
-        for kind in dict.fromkeys(self.kinds):
-            members = [at for at in shown if self.kinds[at] == kind]
-            if members:
-                series.append(
-                    Series(
-                        name=kind,
-                        style="points",
-                        x=self.places_C2[members, 0].tolist(),
-                        y=self.places_C2[members, 1].tolist(),
-                        labels=[visible(self.characters[at]) for at in members],
-                    )
+        shown = range(min(total, MOST_SHOWN))
+        table = Table(
+            title="The nearest characters of each, by the angle between their vectors",
+            columns=("character", *(f"as {each.name}" for each in self.maps)),
+            rows=[
+                (
+                    visible(self.characters[at]),
+                    *("  ".join(map(visible, each.neighbours[at])) for each in self.maps),
                 )
-        chart = Chart(
-            title="The characters on the two directions in which their vectors differ most",
+                for at in shown
+            ],
+        )
+        sentences = [
+            f"As {each.name}: two directions hold {each.explained:.0%} of the vectors' variance."
+            for each in self.maps
+        ]
+        if total > MOST_SHOWN:
+            sentences.append(f"The first {MOST_SHOWN} of {total:,} characters are shown.")
+        return Picture(
+            title=f"Embedding: {self.run}",
+            sentences=sentences,
+            charts=[self._chart(each, shown) for each in self.maps],
+            tables=[table],
+        )
+
+    def _chart(self, each: Map, shown: Sequence[int]) -> Chart:
+        by_kind: dict[str, list[int]] = {}
+        for at in shown:
+            by_kind.setdefault(kind_of(self.characters[at]), []).append(at)
+        series = [
+            Series(
+                name=kind,
+                style="points",
+                x=each.places_C2[members, 0].tolist(),
+                y=each.places_C2[members, 1].tolist(),
+                labels=[visible(self.characters[at]) for at in members],
+            )
+            for kind, members in by_kind.items()
+        ]
+        return Chart(
+            title=f"Characters as they are {each.name}",
             x_label="first principal component",
             y_label="second principal component",
             series=series,
         )
-        table = Table(
-            title="The nearest characters of each, by the angle between their vectors",
-            columns=("character", "nearest"),
-            rows=[
-                (visible(self.characters[at]), "  ".join(map(visible, self.neighbours[at])))
-                for at in shown
-            ],
-        )
-        part = f" The first {MOST_SHOWN} of {total:,} are shown." if total > MOST_SHOWN else ""
-        sentence = (
-            f"These two directions hold {self.explained:.0%} of the variance of the vectors.{part}"
-        )
-        return Picture(
-            title=f"Embedding: {self.run}", sentences=[sentence], charts=[chart], tables=[table]
-        )
 
 
 def explain_embedding(model: TrainedModel) -> Embedding:
-    """Lay the characters' vectors out in two dimensions, by principal component analysis.
-
-    A one-hot character's vector is what it adds to the first layer's gates.
-    """
-    characters = model.vocabulary.known
-    if model.card.input == "onehot":
-        vectors_VE = model.weights["rnn.weight_ih_l0"].T
-    else:
-        vectors_VE = model.weights["embedding.weight"]
-    vectors_CE = vectors_VE[len(model.vocabulary.specials) :].astype(np.float64)
-    centred_CE = vectors_CE - vectors_CE.mean(axis=0)
-    scaled_CK, sizes_K, _ = np.linalg.svd(centred_CE, full_matrices=False)
-    places_CK = scaled_CK * sizes_K
-    places_C2 = np.zeros((len(characters), 2))
-    places_C2[:, : places_CK.shape[1]] = places_CK[:, :2]
-    variance = float((sizes_K**2).sum())
+    """Lay out the characters' vectors in two dimensions."""
+    card, weights = model.card, model.weights
+    one_hot = card.input == "onehot"
+    vectors = {"read": weights["rnn.weight_ih_l0"].T if one_hot else weights["embedding.weight"]}
+    if not card.tie_weights:
+        vectors["predicted"] = weights["output.weight"]
+    specials, characters = len(model.vocabulary.specials), model.vocabulary.known
     return Embedding(
         run=model.path.name,
         characters=characters,
-        kinds=[kind_of(char) for char in characters],
-        places_C2=places_C2,
-        explained=float((sizes_K[:2] ** 2).sum()) / variance if variance else 1.0,
-        neighbours=_neighbours(vectors_CE[: 10 * MOST_SHOWN], characters),
+        maps=[_map(name, rows_VE[specials:], characters) for name, rows_VE in vectors.items()],
     )
 
 
-def _neighbours(vectors_CE: FloatArray, characters: Sequence[str]) -> list[list[str]]:
-    lengths_C1 = np.maximum(np.linalg.norm(vectors_CE, axis=1, keepdims=True), 1e-12)
-    directions_CE = vectors_CE / lengths_C1
+def _map(name: str, vectors_CE: Floats, characters: Sequence[str]) -> Map:
+    centred_CE = vectors_CE - vectors_CE.mean(axis=0, dtype=np.float64)
+    _, sizes_K, directions_KE = np.linalg.svd(centred_CE, full_matrices=False)
+    places_C2 = np.zeros((len(characters), 2))
+    two_E2 = directions_KE[:2].T
+    places_C2[:, : two_E2.shape[1]] = centred_CE @ two_E2
+    variance = float((sizes_K**2).sum())
+    return Map(
+        name=name,
+        places_C2=places_C2,
+        explained=float((sizes_K[:2] ** 2).sum()) / variance if variance else 1.0,
+        neighbours=_neighbours(centred_CE[:MOST_COMPARED], characters),
+    )
+
+
+def _neighbours(centred_CE: Floats, characters: Sequence[str]) -> list[list[str]]:
+    lengths_C1 = np.maximum(np.linalg.norm(centred_CE, axis=1, keepdims=True), 1e-12)
+    directions_CE = centred_CE / lengths_C1
     cosines_CC = directions_CE @ directions_CE.T
     np.fill_diagonal(cosines_CC, -np.inf)
-    nearest_CK = np.argsort(-cosines_CC, axis=1, kind="stable")[:, :NEIGHBOURS]
-    others = min(NEIGHBOURS, len(characters) - 1)
-    return [[characters[at] for at in row[:others]] for row in nearest_CK.tolist()]
+    most = min(NEIGHBOURS, len(cosines_CC) - 1)
+    nearest_CK = np.argsort(-cosines_CC, axis=1, kind="stable")[:, :most]
+    return [[characters[at] for at in row] for row in nearest_CK.tolist()]
 
 
 def kind_of(char: str) -> str:
     """What kind of character this is, for its colour."""
     category = unicodedata.category(char)
-    if category.startswith("L"):
-        if char.isupper():
-            return "capital"
-        return "vowel" if char in VOWELS else "letter"
-    kinds = {"N": "digit", "M": "mark", "Z": "space", "C": "space"}
-    return kinds.get(category[0], "punctuation")
+    if not category.startswith("L"):
+        return KINDS.get(category[0], "punctuation")
+    if char.isupper():
+        return "capital"
+    return "vowel" if char in VOWELS else "letter"

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import UserError
-from charrnn.explain.cells import GATE_NAMES, KEEPING_GATE
+from charrnn.explain.cells import GATE_NAMES, KEEPING_GATE, Floats
 from charrnn.explain.picture import Chart, Picture, Series, Table
 from charrnn.explain.subject import Subject
-from charrnn.network import FloatArray
 
 CLOSED_BELOW = 0.1
 OPEN_ABOVE = 0.9
@@ -30,8 +29,8 @@ class Gates:
     run: str
     source: str
     cell: str
-    closed: Mapping[str, FloatArray]
-    open: Mapping[str, FloatArray]
+    closed: Mapping[str, Floats]
+    open: Mapping[str, Floats]
 
     @property
     def long_memories(self) -> int:

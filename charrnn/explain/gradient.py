@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import UserError
+from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Picture, Series, Table
 from charrnn.explain.subject import Subject
-from charrnn.network import FloatArray
+from charrnn.network import IdArray
 
 FARTHEST = 200
 PLACES = 128
@@ -25,6 +26,7 @@ ROWS = 32
 WARM_UP = 64
 """Characters that are read in front of the farthest one, to leave the zero state behind."""
 TINY = 1e-30
+"""Norms below this are lost in float32."""
 SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -34,28 +36,32 @@ class RunGradient:
 
     run: str
     cell: str
-    norm_KM: FloatArray
+    norm_KM: Floats
     """At each distance, for each place."""
 
     @property
-    def mean_K(self) -> FloatArray:
+    def mean_K(self) -> Floats:
         """The mean over the places."""
-        mean: FloatArray = self.norm_KM.mean(axis=1)
+        mean: Floats = self.norm_KM.mean(axis=1)
         return mean
 
     @property
     def half_life(self) -> float | None:
-        """The distance in characters at which the mean norm has fallen to half of that at 0.
+        """In how many characters the mean norm halves.
 
-        Between two distances it is interpolated along the logarithm; None if it never falls so far.
+        It is that of the exponential that fits the norms best: a straight line through their
+        logarithms, by least squares. None if the norm does not fall.
         """
-        logs_K = np.log2(np.maximum(self.mean_K, TINY)) - np.log2(max(self.mean_K[0], TINY))
-        fallen = np.flatnonzero(logs_K <= -1)
-        if not len(fallen):
+        measurable_K = np.flatnonzero(self.mean_K > TINY)
+        if len(measurable_K) < 2:
             return None
-        after = int(fallen[0])
-        above, below = float(logs_K[after - 1]), float(logs_K[after])
-        return after - 1 + (above + 1) / (above - below)
+        slope, _ = np.polyfit(measurable_K, np.log2(self.mean_K[measurable_K]), 1)
+        return float(-1 / slope) if slope < 0 else None
+
+    def distance_to(self, share: float) -> int | None:
+        """The first distance at which no more than a share of the norm at 0 is left."""
+        fallen_K = np.flatnonzero(self.mean_K <= share * self.mean_K[0])
+        return int(fallen_K[0]) if len(fallen_K) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +133,10 @@ def _share(gradient: RunGradient, k: int) -> str:
 
 def _half_life(gradient: RunGradient) -> str:
     if gradient.half_life is None:
-        return f"{_name(gradient)}: the gradient does not fall to half in {FARTHEST} characters."
-    return f"{_name(gradient)}: half-life {gradient.half_life:.1f} characters."
+        return f"{_name(gradient)}: the gradient does not vanish in {FARTHEST} characters."
+    hundredth = gradient.distance_to(0.01)
+    reach = "" if hundredth is None else f"; 1 % is left after {hundredth}"
+    return f"{_name(gradient)}: half-life {gradient.half_life:.1f} characters{reach}."
 
 
 def explain_gradient(subjects: Sequence[Subject]) -> GradientOverTime:
@@ -151,7 +159,7 @@ def _run_gradient(subject: Subject) -> RunGradient:
     return RunGradient(run=subject.run, cell=subject.model.card.cell, norm_KM=norm_KM)
 
 
-def _places(subject: Subject) -> tuple[FloatArray, FloatArray, int]:
+def _places(subject: Subject) -> tuple[IdArray, IdArray, int]:
     """Choose the places: what is read up to each (M, T), what comes next, and how many distances.
 
     In a stream they are spread evenly; in lines mode they are as deep in their lines as the median

@@ -4,6 +4,7 @@ Every view turns its numbers into a `Picture`, and `terminal.py`, `plots.py` and
 picture. Nothing here computes or draws.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -111,4 +112,6 @@ def visible(char: str) -> str:
     r"""How a character is written where it stands alone: space as ␣, line end as \n."""
     if char == " ":
         return "␣"
+    if unicodedata.combining(char):
+        return f"◌{char}"
     return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")

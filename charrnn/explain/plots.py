@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import UserError
 from charrnn.explain.colours import SERIES, colour_of
@@ -30,13 +30,13 @@ def require_matplotlib() -> None:
         UserError: matplotlib is not installed.
     """
     try:
-        import matplotlib
+        import matplotlib as mpl
     except ImportError as error:
         raise UserError(
             "plots need matplotlib, which is not installed",
             hint="`pip install 'charrnn-cli[plots]'` brings it",
         ) from error
-    matplotlib.use("agg")
+    mpl.use("agg")
 
 
 def plotted(picture: Picture, kind: str) -> bytes:
@@ -78,7 +78,7 @@ def _settings(salt: str) -> Iterator[None]:
     """Draw alike on every machine, with text as text, whatever a user's own settings are."""
     import matplotlib as mpl
 
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
         "font.family": list(FONTS),
@@ -166,14 +166,7 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     from matplotlib.patches import Rectangle
 
     channel = text.channels[0]
-    lines: list[list[int]] = [[]]
-    for at, char in enumerate(text.characters):
-        if len(lines[-1]) == TEXT_COLUMNS or (lines[-1] and text.characters[at - 1] == "\n"):
-            lines.append([])
-        if len(lines) > TEXT_LINES:
-            break
-        lines[-1].append(at)
-    lines = lines[:TEXT_LINES]
+    lines = _lines(text.characters)
     width, height = CELL_INCHES
     figure = Figure(figsize=(TEXT_COLUMNS * width + 0.2, (len(lines) + 1.5) * height))
     axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, 1))
@@ -200,3 +193,15 @@ def _figure_of_text(text: ColouredText) -> "Figure":
                     va="center",
                 )
     return figure
+
+
+def _lines(characters: Sequence[str]) -> list[list[int]]:
+    """The places of the characters of each of the first lines, cut where they are too long."""
+    lines: list[list[int]] = [[]]
+    for at, char in enumerate(characters):
+        lines[-1].append(at)
+        if char == "\n" or len(lines[-1]) == TEXT_COLUMNS:
+            if len(lines) == TEXT_LINES:
+                return lines
+            lines.append([])
+    return lines

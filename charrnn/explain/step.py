@@ -3,6 +3,7 @@
 The text is read from the zero state; the step that is shown is that of its last character.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import UserError
-from charrnn.explain.cells import Step, TracedNetwork, softmax
+from charrnn.explain.cells import Floats, Step, TracedNetwork, softmax
 from charrnn.explain.picture import Picture, Table, visible
 from charrnn.inference.network import NumpyNetwork
 from charrnn.messages import quote
-from charrnn.network import FloatArray
 from charrnn.run.reader import TrainedModel
 
 UNITS = 3
 LIKELIEST = 5
 INPUTS_SHOWN = 6
 LONGEST_TEXT = 100_000
+SATURATED = 1 - 1e-7
+"""The largest hidden state whose sum before tanh float32 still tells."""
 
 EQUATIONS = {
     "rnn": ("h' = tanh(W_x x + W_h h + b)",),
@@ -98,13 +100,13 @@ class TimeStep:
             self._input_line(),
             *(line for unit in self.units for line in ("", *_worked(self.cell, unit))),
         ]
+        char = visible(self.character)
         read = "".join(" " if char == " " else visible(char) for char in self.text[-40:])
         return Picture(
             title=f"One step: {self.run}, after {read}",
             sentences=[
-                f"The network has read the text before {visible(self.character)}, which is in its "
-                f"state, and reads {visible(self.character)} now. These are the units whose hidden "
-                "state it changes most."
+                f"The state holds what came before {char}, which the network reads now.",
+                "The units shown are those whose hidden state changes most.",
             ],
             tables=[table],
             equations="\n".join(lines),
@@ -122,26 +124,25 @@ class TimeStep:
 
 def _worked(cell: str, unit: UnitStep) -> list[str]:
     """The last equations of a cell with one unit's numbers in them."""
-    value, before = unit.values, unit.before
-    name = f"unit {unit.unit}, layer {unit.layer}"
-    if cell == "lstm":
-        return [
-            f"{name}:  i = {value['input']:.3f}   f = {value['forget']:.3f}"
-            f"   g = {value['candidate']:+.3f}   o = {value['output']:.3f}",
-            f"  c' = {value['forget']:.3f} x {value['cell before']:+.3f} + {value['input']:.3f}"
-            f" x {value['candidate']:+.3f} = {value['cell']:+.3f}",
-            f"  h' = {value['output']:.3f} x tanh({value['cell']:+.3f}) = {value['hidden']:+.3f}"
-            f"   (it was {before:+.3f})",
-        ]
+    name, before = f"unit {unit.unit}, layer {unit.layer}:", unit.before
+    hidden = unit.values["hidden"]
+    if cell == "rnn":
+        summed = math.atanh(max(-SATURATED, min(SATURATED, hidden)))
+        return [f"{name}  h' = tanh({summed:+.3f}) = {hidden:+.3f}   (it was {before:+.3f})"]
+    candidate = unit.values["candidate"]
     if cell == "gru":
+        reset, update = unit.values["reset"], unit.values["update"]
+        mixed = f"(1 - {update:.3f}) x {candidate:+.3f} + {update:.3f} x {before:+.3f}"
         return [
-            f"{name}:  r = {value['reset']:.3f}   z = {value['update']:.3f}"
-            f"   n = {value['candidate']:+.3f}",
-            f"  h' = (1 - {value['update']:.3f}) x {value['candidate']:+.3f} + "
-            f"{value['update']:.3f} x {before:+.3f} = {value['hidden']:+.3f}",
+            f"{name}  r = {reset:.3f}   z = {update:.3f}   n = {candidate:+.3f}",
+            f"  h' = {mixed} = {hidden:+.3f}",
         ]
-    summed = np.arctanh(np.clip(value["hidden"], -1 + 1e-7, 1 - 1e-7))
-    return [f"{name}:  h' = tanh({summed:+.3f}) = {value['hidden']:+.3f}   (it was {before:+.3f})"]
+    names = ("input", "forget", "output", "cell before", "cell")
+    input_, forget, output, cell_before, cell_after = (unit.values[each] for each in names)
+    gates = f"i = {input_:.3f}   f = {forget:.3f}   g = {candidate:+.3f}   o = {output:.3f}"
+    mixed = f"{forget:.3f} x {cell_before:+.3f} + {input_:.3f} x {candidate:+.3f}"
+    shown = f"{output:.3f} x tanh({cell_after:+.3f}) = {hidden:+.3f}   (it was {before:+.3f})"
+    return [f"{name}  {gates}", f"  c' = {mixed} = {cell_after:+.3f}", f"  h' = {shown}"]
 
 
 def explain_step(model: TrainedModel, text: str) -> TimeStep:
@@ -167,7 +168,7 @@ def explain_step(model: TrainedModel, text: str) -> TimeStep:
     probabilities_V = softmax(traced.logits(steps[-1]["hidden"]))[0]
     best = np.argsort(-probabilities_V, kind="stable")[:LIKELIEST].tolist()
     id_ = int(ids[-1])
-    vector: FloatArray = np.empty(0, np.float32)
+    vector: Floats = np.empty(0, np.float32)
     if card.input == "embedding":
         vector = model.weights["embedding.weight"][id_]
     return TimeStep(
@@ -188,7 +189,7 @@ def explain_step(model: TrainedModel, text: str) -> TimeStep:
     )
 
 
-def _units(layer: int, step: Step, before_H: FloatArray) -> list[UnitStep]:
+def _units(layer: int, step: Step, before_H: Floats) -> list[UnitStep]:
     """The units of a layer whose hidden state changes most."""
     changed_H = np.abs(step["hidden"][0] - before_H)
     return [

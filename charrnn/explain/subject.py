@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from charrnn.config.load import read_run_config
 from charrnn.config.schema import DataConfig
@@ -25,7 +24,7 @@ from charrnn.evaluation.evaluate import (
     nats_of_stream,
     rows_for,
 )
-from charrnn.evaluation.scoring import Flags, check_finite
+from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite
 from charrnn.explain.cells import TracedNetwork
 from charrnn.inference.network import NumpyNetwork
 from charrnn.machine import free_threads
@@ -33,7 +32,6 @@ from charrnn.messages import format_name
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.corpus import Split
 from charrnn.text.decoding import without_empty_lines
 from charrnn.text.reading import encode
 from charrnn.text.vocabulary import REPLACEMENT
@@ -47,10 +45,18 @@ WARM_UP = 256
 """Pairs that a row reads before it counts: by then the network has forgotten the zero state."""
 COLUMNS_AT_ONCE = 32
 
-Places = npt.NDArray[np.int64]
+Places = Counts
 Read = TypeVar("Read")
 Advance = Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
 """`NumpyNetwork.advance` or `TracedNetwork.advance`."""
+
+
+class Text(NamedTuple):
+    """A text in ids."""
+
+    ids: IdArray
+    starts: Starts | None
+    """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
 
 
 class Columns(NamedTuple):
@@ -70,7 +76,7 @@ class Subject:
     data: DataConfig
     source: str
     """The text's name, in words."""
-    split: Split
+    text: Text
 
     @classmethod
     def of(cls, model: TrainedModel, name: str | None, progress: Progress = silent) -> Self:
@@ -83,11 +89,11 @@ class Subject:
         if name is None:
             own = own_split(model, data, "valid", progress)
             source = f"the validation split of {format_name(own.source)}"
-            split = _beginning(Split(own.ids, own.starts))
+            text = _beginning(Text(own.ids, own.starts))
         else:
             source = "stdin" if name == "-" else format_name(name)
-            split = _read_beginning(texts_of(name, model, data, progress), model)
-        subject = cls(model, data, source, split)
+            text = _read_beginning(texts_of(name, model, data, progress), model)
+        subject = cls(model, data, source, text)
         if not len(subject.targets_N):
             raise UserError(f"{source} is too short", hint="there is nothing in it to predict")
         return subject
@@ -100,7 +106,7 @@ class Subject:
     @property
     def is_lines(self) -> bool:
         """Whether each line is read for itself."""
-        return self.split.starts is not None
+        return self.text.starts is not None
 
     @cached_property
     def network(self) -> ThreadedNetwork:
@@ -115,31 +121,32 @@ class Subject:
     @cached_property
     def documents(self) -> Places:
         """Where each document begins among the pairs, and where the last one ends."""
-        if self.split.starts is None:
-            return np.array([0, max(0, len(self.split.ids) - 1)])
-        starts = np.asarray(self.split.starts).astype(np.int64)
+        if self.text.starts is None:
+            return np.array([0, max(0, len(self.text.ids) - 1)])
+        starts = np.asarray(self.text.starts).astype(np.int64)
         return starts + np.arange(len(starts))
 
     @cached_property
     def inputs_N(self) -> IdArray:
         """The id that is read before each target."""
         if not self.is_lines:
-            return self.split.ids[:-1]
+            return self.text.ids[:-1]
         return self._with_each_line(self.model.vocabulary.bos_id, self.documents[:-1])
 
     @cached_property
     def targets_N(self) -> IdArray:
         """The ids that are predicted."""
         if not self.is_lines:
-            return self.split.ids[1:]
+            return self.text.ids[1:]
         return self._with_each_line(self.model.vocabulary.eos_id, self.documents[1:] - 1)
 
     def _with_each_line(self, special: int | None, places: Places) -> IdArray:
-        ids_N = np.zeros(int(self.documents[-1]), self.split.ids.dtype)
-        is_char_N = np.ones(len(ids_N), np.bool_)
+        """The characters of all lines, and a special id at these places among them."""
+        assert special is not None
+        is_char_N = np.ones(int(self.documents[-1]), np.bool_)
         is_char_N[places] = False
-        ids_N[is_char_N] = self.split.ids
-        ids_N[~is_char_N] = special
+        ids_N = np.full(len(is_char_N), special, self.text.ids.dtype)
+        ids_N[is_char_N] = self.text.ids
         return ids_N
 
     @cached_property
@@ -160,19 +167,19 @@ class Subject:
         Raises:
             RunFailedError: The weights are such that the predictions overflow.
         """
-        rows, split = rows_for(free_threads()), self.split
-        if split.starts is None:
-            nats_N = nats_of_stream(self.network, split.ids, streams=rows)
+        rows, text = rows_for(free_threads()), self.text
+        if text.starts is None:
+            nats_N = nats_of_stream(self.network, text.ids, streams=rows)
         else:
             known = self.model.vocabulary
-            nats_N = nats_of_lines(self.network, split.ids, split.starts, known, batch_size=rows)
+            nats_N = nats_of_lines(self.network, text.ids, text.starts, known, batch_size=rows)
         check_finite(float(nats_N.mean(dtype=np.float64)), self.model.path)
         return nats_N
 
     def sample(self) -> "Subject":
         """The beginning of the text that is enough to look into the network."""
-        split = _beginning(self.split, SAMPLE)
-        return self if split is self.split else Subject(self.model, self.data, self.source, split)
+        text = _beginning(self.text, SAMPLE)
+        return self if text is self.text else Subject(self.model, self.data, self.source, text)
 
     def read(self, advance: Advance[Read]) -> Iterator[tuple[Columns, Read]]:
         """Read the text in rows side by side, some columns at a time.
@@ -204,17 +211,17 @@ class Subject:
         yield np.maximum(0, counts_from_B - WARM_UP), counts_from_B, ends_B
 
 
-def _beginning(split: Split, most: int = MOST_CHARACTERS) -> Split:
+def _beginning(text: Text, most: int = MOST_CHARACTERS) -> Text:
     """Take the beginning of a split; whole lines, the first at least, in lines mode."""
-    if len(split.ids) <= most:
-        return split
-    if split.starts is None:
-        return Split(split.ids[:most], None)
-    lines = max(1, int(np.searchsorted(split.starts, most, side="right")) - 1)
-    return Split(split.ids[: int(split.starts[lines])], split.starts[: lines + 1])
+    if len(text.ids) <= most:
+        return text
+    if text.starts is None:
+        return Text(text.ids[:most], None)
+    lines = max(1, int(np.searchsorted(text.starts, most, side="right")) - 1)
+    return Text(text.ids[: int(text.starts[lines])], text.starts[: lines + 1])
 
 
-def _read_beginning(texts: Iterator[str], model: TrainedModel) -> Split:
+def _read_beginning(texts: Iterator[str], model: TrainedModel) -> Text:
     """Read a text in parts until there is enough of it."""
     vocabulary, length = model.vocabulary, 0
     ids = [np.empty(0, vocabulary.id_type)]
@@ -229,4 +236,4 @@ def _read_beginning(texts: Iterator[str], model: TrainedModel) -> Split:
         if length >= MOST_CHARACTERS:
             break
     starts = np.concatenate(ends) if vocabulary.has_lines else None
-    return _beginning(Split(np.concatenate(ids), starts))
+    return _beginning(Text(np.concatenate(ids), starts))

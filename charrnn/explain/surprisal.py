@@ -1,22 +1,23 @@
 """What each character of a text cost, in bits: the negative logarithm of its probability."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from charrnn.explain.cells import softmax
+from charrnn.explain.cells import Floats, softmax
 from charrnn.explain.picture import Channel, ColouredText, Picture, Table, visible
 from charrnn.explain.subject import Subject
-from charrnn.network import FloatArray, IdArray
+from charrnn.network import IdArray
 
 LIKELIEST = 5
 DEAREST = 10
 MOST_BITS = 8.0
 """The cost at which the colour is full: a character that was given one chance in 256."""
+LONGEST_SHOWN = 200
 COLUMNS_AT_ONCE = 64
 
 Likeliest = list[tuple[str, float]]
@@ -63,42 +64,54 @@ class Surprisal:
             unit="bits",
         )
         sentences = [
-            f"{len(self.bits):,} characters cost {self.bits_per_char:.3f} bits each on average. "
-            "A character that was given the probability p costs -log2 p bits: 1 bit for one chance "
-            "in two, 8 bits for one in 256."
+            f"{len(self.bits):,} characters cost {self.bits_per_char:.3f} bits each on average.",
+            "A probability p costs -log2 p bits: 1 bit for one chance in two, 8 for one in 256.",
         ]
+        words = nlargest(
+            DEAREST, _pieces(self.characters, self.bits, " \n\t"), key=lambda w: w.bits
+        )
+        lines = nlargest(
+            DEAREST, _pieces(self.characters, self.bits, "\n"), key=lambda p: p.per_char
+        )
         tables = [
-            self._dearest("The dearest words", " \n\t", "bits"),
-            self._dearest("The dearest lines, by bits per character", "\n", "bits per character"),
+            Table(
+                title="The dearest words",
+                columns=("bits", "at", "word"),
+                rows=[(f"{word.bits:.1f}", f"{word.begin:,}", word.text) for word in words],
+            ),
+            Table(
+                title="The dearest lines",
+                columns=("per char", "line", "text"),
+                rows=[(f"{line.per_char:.2f}", f"{line.number:,}", line.text) for line in lines],
+            ),
         ]
         return Picture(
             title=f"Surprisal: {self.run}", sentences=sentences, text=text, tables=tables
         )
 
-    def _dearest(self, title: str, separators: str, unit: str) -> Table:
-        """List the pieces between separators that cost most."""
-        pieces = _pieces(self.characters, self.bits, separators)
-        by = 0 if unit == "bits" else 1
-        rows = [
-            (f"{piece[by]:.2f}", f"{piece[2]:,}", "".join(map(visible_in_line, piece[3])))
-            for piece in nlargest(DEAREST, pieces, key=lambda piece: piece[by])
-        ]
-        return Table(title=title, columns=(unit, "at", "text"), rows=rows)
+
+class Piece(NamedTuple):
+    """A word or a line, and what it cost."""
+
+    number: int
+    """From 1."""
+    begin: int
+    """The place of its first character in the text."""
+    text: str
+    bits: float
+    per_char: float
 
 
 def _pieces(
     characters: Sequence[str], bits: Sequence[float | None], separators: str
-) -> list[tuple[float, float, int, Sequence[str]]]:
-    """Bits, bits per character, place and characters of each piece between separators."""
-    cuts = [-1, *(at for at, char in enumerate(characters) if char in separators), len(characters)]
-    pieces = []
-    for before, end in pairwise(cuts):
+) -> Iterator[Piece]:
+    """Cut a text at separators, which count for nothing; pieces without a cost are left out."""
+    ends = [at for at, char in enumerate(characters) if char in separators]
+    for number, (before, end) in enumerate(pairwise([-1, *ends, len(characters)]), start=1):
         costs = [cost for cost in bits[before + 1 : end] if cost is not None]
         if costs:
-            total = sum(costs)
-            chars = characters[before + 1 : end]
-            pieces.append((total, total / len(costs), before + 1, chars))
-    return pieces
+            text = "".join(map(visible_in_line, characters[before + 1 : end][:LONGEST_SHOWN]))
+            yield Piece(number, before + 1, text, sum(costs), sum(costs) / len(costs))
 
 
 def visible_in_line(char: str) -> str:
@@ -140,7 +153,7 @@ def likeliest_of(subject: Subject, most: int) -> list[Likeliest]:
     return found
 
 
-def _likeliest(logits_TV: FloatArray, glyphs: Sequence[str]) -> list[Likeliest]:
+def _likeliest(logits_TV: Floats, glyphs: Sequence[str]) -> list[Likeliest]:
     probabilities_TV = softmax(logits_TV)
     best_TK: IdArray = np.argsort(-probabilities_TV, axis=1, kind="stable")[:, :LIKELIEST]
     values_TK = np.take_along_axis(probabilities_TV, best_TK, axis=1)

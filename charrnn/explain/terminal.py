@@ -8,7 +8,7 @@ where there are no colours.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from typing import Literal
+from typing import Any
 
 from rich.bar import Bar
 from rich.cells import cell_len
@@ -26,17 +26,18 @@ MARKS = "●○▲△■□◆◇"
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HEIGHT = 16
 WIDEST = 100
-ColourSystem = Literal["auto", "standard", "256", "truecolor", "windows"]
+NUMERIC = frozenset("0123456789.,+-%e ")
 BLACK = Color.from_rgb(0, 0, 0)
 
 
-def drawn(picture: Picture, *, width: int, colours: ColourSystem | None) -> str:
-    """Draw a picture as text with escape codes, or without any where `colours` is None."""
+def drawn(picture: Picture, *, width: int, colours: str | None) -> str:
+    """Draw a picture as text, with escape codes unless `colours`, Rich's colour system, is None."""
+    system: Any = colours
     console = RichConsole(
         file=StringIO(),
         width=min(width, WIDEST),
         force_terminal=colours is not None,
-        color_system=colours,
+        color_system=system,
         highlight=False,
         markup=False,
         emoji=False,
@@ -56,6 +57,7 @@ def drawn(picture: Picture, *, width: int, colours: ColourSystem | None) -> str:
             console.print(_bars(chart) if isinstance(chart, Bars) else _chart(chart, console.width))
         for table in picture.tables:
             console.print()
+            console.print(Text(escape_controls(table.title), style="italic"))
             console.print(_table(table))
     return "\n".join(line.rstrip() for line in capture.get().rstrip().split("\n"))
 
@@ -210,7 +212,7 @@ class _Axis:
 
     def _written(self, share: float) -> str:
         value = self._low + share * (self._high - self._low)
-        return f"{10**value:.3g}" if self._log else f"{value:.3g}"
+        return f"{10**value if self._log else value:.4g}"
 
 
 def _bars(bars: Bars) -> RichTable:
@@ -229,16 +231,13 @@ def _bars(bars: Bars) -> RichTable:
 
 
 def _table(table: Table) -> RichTable:
-    drawn_table = RichTable(
-        title=Text(escape_controls(table.title)),
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
+    drawn_table = RichTable(box=None, padding=(0, 2, 0, 0))
     for at, column in enumerate(table.columns):
-        is_last_text = at == len(table.columns) - 1 and column in {"text", "nearest"}
+        is_number = at > 0 and all(set(row[at]) <= NUMERIC for row in table.rows)
         drawn_table.add_column(
-            Text(escape_controls(column)), justify="left" if at == 0 or is_last_text else "right"
+            Text(escape_controls(column)),
+            justify="right" if is_number else "left",
+            no_wrap=at == 0,
         )
     for row in table.rows:
         drawn_table.add_row(*(Text(escape_controls(cell)) for cell in row))

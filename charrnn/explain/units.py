@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import UserError
+from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Channel, ColouredText, Picture, Table
-from charrnn.explain.subject import Subject
-from charrnn.network import FloatArray
+from charrnn.explain.subject import Places, Subject
 
 FEATURES = (
     "position in line",
@@ -43,14 +43,14 @@ class Units:
     run: str
     source: str
     hidden_size: int
-    correlation_FU: FloatArray
+    correlation_FU: Floats
     present_F: Sequence[bool]
     """Whether the text has the feature at all."""
     unit: int
     characters: Sequence[str]
     shown: Sequence[int]
     """The units whose activations there are, `unit` first."""
-    activations_NU: FloatArray
+    activations_NU: Floats
 
     def best(self) -> list[tuple[str, int, float]]:
         """The unit that follows each feature best, with its correlation, the strongest first."""
@@ -149,7 +149,7 @@ def explain_units(subject: Subject, unit: int | None, show: int) -> Units:
     )
 
 
-def hidden_states(subject: Subject) -> Iterator[tuple[FloatArray, FloatArray]]:
+def hidden_states(subject: Subject) -> Iterator[tuple[Places, Floats]]:
     """Yield places (N,) and the hidden states after their inputs (N, U), every place once."""
     for columns, trace in subject.read(subject.traced.advance):
         hidden_BTU = np.stack(
@@ -167,7 +167,7 @@ class Sums:
         self._units_U, self._squares_U = np.zeros(units), np.zeros(units)
         self._products_FU = np.zeros((features, units))
 
-    def add(self, features_NF: FloatArray, hidden_NU: FloatArray) -> None:
+    def add(self, features_NF: Floats, hidden_NU: Floats) -> None:
         """Take in some characters."""
         self._count += len(features_NF)
         self._features_F += features_NF.sum(axis=0)
@@ -176,7 +176,7 @@ class Sums:
         self._squares_U += (hidden_NU**2).sum(axis=0, dtype=np.float64)
         self._products_FU += features_NF.T @ hidden_NU
 
-    def correlation(self) -> FloatArray:
+    def correlation(self) -> Floats:
         """The correlation of each feature with each unit, (F, U); 0 where one is constant."""
         features_F, units_U = self._features_F / self._count, self._units_U / self._count
         variance_F = np.maximum(0, self._squares_F / self._count - features_F**2)
@@ -184,13 +184,11 @@ class Sums:
         covariance_FU = self._products_FU / self._count - np.outer(features_F, units_U)
         scale_FU = np.sqrt(np.outer(variance_F, variance_U))
         varies_FU = scale_FU > SMALLEST_SCALE
-        result: FloatArray = np.where(
-            varies_FU, covariance_FU / np.where(varies_FU, scale_FU, 1), 0
-        )
+        result: Floats = np.where(varies_FU, covariance_FU / np.where(varies_FU, scale_FU, 1), 0)
         return result
 
 
-def features_of(characters: Sequence[str]) -> FloatArray:
+def features_of(characters: Sequence[str]) -> Floats:
     """What a text has at each character, that one included, (N, F) in the order of `FEATURES`."""
     rows = np.zeros((len(characters), len(FEATURES)))
     line = word = sentence = indentation = depth = 0

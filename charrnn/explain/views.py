@@ -124,5 +124,5 @@ def compute(view: str, request: Request) -> Mapping[str, Numbers]:
 def _some_text(subject: Subject) -> str:
     """The first characters of the text that the run knows, for one step after them."""
     unknown = subject.model.vocabulary.unk_id
-    ids = [id_ for id_ in subject.split.ids[:SOME_CHARACTERS].tolist() if id_ != unknown]
+    ids = [id_ for id_ in subject.text.ids[:SOME_CHARACTERS].tolist() if id_ != unknown]
     return subject.model.vocabulary.decode(np.array(ids, np.int64))
