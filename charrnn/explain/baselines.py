@@ -15,7 +15,7 @@ import numpy as np
 from charrnn.evaluation.eval_text import own_split
 from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
 from charrnn.explain.picture import Bars, Picture, Table
-from charrnn.explain.subject import Subject, Text
+from charrnn.explain.subject import Subject, text_of_ids
 
 NETWORK = "charrnn"
 LONGEST_WINDOW = 27
@@ -84,14 +84,14 @@ class Baselines:
             ],
         )
         bars = Bars(
-            title=f"{self.source}: bits per character",
+            title="Bits per character of the same text",
             x_label="bits per character",
             names=[model.name for model in models],
             values=[model.bits / self.chars for model in models],
             highlighted=NETWORK,
         )
         return Picture(
-            title=f"Baselines: {self.run}",
+            title=f"Baselines: {self.run} on {self.source}",
             sentences=self._sentences(),
             charts=[bars],
             tables=[table],
@@ -128,7 +128,7 @@ def explain_baselines(subject: Subject) -> Baselines:
         Baseline(name="unigram" if order == 0 else f"n-gram order {order}", bits=bits)
         for order, bits in enumerate(ngram_bits(training, subject))
     ]
-    before, text = bytes_of(training), bytes_of(subject)
+    before, text = training.content.encode(), subject.content.encode()
     missing = []
     for name, compress in compressors().items():
         if compress is None:
@@ -152,15 +152,15 @@ def explain_baselines(subject: Subject) -> Baselines:
 def training_part(subject: Subject) -> Subject:
     """The training part of the run's own corpus, the end of it if it is long."""
     own = own_split(subject.model, subject.data, "train")
-    text = Text(own.ids, own.starts)
-    if len(own.ids) > MOST_TRAINING:
-        begin = len(own.ids) - MOST_TRAINING
-        if own.starts is None:
-            text = Text(own.ids[begin:], None)
-        else:
-            line = int(np.searchsorted(own.starts, begin))
-            first = own.starts[line]
-            text = Text(own.ids[int(first) :], own.starts[line:] - first)
+    ids, starts = own.ids, own.starts
+    if len(ids) > MOST_TRAINING:
+        begin = len(ids) - MOST_TRAINING
+        if starts is not None:
+            line = int(np.searchsorted(starts, begin))
+            begin = int(starts[line])
+            starts = starts[line:] - starts[line]
+        ids = ids[begin:]
+    text = text_of_ids(ids, starts, subject.model.vocabulary, MOST_TRAINING)
     return Subject(subject.model, subject.data, "the training part", text)
 
 
@@ -180,12 +180,6 @@ def _alphabet(subject: Subject) -> int:
     """How many ids can come: all but <pad> and <bos>."""
     vocabulary = subject.model.vocabulary
     return len(vocabulary) - (2 if vocabulary.has_lines else 1)
-
-
-def bytes_of(subject: Subject) -> bytes:
-    """A text in UTF-8, each line of lines mode with its end."""
-    ids = subject.targets_N if subject.is_lines else subject.text.ids
-    return "".join(subject.glyphs[id_] for id_ in ids.tolist()).encode()
 
 
 def compressors() -> dict[str, Compress | None]:

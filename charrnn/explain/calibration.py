@@ -49,7 +49,7 @@ class Calibration:
         """The reliability diagram."""
         error = self.expected_calibration_error
         named = (("every character", self.all_KB), ("the likeliest one", self.top_KB))
-        series = [Series(name="perfect", x=DIAGONAL, y=DIAGONAL)]
+        series = [Series(name="perfect", x=DIAGONAL, y=DIAGONAL, style="guide")]
         for name, sums_KB in named:
             bins = [each for each in _bins(sums_KB) if each["count"]]
             series.append(

@@ -20,9 +20,10 @@ from charrnn.explain.picture import Chart, Picture, Series, Table
 from charrnn.explain.subject import Subject
 
 LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-PLACES = ((24, 1024), (128, 256), (1024, 32))
+PLACES = ((24, 1024), (256, 128), (2048, 32))
 """Up to which context is read at how many places."""
 COLUMNS_AT_ONCE = 64
+NEAR = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Context:
     loss_nats: Sequence[float]
     ngram_nats: Sequence[float]
     """The loss of n-gram models of the orders 0, 1, 2, ..."""
+    is_lines: bool
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -53,12 +55,12 @@ class Context:
         known = [length for length in self.length if length is not None]
         series = [Series(name=self.run, x=known, y=self.loss_nats[: len(known)])]
         series += [
-            Series(name=f"order {order}", x=(1,), y=(loss,), style="level")
+            Series(name=f"n-gram order {order}", x=(1,), y=(loss,), style="level")
             for order, loss in enumerate(self.ngram_nats)
         ]
         chart = Chart(
-            title=f"{self.source}: loss against the characters seen before",
-            x_label="characters seen before",
+            title=f"Loss against the {self._what()}",
+            x_label=self._what(),
             y_label="nats per character",
             series=series,
             log_x=True,
@@ -69,36 +71,37 @@ class Context:
         ]
         ngrams = [(str(order), f"{loss:.4f}") for order, loss in enumerate(self.ngram_nats)]
         return Picture(
-            title=f"Context: {self.run}",
-            sentences=[self._sentence()],
+            title=f"Context: {self.run} on {self.source}",
+            sentences=self._sentences(),
             charts=[chart],
             tables=[
                 Table(
                     title="The network",
-                    columns=("characters seen", "nats per character"),
+                    columns=(self._what(), "nats per character"),
                     rows=rows,
                 ),
                 Table(title="n-gram models", columns=("order", "nats per character"), rows=ngrams),
             ],
         )
 
-    def _sentence(self) -> str:
-        best = self.loss_nats[-1]
-        enough = next(
-            (
-                length
-                for length, loss in zip(self.length, self.loss_nats, strict=True)
-                if loss <= best + 0.01
-            ),
-            None,
+    def _what(self) -> str:
+        return "place in the line" if self.is_lines else "characters seen before"
+
+    def _sentences(self) -> list[str]:
+        best, order = self.loss_nats[-1], int(np.argmin(self.ngram_nats))
+        sentence = (
+            f"The best n-gram model, of order {order}, reaches {self.ngram_nats[order]:.4f} nats."
         )
-        used = "all of the text" if enough is None else f"{enough:,} characters"
-        order = int(np.argmin(self.ngram_nats))
-        return (
-            f"With {used} before it the network is within 0.01 nats of its loss with all of the "
-            f"text, {best:.4f}. The best n-gram model sees {order} and reaches "
-            f"{self.ngram_nats[order]:.4f}."
-        )
+        if self.is_lines:
+            return [f"The network's loss over whole lines is {best:.4f} nats.", sentence]
+        near = (loss <= best + NEAR for loss in self.loss_nats)
+        enough = next(length for length, is_near in zip(self.length, near, strict=True) if is_near)
+        seen = "Only with all of the text" if enough is None else f"With {enough:,} seen before"
+        return [
+            f"{seen} the network is within {NEAR} nats of its loss with all of the text, "
+            f"{best:.4f} nats.",
+            sentence,
+        ]
 
 
 def explain_context(subject: Subject) -> Context:
@@ -115,6 +118,7 @@ def explain_context(subject: Subject) -> Context:
         source=subject.source,
         length=[*length, None],
         loss_nats=[*loss, float(subject.nats_N.mean(dtype=np.float64))],
+        is_lines=subject.is_lines,
         ngram_nats=[bits * np.log(2) / chars for bits in ngram_bits(training, subject)],
     )
 

@@ -27,6 +27,7 @@ WARM_UP = 64
 """Characters that are read in front of the farthest one, to leave the zero state behind."""
 TINY = 1e-30
 """Norms below this are lost in float32."""
+SMALLEST_SHOWN = 1e-12
 SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -89,16 +90,7 @@ class GradientOverTime:
 
     def picture(self) -> Picture:
         """The norms against the distance, on a logarithmic axis, and the half-lives."""
-        series = [
-            Series(
-                name=_name(each),
-                x=list(range(len(each.mean_K))),
-                y=np.maximum(each.mean_K, TINY).tolist(),
-                low=np.maximum(np.quantile(each.norm_KM, 0.1, axis=1), TINY).tolist(),
-                high=np.maximum(np.quantile(each.norm_KM, 0.9, axis=1), TINY).tolist(),
-            )
-            for each in self.runs
-        ]
+        series = [_series(each) for each in self.runs]
         chart = Chart(
             title="Norm of d loss(t) / d h(t-k): mean, and where 80 % of the places lie",
             x_label="k, characters back",
@@ -118,6 +110,20 @@ class GradientOverTime:
             charts=[chart],
             tables=[table],
         )
+
+
+def _series(gradient: RunGradient) -> Series:
+    """The norms as far as they can be seen."""
+    gone_K = np.flatnonzero(gradient.mean_K < SMALLEST_SHOWN)
+    end = int(gone_K[0]) if len(gone_K) else len(gradient.mean_K)
+    low_K, high_K = np.quantile(gradient.norm_KM[:end], (0.1, 0.9), axis=1)
+    return Series(
+        name=_name(gradient),
+        x=list(range(end)),
+        y=gradient.mean_K[:end].tolist(),
+        low=np.maximum(low_K, SMALLEST_SHOWN).tolist(),
+        high=np.maximum(high_K, SMALLEST_SHOWN).tolist(),
+    )
 
 
 def _name(gradient: RunGradient) -> str:
@@ -154,7 +160,9 @@ def _run_gradient(subject: Subject) -> RunGradient:
         _, state = network.advance(inputs_BT[:, :-distances], state)
         trace, _ = network.advance(inputs_BT[:, -distances:], state)
         gradients = network.gradients(trace, targets_M[at : at + ROWS])
-        parts.append([np.linalg.norm(d_hidden, axis=1) for d_hidden in gradients])
+        parts.append(
+            [np.linalg.norm(d_hidden.astype(np.float64), axis=1) for d_hidden in gradients]
+        )
     norm_KM = np.concatenate([np.array(part) for part in parts], axis=1)
     return RunGradient(run=subject.run, cell=subject.model.card.cell, norm_KM=norm_KM)
 

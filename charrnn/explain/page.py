@@ -25,12 +25,17 @@ UNKNOWN = -128
 
 
 def page_of(pictures: Mapping[str, Picture], title: str) -> str:
-    """Put pictures into one page, each with its name as a heading to jump to.
+    """Put pictures into one page, under `title`; a single one has its own title alone.
 
     Raises:
         UserError: One of them has a chart, and matplotlib is not installed.
     """
-    sections = "\n".join(_section(name, picture) for name, picture in pictures.items())
+    several = len(pictures) > 1
+    if not several:
+        (title,) = (picture.title for picture in pictures.values())
+    sections = "\n".join(
+        _section(name, picture, titled=several) for name, picture in pictures.items()
+    )
     links = "".join(f'<a href="#{escape(name)}">{escape(name)}</a> ' for name in pictures)
     style = (PARTS / "page.css").read_text(encoding="utf-8")
     script = (PARTS / "page.js").read_text(encoding="utf-8")
@@ -46,7 +51,7 @@ def page_of(pictures: Mapping[str, Picture], title: str) -> str:
 </head>
 <body>
 <h1>{_text(title)}</h1>
-{f"<nav>{links}</nav>" if len(pictures) > 1 else ""}
+{f"<nav>{links}</nav>" if several else ""}
 {sections}
 <div id="tip" role="status" hidden></div>
 <script>
@@ -56,8 +61,10 @@ def page_of(pictures: Mapping[str, Picture], title: str) -> str:
 """
 
 
-def _section(name: str, picture: Picture) -> str:
-    parts = [f'<section id="{escape(name)}">', f"<h2>{_text(picture.title)}</h2>"]
+def _section(name: str, picture: Picture, *, titled: bool) -> str:
+    parts = [f'<section id="{escape(name)}">']
+    if titled:
+        parts.append(f"<h2>{_text(picture.title)}</h2>")
     parts += [f"<p>{_text(sentence)}</p>" for sentence in picture.sentences]
     if picture.equations:
         parts.append(f"<pre>{_text(picture.equations)}</pre>")
@@ -92,7 +99,10 @@ def _coloured(text: ColouredText) -> str:
         "unit": text.unit,
         "most": first.most,
         "numbers": first.values if text.unit else None,
-        "likeliest": text.likeliest,
+        "likeliest": [
+            None if each is None else [(char, round(share, 6)) for char, share in each]
+            for each in text.likeliest
+        ],
         "channels": [
             {"name": channel.name, "bytes": _as_bytes(channel.values, channel.most)}
             for channel in text.channels

@@ -7,6 +7,7 @@ picture. Nothing here computes or draws.
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 
@@ -17,8 +18,8 @@ class Series:
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    style: Literal["line", "points", "level"] = "line"
-    """level: a horizontal line at y[0] through the whole chart."""
+    style: Literal["line", "points", "level", "guide"] = "line"
+    """level: a horizontal line at y[0] through the whole chart; guide: a line to compare with."""
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     """The spread about y, where there is one."""
@@ -106,6 +107,22 @@ class Numbers(Protocol):
 
     def picture(self) -> Picture:
         """What is shown of it."""
+
+
+def clusters_of(characters: Sequence[str]) -> list[range]:
+    """Cut a text into what is shown in one piece: a character with the marks that stand on it."""
+    begins = [
+        at
+        for at, char in enumerate(characters)
+        if at == 0 or not unicodedata.category(char or " ").startswith("M")
+    ]
+    return [range(begin, end) for begin, end in pairwise([*begins, len(characters)])]
+
+
+def number_of(cluster: range, channel: Channel) -> float | None:
+    """The number that a cluster is coloured by: that of its character farthest from 0."""
+    known = [number for at in cluster if (number := channel.values[at]) is not None]
+    return max(known, key=abs, default=None)
 
 
 def visible(char: str) -> str:

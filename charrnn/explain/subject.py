@@ -9,6 +9,7 @@ Shapes: N pairs of the text, B rows read side by side, T time, V vocabulary.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.decoding import without_empty_lines
 from charrnn.text.reading import encode
-from charrnn.text.vocabulary import REPLACEMENT
+from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 MOST_CHARACTERS = 1_000_000
 """What is read of a text; a longer one, an endless one too, is explained by its beginning."""
@@ -52,8 +53,10 @@ Advance = Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
 
 
 class Text(NamedTuple):
-    """A text in ids."""
+    """A text, and its ids."""
 
+    characters: str
+    """Without line ends in lines mode; of a split, which is known by its ids, <unk> is U+FFFD."""
     ids: IdArray
     starts: Starts | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
@@ -88,8 +91,9 @@ class Subject:
         data = read_run_config(model.path / CONFIG_FILE).data
         if name is None:
             own = own_split(model, data, "valid", progress)
-            source = f"the validation split of {format_name(own.source)}"
-            text = _beginning(Text(own.ids, own.starts))
+            names = ", ".join(name.rsplit("/", 1)[-1] for name in data.sources)
+            source = f"the validation split of {format_name(names)}"
+            text = text_of_ids(own.ids, own.starts, model.vocabulary)
         else:
             source = "stdin" if name == "-" else format_name(name)
             text = _read_beginning(texts_of(name, model, data, progress), model)
@@ -150,14 +154,38 @@ class Subject:
         return ids_N
 
     @cached_property
+    def lines(self) -> list[str]:
+        """Lines mode: the lines, without their ends."""
+        assert self.text.starts is not None
+        return [self.text.characters[begin:end] for begin, end in pairwise(self.text.starts)]
+
+    @property
+    def input_characters(self) -> list[str]:
+        """What is read before each target; a line is read from the end of the one before it."""
+        if not self.is_lines:
+            return list(self.text.characters[:-1])
+        return ["", *"\n".join(self.lines)]
+
+    @property
+    def target_characters(self) -> list[str]:
+        """What is predicted, the end of a line among it."""
+        return list(self.content[1:] if not self.is_lines else self.content)
+
+    @property
+    def content(self) -> str:
+        """The text, with its line ends."""
+        if not self.is_lines:
+            return self.text.characters
+        return "".join(f"{line}\n" for line in self.lines)
+
+    @cached_property
     def glyphs(self) -> list[str]:
-        """What each id is in a text: a begin or an end of a line is a line end."""
+        """What each id is when it is predicted: the end of a line is a line end."""
         vocabulary = self.model.vocabulary
         glyphs = list(vocabulary.characters)
         glyphs[vocabulary.pad_id], glyphs[vocabulary.unk_id] = "", REPLACEMENT
-        for special in (vocabulary.bos_id, vocabulary.eos_id):
-            if special is not None:
-                glyphs[special] = "\n"
+        if vocabulary.bos_id is not None and vocabulary.eos_id is not None:
+            glyphs[vocabulary.bos_id], glyphs[vocabulary.eos_id] = "", "\n"
         return glyphs
 
     @cached_property
@@ -211,29 +239,37 @@ class Subject:
         yield np.maximum(0, counts_from_B - WARM_UP), counts_from_B, ends_B
 
 
+def text_of_ids(
+    ids: IdArray, starts: Starts | None, vocabulary: Vocabulary, most: int = MOST_CHARACTERS
+) -> Text:
+    """The beginning of a text that is known by its ids."""
+    return _beginning(Text(vocabulary.decode(ids[:most]), ids, starts), most)
+
+
 def _beginning(text: Text, most: int = MOST_CHARACTERS) -> Text:
-    """Take the beginning of a split; whole lines, the first at least, in lines mode."""
-    if len(text.ids) <= most:
+    """Take the beginning of a text; whole lines in lines mode, but for a first one that is long."""
+    characters, ids, starts = text
+    if len(ids) <= most:
         return text
-    if text.starts is None:
-        return Text(text.ids[:most], None)
-    lines = max(1, int(np.searchsorted(text.starts, most, side="right")) - 1)
-    return Text(text.ids[: int(text.starts[lines])], text.starts[: lines + 1])
+    if starts is None:
+        return Text(characters[:most], ids[:most], None)
+    starts = np.append(starts[starts < most], most) if starts[1] > most else starts[starts <= most]
+    end = int(starts[-1])
+    return Text(characters[:end], ids[:end], starts)
 
 
 def _read_beginning(texts: Iterator[str], model: TrainedModel) -> Text:
     """Read a text in parts until there is enough of it."""
     vocabulary, length = model.vocabulary, 0
-    ids = [np.empty(0, vocabulary.id_type)]
-    ends = [np.zeros(1, np.int64)]
+    parts, ids, ends = [""], [np.empty(0, vocabulary.id_type)], [np.zeros(1, np.int64)]
     for text in texts:
-        if vocabulary.has_lines:
-            text = without_empty_lines(text)  # noqa: PLW2901
-        part_ids, part_ends = encode(text, vocabulary)
+        kept = without_empty_lines(text) if vocabulary.has_lines else text
+        part_ids, part_ends = encode(kept, vocabulary)
+        parts.append(kept.replace("\n", "") if vocabulary.has_lines else kept)
         ids.append(part_ids)
         ends.append(part_ends + length)
         length += len(part_ids)
         if length >= MOST_CHARACTERS:
             break
     starts = np.concatenate(ends) if vocabulary.has_lines else None
-    return _beginning(Text(np.concatenate(ids), starts))
+    return _beginning(Text("".join(parts), np.concatenate(ids), starts))

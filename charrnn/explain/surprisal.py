@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from charrnn.explain.cells import Floats, softmax
-from charrnn.explain.picture import Channel, ColouredText, Picture, Table, visible
+from charrnn.explain.picture import Channel, ColouredText, Picture, Table
 from charrnn.explain.subject import Subject
 from charrnn.network import IdArray
 
@@ -55,7 +55,7 @@ class Surprisal:
     def picture(self) -> Picture:
         """The beginning of the text, coloured; the dearest words and lines of all of it."""
         shown = len(self.likeliest)
-        part = "" if shown == len(self.bits) else f", of which the first {shown:,} are shown"
+        part = "" if shown == len(self.bits) else f", the first {shown:,} characters"
         text = ColouredText(
             title=f"{self.source}{part}",
             characters=self.characters[:shown],
@@ -110,23 +110,17 @@ def _pieces(
     for number, (before, end) in enumerate(pairwise([-1, *ends, len(characters)]), start=1):
         costs = [cost for cost in bits[before + 1 : end] if cost is not None]
         if costs:
-            text = "".join(map(visible_in_line, characters[before + 1 : end][:LONGEST_SHOWN]))
+            text = "".join(characters[before + 1 : end][:LONGEST_SHOWN])
             yield Piece(number, before + 1, text, sum(costs), sum(costs) / len(costs))
-
-
-def visible_in_line(char: str) -> str:
-    """How a character is written among others: a space as itself."""
-    return char if char == " " else visible(char)
 
 
 def explain_surprisal(subject: Subject, show: int) -> Surprisal:
     """Compute what each character cost, and the likeliest ones for the first `show`."""
-    glyphs = subject.glyphs
     bits: list[float | None] = (subject.nats_N.astype(np.float64) / np.log(2)).tolist()
-    characters = [glyphs[id_] for id_ in subject.targets_N.tolist()]
+    characters = subject.target_characters
     likeliest: list[Likeliest | None] = [*likeliest_of(subject, show)]
     if not subject.is_lines:
-        characters = [glyphs[int(subject.inputs_N[0])], *characters]
+        characters = [subject.text.characters[0], *characters]
         bits = [None, *bits]
         likeliest = [None, *likeliest][:show]
     return Surprisal(

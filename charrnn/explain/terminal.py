@@ -20,7 +20,17 @@ from rich.text import Text
 
 from charrnn.console import escape_controls
 from charrnn.explain.colours import SERIES, colour_of
-from charrnn.explain.picture import Bars, Channel, Chart, ColouredText, Picture, Series, Table
+from charrnn.explain.picture import (
+    Bars,
+    Channel,
+    Chart,
+    ColouredText,
+    Picture,
+    Series,
+    Table,
+    clusters_of,
+    number_of,
+)
 
 MARKS = "●○▲△■□◆◇"
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -69,7 +79,7 @@ def _print_text(console: RichConsole, text: ColouredText, *, colours: bool) -> N
     channel = text.channels[0]
     console.print()
     console.print(Text(escape_controls(text.title), style="italic"))
-    for line in _wrapped(_cells(text.characters, channel), console.width):
+    for line in _wrapped(_cells(text, channel), console.width):
         row, heights = Text(no_wrap=True), ""
         for shown, value in line:
             row.append(shown, _style(value, channel) if colours else None)
@@ -79,21 +89,13 @@ def _print_text(console: RichConsole, text: ColouredText, *, colours: bool) -> N
             console.print(Text(heights.rstrip(), no_wrap=True))
 
 
-def _cells(characters: Sequence[str], channel: Channel) -> Iterator[tuple[str, float | None, bool]]:
-    """Yield what is shown in one piece, its number, and whether a line ends with it.
-
-    A mark that stands on the character before it is shown with it, with the larger number.
-    """
-    shown, number = "", None
-    for char, value in zip(characters, channel.values, strict=True):
-        is_mark = shown and cell_len(char) == 0 and char.isprintable()
-        if shown and not is_mark:
-            yield shown, number, shown == "⏎"
-            shown, number = "", None
-        shown += "⏎" if char == "\n" else escape_controls(char, keep=frozenset())
-        number = value if number is None else max(number, value or 0.0)
-    if shown:
-        yield shown, number, True
+def _cells(text: ColouredText, channel: Channel) -> Iterator[tuple[str, float | None, bool]]:
+    """Yield what is shown in one piece, its number, and whether a line ends with it."""
+    for cluster in clusters_of(text.characters):
+        shown = "".join(text.characters[at] for at in cluster)
+        ends_line = shown == "\n"
+        shown = "⏎" if ends_line else escape_controls(shown, keep=frozenset())
+        yield shown, number_of(cluster, channel), ends_line
 
 
 def _wrapped(
@@ -141,11 +143,13 @@ def _chart(chart: Chart, width: int) -> Text:
     legend = Text()
     for number, series in enumerate(chart.series):
         mark, style = MARKS[number % len(MARKS)], SERIES[number % len(SERIES)]
-        _put(grid, series, across, up, mark if series.style != "level" else "╌", style)
-        if series.style == "level":
-            legend.append(f"╌ {series.name} ", style)
-        elif not series.labels:
-            legend.append(f"{mark} {escape_controls(series.name)}   ", style)
+        mark = {"level": "╌", "guide": "·"}.get(series.style, mark)
+        _put(grid, series, across, up, mark, style)
+        name = escape_controls(series.name)
+        if series.style != "level":
+            legend.append(f"{name}   " if series.labels else f"{mark} {name}   ", style)
+    if levels := [series.name for series in chart.series if series.style == "level"]:
+        legend.append(f"╌ {levels[0]} to {levels[-1]}")
     text = Text(no_wrap=True)
     for row in range(HEIGHT):
         text.append(f"{ticks.get(row, ''):>{margin}}│")

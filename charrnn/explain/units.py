@@ -121,7 +121,7 @@ def explain_units(subject: Subject, unit: int | None, show: int) -> Units:
     if unit is not None and not 0 <= unit < count:
         raise UserError(f"there is no unit {unit}", hint=f"this run has the units 0 to {count - 1}")
     subject = subject.sample()
-    characters = [subject.glyphs[id_] for id_ in subject.inputs_N.tolist()]
+    characters = subject.input_characters
     features_NF = features_of(characters)
     show = min(show, len(characters))
     shown_NU = np.zeros((show, count), np.float32)

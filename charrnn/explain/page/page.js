@@ -16,6 +16,7 @@ function mixed(share) {
 
 function visible(char) {
   if (char === " ") return "␣";
+  if (/^\p{M}/u.test(char)) return `◌${char}`;
   return /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(char) ? escaped(char) : char;
 }
 
@@ -28,12 +29,23 @@ function bytesOf(base64) {
   return Int8Array.from(atob(base64), (char) => char.charCodeAt(0));
 }
 
+// Marks and joiners belong to the character before them, so that scripts are shaped as they should.
+function clustersOf(characters) {
+  const clusters = [];
+  characters.forEach((char, at) => {
+    const joins = /^[\p{M}\u200c\u200d]$/u.test(char) && characters[at - 1] !== "\n";
+    if (joins && clusters.length) clusters.at(-1).push(at);
+    else clusters.push([at]);
+  });
+  return clusters;
+}
+
 function spanOf(char) {
   const span = document.createElement("span");
   if (char === "\n") {
     span.className = "control";
     span.textContent = "⏎\n";
-  } else if (char !== "\t" && visible(char) !== char && char !== " ") {
+  } else if (char.length === 1 && char !== "\t" && visible(char) !== char && char !== " ") {
     span.className = "control";
     span.textContent = escaped(char);
   } else {
@@ -42,9 +54,12 @@ function spanOf(char) {
   return span;
 }
 
-function colour(spans, bytes) {
-  spans.forEach((span, at) => {
-    span.style.background = bytes[at] === UNKNOWN ? "" : mixed(bytes[at] / STEPS);
+// The number of a cluster is that of its character farthest from 0.
+function colour(spans, clusters, bytes) {
+  spans.forEach((span, number) => {
+    const known = clusters[number].map((at) => bytes[at]).filter((byte) => byte !== UNKNOWN);
+    const byte = known.reduce((far, next) => (Math.abs(next) > Math.abs(far) ? next : far), 0);
+    span.style.background = known.length ? mixed(byte / STEPS) : "";
   });
 }
 
@@ -95,35 +110,34 @@ function pickerOf(data, choose) {
 function begin(box) {
   const data = JSON.parse(box.querySelector("script").textContent);
   const characters = box.querySelector(".characters");
-  const spans = data.characters.map(spanOf);
-  spans.forEach((span, at) => {
-    span.dataset.at = String(at);
+  const clusters = clustersOf(data.characters);
+  const spans = clusters.map((places) => spanOf(places.map((at) => data.characters[at]).join("")));
+  spans.forEach((span, number) => {
+    span.dataset.number = String(number);
   });
   let bytes = bytesOf(data.channels[0].bytes);
   let chosen = -1;
-  colour(spans, bytes);
+  colour(spans, clusters, bytes);
   characters.append(...spans);
   characters.before(scaleOf(data));
   if (data.channels.length > 1) {
     const choose = (channel) => {
       bytes = bytesOf(data.channels[channel].bytes);
-      colour(spans, bytes);
+      colour(spans, clusters, bytes);
     };
     characters.before(pickerOf(data, choose));
   }
-  const select = (at) => {
+  const select = (number) => {
     spans[chosen]?.classList.remove("chosen");
-    chosen = at;
-    if (!spans[at]) {
-      tip.hidden = true;
-      return;
-    }
-    spans[at].classList.add("chosen");
-    showTip(descriptionOf(data, bytes, at), spans[at]);
+    chosen = number;
+    tip.hidden = !spans[number];
+    if (tip.hidden) return;
+    spans[number].classList.add("chosen");
+    const parts = clusters[number].map((at) => descriptionOf(data, bytes, at));
+    showTip(parts.join("\n\n"), spans[number]);
   };
   characters.addEventListener("mouseover", (event) => {
-    const at = event.target.dataset.at;
-    select(at === undefined ? -1 : Number(at));
+    select(Number(event.target.dataset.number ?? -1));
   });
   characters.addEventListener("mouseleave", () => select(-1));
   characters.addEventListener("blur", () => select(-1));
