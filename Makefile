@@ -4,17 +4,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plots]'
 PIP_WITH_GROUPS := $(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 PYTEST_ARGS ?=
 MINUTES ?= 30
 READERS ?=
+TEXT ?= input.txt
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench bench-losses campaign-kills docs clean
+.PHONY: help demo test lint format fuzz bench bench-losses campaign-kills docs pictures clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ campaign-kills: $(DEV_INSTALLED) ## Kill trainings at every moment, KILLS=1000 t
 
 docs: $(DEV_INSTALLED) ## Regenerate the JSON Schema and the tables of the settings.
 	$(BIN)/python scripts/write_reference.py
+
+pictures: $(DEV_INSTALLED) ## Train small networks (ten minutes) and draw docs/pictures; TEXT=input.txt.
+	$(BIN)/python scripts/draw_ideas.py "$(TEXT)"
 
 clean: ## Remove what tools leave behind; runs, corpora and .venv stay.
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

@@ -253,6 +253,9 @@ LIGHT_COMMANDS = [
     ["prepare", "--config", "config.yaml"],
     ["generate", "--run", "run", "--seed", "The", "--length", "3"],
     ["eval", "--run", "run"],
+    ["eval", "--run", "run", "--by-line"],
+    ["explain"],
+    ["explain", "units", "--run", "run"],
     ["train", "--config", "config.yaml", "--print-config"],
 ]
 

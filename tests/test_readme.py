@@ -13,18 +13,21 @@ from tests.corpora import prose
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+IDEAS = (ROOT / "docs" / "ideas.md").read_text(encoding="utf-8")
 SHORTENED = " --set model.hidden_size=16 --set train.steps=3 --set train.threads=1"
 NOT_RUN = ("make demo", ". .venv/bin/activate")
 """What needs a fresh environment; the Makefile's targets are looked at instead."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, document: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
+def commands(document: str = README) -> list[str]:
     lines = [
-        line.partition("  #")[0].strip() for block in blocks("sh") for line in block.split("\n")
+        line.partition("  #")[0].strip()
+        for block in blocks("sh", document)
+        for line in block.split("\n")
     ]
     return [line for line in lines if line and line not in NOT_RUN]
 
@@ -73,6 +76,15 @@ def test_every_command_of_the_readme_works_in_its_order(folder: Path) -> None:
     assert first.returncode == 0, first.stderr
     for command in commands():
         done = run(folder, ["bash", "-c", shortened(command)])
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, command
+
+
+def test_every_command_of_the_ideas_works_in_its_order(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (folder / "input.txt").write_text("The kin\n" + prose(4000))
+    for command in commands(IDEAS):
+        done = run(folder, ["bash", "-c", shortened(command.replace("--minutes 2 ", ""))])
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert "Traceback" not in done.stderr, command
 

@@ -3,7 +3,6 @@
 import heapq
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +34,6 @@ Dearest = Annotated[
     ),
 ]
 HEADING = f"{'bits':>9} {'per char':>9} {'line':>8}  text"
-LINES_AT_ONCE = 1000
 
 
 def write_lines(
@@ -56,6 +54,7 @@ def write_lines(
     """
     from charrnn.evaluation.by_line import cost_by_line
     from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for
+    from charrnn.evaluation.scoring import check_finite
     from charrnn.inference.network import NumpyNetwork
 
     check_range("--dearest", dearest)
@@ -67,10 +66,9 @@ def write_lines(
         costs = heapq.nlargest(dearest, costs, key=lambda cost: cost.bits_per_char)
     if not as_json:
         console.note(HEADING)
-    finite = (_checked(cost, model) for cost in costs)
-    lines = map(_as_json if as_json else _as_text, finite)
-    while some := list(islice(lines, LINES_AT_ONCE)):
-        write_result("\n".join(some))
+    for cost in costs:
+        check_finite(cost.bits_per_char, model.path)
+        write_result(_as_json(cost) if as_json else _as_text(cost))
 
 
 def _texts(name: str | None, split: str, model: "TrainedModel", console: Console) -> Iterator[str]:
@@ -83,13 +81,6 @@ def _texts(name: str | None, split: str, model: "TrainedModel", console: Console
         return texts_of(name, model, data, console.progress)
     text = own_split(model, data, "train" if split == "train" else "valid", console.progress)
     return texts_of_split(text, model.vocabulary)
-
-
-def _checked(cost: "LineCost", model: "TrainedModel") -> "LineCost":
-    from charrnn.evaluation.scoring import check_finite
-
-    check_finite(cost.bits_per_char, model.path)
-    return cost
 
 
 def _as_text(cost: "LineCost") -> str:

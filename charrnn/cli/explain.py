@@ -109,7 +109,8 @@ def explain(
 ) -> None:
     """Show what a run learned: surprisal, units, gates, gradients and more, as pictures."""
     use_one_blas_thread()
-    from charrnn.explain.views import REPORT, Request, compute
+    from charrnn.explain.subject import Request
+    from charrnn.explain.views import REPORT, VIEWS, numbers_of
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
 
@@ -118,6 +119,8 @@ def explain(
         return
     by_line = by_line or dearest is not None
     _check(view, text, runs, by_line=by_line, unit=unit)
+    if by_line and output is not None:
+        raise UserError("--by-line writes to stdout, not into a picture", hint="leave -o out")
     check_range("--show", show, most=MOST_SHOWN)
     number = None if unit == "auto" else _number("--unit", unit)
     kind = _kind(view, output, json=json)
@@ -132,16 +135,18 @@ def explain(
         text=text,
         show=show or (SHOWN_IN_TERMINAL if kind is None else SHOWN_IN_FILE),
         unit=number,
+        all_units=kind == "html",
         progress=console.progress,
     )
-    found = compute(view, request)
+    found = numbers_of(view, request)
     if json:
-        objects = {name: numbers.to_json() for name, numbers in found.items()}
-        write_json(objects if view == REPORT else objects[view])
-    pictures = {name: numbers.picture() for name, numbers in found.items()}
+        write_json(found if view == REPORT else found[view])
+        if output is None:
+            return
+    pictures = {name: VIEWS[name].picture(numbers) for name, numbers in found.items()}
     if output is not None and kind is not None:
         _write(output, kind, pictures, f"What {request.model.path.name} learned", console)
-    elif not json:
+    else:
         write_result("\n\n".join(map(_in_terminal, pictures.values())))
 
 
@@ -151,7 +156,7 @@ explain.__doc__ = f"{explain.__doc__}\n{EXAMPLES}"
 def _list_of_views() -> str:
     from charrnn.explain.views import REPORT, REPORT_SUMMARY, VIEWS
 
-    summaries = {name: view.summary for name, view in VIEWS.items()} | {REPORT: REPORT_SUMMARY}
+    summaries = {name: view.SUMMARY for name, view in VIEWS.items()} | {REPORT: REPORT_SUMMARY}
     width = max(map(len, summaries))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join(["charrnn explain VIEW [FILE|-] shows:", "", *lines])

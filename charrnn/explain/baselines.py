@@ -1,22 +1,22 @@
 """The same text under simpler models: counts, compressors, and the network.
 
 Every model has seen the training part and nothing else. A compressor is given it by compressing
-it in front of the text: what counts is by how many bytes the result grows.
+it in front of the text: what counts is by how many bytes the result grows. Unlike the others a
+compressor goes on learning while it reads the text.
 """
 
 import gzip
 import lzma
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from charrnn.evaluation.eval_text import own_split
 from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
-from charrnn.explain.picture import Bars, Picture, Table
-from charrnn.explain.subject import Subject, text_of_ids
+from charrnn.explain.picture import Bars, Numbers, Picture, Table
+from charrnn.explain.subject import Request, Subject, text_of_ids
 
+SUMMARY = "the same text under n-gram models and compressors"
 NETWORK = "charrnn"
 LONGEST_WINDOW = 27
 """zstd looks for what it has seen in the last 2**27 bytes."""
@@ -24,128 +24,79 @@ LONGEST_WINDOW = 27
 Compress = Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """What a text costs under one model."""
-
-    name: str
-    bits: float
-    alone: float | None = None
-    """A compressor's bits without the training part."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baselines:
-    """What a text costs under each model."""
-
-    run: str
-    source: str
-    chars: int
-    utf8_bytes: int
-    training_chars: int
-    models: Sequence[Baseline]
-    missing: Sequence[str]
-    """Compressors that are not installed."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "source": self.source,
-            "chars": self.chars,
-            "training_chars": self.training_chars,
-            "models": [
-                {
-                    "name": model.name,
-                    "bits_per_char": model.bits / self.chars,
-                    "bits_per_byte": model.bits / self.utf8_bytes,
-                    "bits_per_char_alone": None
-                    if model.alone is None
-                    else model.alone / self.chars,
-                }
-                for model in self.models
-            ],
-        }
-
-    def picture(self) -> Picture:
-        """A bar for each model, the best last."""
-        models = sorted(self.models, key=lambda model: -model.bits)
-        table = Table(
-            title="The best last",
-            columns=("model", "bits per character", "bits per byte", "without the training part"),
-            rows=[
-                (
-                    model.name,
-                    f"{model.bits / self.chars:.3f}",
-                    f"{model.bits / self.utf8_bytes:.3f}",
-                    "" if model.alone is None else f"{model.alone / self.chars:.3f}",
-                )
-                for model in models
-            ],
-        )
-        bars = Bars(
-            title="Bits per character of the same text",
-            x_label="bits per character",
-            names=[model.name for model in models],
-            values=[model.bits / self.chars for model in models],
-            highlighted=NETWORK,
-        )
-        return Picture(
-            title=f"Baselines: {self.run} on {self.source}",
-            sentences=self._sentences(),
-            charts=[bars],
-            tables=[table],
-        )
-
-    def _sentences(self) -> list[str]:
-        network = next(model for model in self.models if model.name == NETWORK)
-        best = min((model for model in self.models if model is not network), key=lambda m: m.bits)
-        ratio = best.bits / network.bits
-        verdict = f"{ratio - 1:.1%} more" if ratio >= 1 else f"{1 - ratio:.1%} fewer"
-        sentences = [
-            f"The best of the others, {best.name}, needs {verdict} bits than the network.",
-            f"All of them were given {self.training_chars:,} characters of the training part.",
-            "Order n is an n-gram model that sees n characters.",
-        ]
-        if self.missing:
-            sentences.append(
-                f"{' and '.join(self.missing)} left out: "
-                "`pip install 'charrnn-cli[plots]'` brings what is missing."
-            )
-        return sentences
-
-
-def explain_baselines(subject: Subject) -> Baselines:
+def numbers(request: Request) -> Numbers:
     """Score a text under the network, n-gram models and compressors.
 
     Raises:
         UserError: The run's own corpus, for its training part, cannot be had.
     """
+    subject = request.subject
     training = training_part(subject)
-    chars = len(subject.targets_N)
-    models = [Baseline(name="uniform", bits=chars * float(np.log2(_alphabet(subject))))]
-    models += [
-        Baseline(name="unigram" if order == 0 else f"n-gram order {order}", bits=bits)
-        for order, bits in enumerate(ngram_bits(training, subject))
-    ]
     before, text = training.content.encode(), subject.content.encode()
-    missing = []
+    chars = len(subject.targets_N)
+    bits = {"uniform": chars * float(np.log2(_alphabet(subject)))}
+    for order, cost in enumerate(ngram_bits(training, subject)):
+        bits[f"n-gram order {order}" if order else "unigram"] = cost
+    alone = {}
     for name, compress in compressors().items():
-        if compress is None:
-            missing.append(name)
-            continue
-        grown = len(compress(before + text)) - len(compress(before))
-        models.append(Baseline(name=name, bits=8 * grown, alone=8 * len(compress(text))))
-    network_bits = float(subject.nats_N.sum(dtype=np.float64) / np.log(2))
-    models.append(Baseline(name=NETWORK, bits=network_bits))
-    return Baselines(
-        run=subject.run,
-        source=subject.source,
-        chars=chars,
-        utf8_bytes=len(text),
-        training_chars=len(training.text.ids),
-        models=models,
-        missing=missing,
+        if compress is not None:
+            bits[name] = 8.0 * (len(compress(before + text)) - len(compress(before)))
+            alone[name] = 8.0 * len(compress(text))
+    bits[NETWORK] = float(subject.nats_N.sum(dtype=np.float64) / np.log(2))
+    return {
+        "run": subject.run,
+        "source": subject.source,
+        "chars": chars,
+        "training_chars": len(training.text.ids),
+        "missing": [name for name, compress in compressors().items() if compress is None],
+        "models": [
+            {
+                "name": name,
+                "bits_per_char": cost / chars,
+                "bits_per_byte": cost / len(text),
+                "bits_per_char_alone": alone[name] / chars if name in alone else None,
+            }
+            for name, cost in bits.items()
+        ],
+    }
+
+
+def picture(numbers: Numbers) -> Picture:
+    """Draw a bar for each model, the best last."""
+    models = sorted(numbers["models"], key=lambda model: -model["bits_per_char"])
+    network = next(model for model in models if model["name"] == NETWORK)
+    best = [model for model in models if model is not network][-1]
+    more = best["bits_per_char"] / network["bits_per_char"] - 1
+    sign = "more" if more >= 0 else "fewer"
+    sentences = [
+        f"The best of the others, {best['name']}, needs {abs(more):.1%} {sign} bits.",
+        f"All were given {numbers['training_chars']:,} characters of the training part.",
+        "Order n is an n-gram model that sees n characters.",
+    ]
+    if numbers["missing"]:
+        missing = " and ".join(numbers["missing"])
+        sentences.append(f"Without {missing}: `pip install 'charrnn-cli[plots]'` brings them.")
+    rows = [
+        (
+            model["name"],
+            f"{model['bits_per_char']:.3f}",
+            f"{model['bits_per_byte']:.3f}",
+            f"{model['bits_per_char_alone']:.3f}" if model["bits_per_char_alone"] else "",
+        )
+        for model in models
+    ]
+    columns = ("model", "bits per char", "bits per byte", "without training part")
+    bars = Bars(
+        title="Bits per character of the same text",
+        names=[model["name"] for model in models],
+        values=[model["bits_per_char"] for model in models],
+        highlighted=NETWORK,
+    )
+    return Picture(
+        title=f"Baselines: {numbers['run']} on {numbers['source']}",
+        sentences=sentences,
+        charts=[bars],
+        tables=[Table("The best last", columns, rows)],
     )
 
 

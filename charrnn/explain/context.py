@@ -7,119 +7,80 @@ difference from the loss with all of the text before it, which is known at every
 Shapes: M places, T time.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from charrnn.evaluation.scoring import nats_and_correct
 from charrnn.explain.baselines import ngram_bits, training_part
 from charrnn.explain.cells import Floats
-from charrnn.explain.picture import Chart, Picture, Series, Table
-from charrnn.explain.subject import Subject
+from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
+from charrnn.explain.subject import Request, Subject
 
+SUMMARY = "the loss against the number of characters that the network may see"
 LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 PLACES = ((24, 1024), (256, 128), (2048, 32))
-"""Up to which context is read at how many places."""
+"""At how many places contexts of up to which length are read."""
 COLUMNS_AT_ONCE = 64
 NEAR = 0.01
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """The loss for each length of context; the last length is None, all of the text."""
+def numbers(request: Request) -> Numbers:
+    """Compute the loss for contexts of 1, 2, 4 ... characters and of all (None), and of n-grams.
 
-    run: str
-    source: str
-    length: Sequence[int | None]
-    loss_nats: Sequence[float]
-    ngram_nats: Sequence[float]
-    """The loss of n-gram models of the orders 0, 1, 2, ..."""
-    is_lines: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "source": self.source,
-            "length": self.length,
-            "loss_nats": self.loss_nats,
-            "ngrams": [
-                {"order": order, "loss_nats": loss} for order, loss in enumerate(self.ngram_nats)
-            ],
-        }
-
-    def picture(self) -> Picture:
-        """The loss against the length, with the n-gram models as levels."""
-        known = [length for length in self.length if length is not None]
-        series = [Series(name=self.run, x=known, y=self.loss_nats[: len(known)])]
-        series += [
-            Series(name=f"n-gram order {order}", x=(1,), y=(loss,), style="level")
-            for order, loss in enumerate(self.ngram_nats)
-        ]
-        chart = Chart(
-            title=f"Loss against the {self._what()}",
-            x_label=self._what(),
-            y_label="nats per character",
-            series=series,
-            log_x=True,
-        )
-        rows = [
-            ("all" if length is None else f"{length:,}", f"{loss:.4f}")
-            for length, loss in zip(self.length, self.loss_nats, strict=True)
-        ]
-        ngrams = [(str(order), f"{loss:.4f}") for order, loss in enumerate(self.ngram_nats)]
-        return Picture(
-            title=f"Context: {self.run} on {self.source}",
-            sentences=self._sentences(),
-            charts=[chart],
-            tables=[
-                Table(
-                    title="The network",
-                    columns=(self._what(), "nats per character"),
-                    rows=rows,
-                ),
-                Table(title="n-gram models", columns=("order", "nats per character"), rows=ngrams),
-            ],
-        )
-
-    def _what(self) -> str:
-        return "place in the line" if self.is_lines else "characters seen before"
-
-    def _sentences(self) -> list[str]:
-        best, order = self.loss_nats[-1], int(np.argmin(self.ngram_nats))
-        sentence = (
-            f"The best n-gram model, of order {order}, reaches {self.ngram_nats[order]:.4f} nats."
-        )
-        if self.is_lines:
-            return [f"The network's loss over whole lines is {best:.4f} nats.", sentence]
-        near = (loss <= best + NEAR for loss in self.loss_nats)
-        enough = next(length for length, is_near in zip(self.length, near, strict=True) if is_near)
-        seen = "Only with all of the text" if enough is None else f"With {enough:,} seen before"
-        return [
-            f"{seen} the network is within {NEAR} nats of its loss with all of the text, "
-            f"{best:.4f} nats.",
-            sentence,
-        ]
-
-
-def explain_context(subject: Subject) -> Context:
-    """Compute the loss for contexts of 1, 2, 4 ... characters, and of n-gram models.
-
-    In lines mode a context reaches back to the line's beginning, which counts as one: the loss for
-    k is that of the places with at most k, and more than the length before, in front of them.
+    In lines mode a context begins with its line: the loss for k is that of the places with at most
+    k characters of the line before them, its beginning one, and more than the length before k.
     """
-    training = training_part(subject)
-    chars = len(subject.targets_N)
+    subject = request.subject
     length, loss = _by_depth(subject) if subject.is_lines else _by_window(subject)
-    return Context(
-        run=subject.run,
-        source=subject.source,
-        length=[*length, None],
-        loss_nats=[*loss, float(subject.nats_N.mean(dtype=np.float64))],
-        is_lines=subject.is_lines,
-        ngram_nats=[bits * np.log(2) / chars for bits in ngram_bits(training, subject)],
+    ngrams = [
+        {"order": order, "loss_nats": bits * np.log(2) / len(subject.targets_N)}
+        for order, bits in enumerate(ngram_bits(training_part(subject), subject))
+    ]
+    return {
+        "run": subject.run,
+        "source": subject.source,
+        "mode": subject.model.card.mode,
+        "length": [*length, None],
+        "loss_nats": [*loss, float(subject.nats_N.mean(dtype=np.float64))],
+        "ngrams": ngrams,
+    }
+
+
+def picture(numbers: Numbers) -> Picture:
+    """Draw the loss against the length, with the n-gram models as levels."""
+    is_lines = numbers["mode"] == "lines"
+    what = "place in the line" if is_lines else "characters seen before"
+    length, loss, ngrams = numbers["length"], numbers["loss_nats"], numbers["ngrams"]
+    levels = [
+        Series(name=f"n-gram order {each['order']}", x=(1,), y=(each["loss_nats"],), style="level")
+        for each in ngrams
+    ]
+    chart = Chart(
+        title=f"Loss against the {what}",
+        x_label=what,
+        y_label="nats per character",
+        series=[Series(name=numbers["run"], x=length[:-1], y=loss[:-1]), *levels],
+        log_x=True,
+    )
+    best = min(ngrams, key=lambda each: each["loss_nats"])
+    enough = next(k for k, nats in zip(length, loss, strict=True) if nats <= loss[-1] + NEAR)
+    seen = "Only with all of the text" if enough is None else f"With {enough:,} characters"
+    near = f"{seen} the network is within {NEAR} nats of its loss with all of the text"
+    rows = [
+        ("all" if k is None else f"{k:,}", f"{nats:.4f}")
+        for k, nats in zip(length, loss, strict=True)
+    ]
+    ngram_rows = [(str(each["order"]), f"{each['loss_nats']:.4f}") for each in ngrams]
+    return Picture(
+        title=f"Context: {numbers['run']} on {numbers['source']}",
+        sentences=[
+            f"{'The loss over whole lines is' if is_lines else f'{near},'} {loss[-1]:.4f} nats.",
+            f"The best n-gram model, order {best['order']}, has {best['loss_nats']:.4f} nats.",
+        ],
+        charts=[chart],
+        tables=[
+            Table("The network", (what, "nats per character"), rows),
+            Table("n-gram models", ("order", "nats per character"), ngram_rows),
+        ],
     )
 
 

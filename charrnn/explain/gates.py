@@ -1,124 +1,39 @@
 """How often each unit's gates are closed or open, and so what remembers for how long.
 
-After the scatter of Karpathy, Johnson & Li 2015 (arXiv 1506.02078), Figure 2.
-
-Shapes: L layers, H hidden, B rows, T time.
+After Figure 2 of Karpathy, Johnson & Li 2015 (arXiv 1506.02078). Shapes: L layers, H hidden,
+B rows, T time.
 """
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from charrnn.errors import UserError
-from charrnn.explain.cells import GATE_NAMES, KEEPING_GATE, Floats
-from charrnn.explain.picture import Chart, Picture, Series, Table
-from charrnn.explain.subject import Subject
+from charrnn.explain.cells import GATES, KEEPING_GATE
+from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
+from charrnn.explain.subject import Request
 
+SUMMARY = "how often each unit's gates are closed or open: what remembers for long"
 CLOSED_BELOW = 0.1
 OPEN_ABOVE = 0.9
 LONG = 0.9
 """A long memory: its keeping gate is open at this share of all characters or more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gates:
-    """The share of the characters at which each gate is closed, and open; (L, H) each."""
-
-    run: str
-    source: str
-    cell: str
-    closed: Mapping[str, Floats]
-    open: Mapping[str, Floats]
-
-    @property
-    def long_memories(self) -> int:
-        """The units that keep what they hold at nearly every character."""
-        return int((self.open[KEEPING_GATE[self.cell]] >= LONG).sum())
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "source": self.source,
-            "cell": self.cell,
-            "long_memories": self.long_memories,
-            "gates": {
-                name: {"closed": self.closed[name].tolist(), "open": self.open[name].tolist()}
-                for name in self.closed
-            },
-        }
-
-    def picture(self) -> Picture:
-        """One scatter for each gate: a point for each unit."""
-        charts = [self._chart(name) for name in self.closed]
-        rows = [
-            (
-                f"{name}, layer {layer}" if len(closed_LH) > 1 else name,
-                f"{closed_LH[layer].mean():.1%}",
-                f"{self.open[name][layer].mean():.1%}",
-            )
-            for name, closed_LH in self.closed.items()
-            for layer in range(len(closed_LH))
-        ]
-        table = Table(
-            title="Mean over the units: share of the characters at which the gate is",
-            columns=("gate", f"closed (< {CLOSED_BELOW})", f"open (> {OPEN_ABOVE})"),
-            rows=rows,
-        )
-        keeping = KEEPING_GATE[self.cell]
-        units = self.open[keeping].size
-        sentence = (
-            f"{self.long_memories} of {units} units work as long memories: their {keeping} gate is "
-            f"open at {LONG:.0%} of the characters or more."
-        )
-        return Picture(
-            title=f"Gates: {self.run} on {self.source}",
-            sentences=[sentence],
-            charts=charts,
-            tables=[table],
-        )
-
-    def _chart(self, gate: str) -> Chart:
-        layers = len(self.closed[gate])
-        series = [
-            Series(
-                name=f"layer {layer}" if layers > 1 else "units",
-                style="points",
-                x=self.open[gate][layer].tolist(),
-                y=self.closed[gate][layer].tolist(),
-            )
-            for layer in range(layers)
-        ]
-        return Chart(
-            title=f"The {gate} gate of each unit",
-            x_label="share of the time open",
-            y_label="share closed",
-            series=series,
-            x_range=(0, 1),
-            y_range=(0, 1),
-        )
-
-
-def explain_gates(subject: Subject) -> Gates:
+def numbers(request: Request) -> Numbers:
     """Count how often each gate is closed and open while a text is read.
 
     Raises:
         UserError: The network is a plain RNN, which has no gates.
     """
-    card = subject.model.card
-    names = GATE_NAMES[card.cell]
+    card, subject = request.model.card, request.subject.sample()
+    names = GATES[card.cell]
     if not names:
         raise UserError(
             f"{subject.run} is a plain RNN, which has no gates",
             hint="a run with model.cell=lstm or gru has them",
         )
-    subject = subject.sample()
     shape = (len(names), card.layers, card.hidden_size)
     closed, opened, count = np.zeros(shape), np.zeros(shape), 0
-    for columns, trace in subject.read(subject.traced.advance):
-        counted_BT = columns.counted_BT
+    for _, counted_BT, trace in subject.read(subject.traced.advance):
         count += int(counted_BT.sum())
         for at, steps in enumerate(trace):
             for layer, step in enumerate(steps):
@@ -126,10 +41,55 @@ def explain_gates(subject: Subject) -> Gates:
                     values_BH = step[name][counted_BT[:, at]]
                     closed[gate, layer] += (values_BH < CLOSED_BELOW).sum(axis=0)
                     opened[gate, layer] += (values_BH > OPEN_ABOVE).sum(axis=0)
-    return Gates(
-        run=subject.run,
-        source=subject.source,
-        cell=card.cell,
-        closed=dict(zip(names, closed / count, strict=True)),
-        open=dict(zip(names, opened / count, strict=True)),
+    kept = opened[names.index(KEEPING_GATE[card.cell])] / count
+    return {
+        "run": subject.run,
+        "source": subject.source,
+        "cell": card.cell,
+        "units": kept.size,
+        "long_memories": int((kept >= LONG).sum()),
+        "gates": {
+            name: {"closed": closed_LH.tolist(), "open": opened_LH.tolist()}
+            for name, closed_LH, opened_LH in zip(
+                names, closed / count, opened / count, strict=True
+            )
+        },
+    }
+
+
+def picture(numbers: Numbers) -> Picture:
+    """Draw one scatter for each gate: a point for each unit."""
+    gates = numbers["gates"]
+    rows = [
+        (
+            f"{name}, layer {layer}",
+            f"{np.mean(closed_H):.1%}",
+            f"{np.mean(gates[name]['open'][layer]):.1%}",
+        )
+        for name in gates
+        for layer, closed_H in enumerate(gates[name]["closed"])
+    ]
+    keeping = KEEPING_GATE[numbers["cell"]]
+    columns = ("gate", f"closed (< {CLOSED_BELOW})", f"open (> {OPEN_ABOVE})")
+    return Picture(
+        title=f"Gates: {numbers['run']} on {numbers['source']}",
+        sentences=[
+            f"{numbers['long_memories']} of {numbers['units']} units work as long memories.",
+            f"Their {keeping} gate is open at {LONG:.0%} of the characters or more.",
+        ],
+        charts=[_chart(name, gate) for name, gate in gates.items()],
+        tables=[Table("Share of the characters, mean over the units", columns, rows)],
+    )
+
+
+def _chart(name: str, gate: Numbers) -> Chart:
+    return Chart(
+        title=f"The {name} gate of each unit",
+        x_label="share of the time open",
+        y_label="share closed",
+        series=[
+            Series(name=f"layer {layer}", style="points", x=open_H, y=gate["closed"][layer])
+            for layer, open_H in enumerate(gate["open"])
+        ],
+        is_share=True,
     )

@@ -8,18 +8,15 @@ does over many steps is the subject of Bengio, Simard & Frasconi 1994.
 Shapes: M places, T time, K distances.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
-from charrnn.errors import UserError
+from charrnn.evaluation.scoring import check_finite
 from charrnn.explain.cells import Floats
-from charrnn.explain.picture import Chart, Picture, Series, Table
-from charrnn.explain.subject import Subject
+from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
+from charrnn.explain.subject import Request, Subject
 from charrnn.network import IdArray
 
+SUMMARY = "the gradient that vanishes, character by character, of one or several runs"
 FARTHEST = 200
 PLACES = 128
 ROWS = 32
@@ -29,142 +26,54 @@ TINY = 1e-30
 """Norms below this are lost in float32."""
 SMALLEST_SHOWN = 1e-12
 SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+SPREAD = (0.1, 0.9)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunGradient:
-    """The norms of one run's gradient."""
-
-    run: str
-    cell: str
-    norm_KM: Floats
-    """At each distance, for each place."""
-
-    @property
-    def mean_K(self) -> Floats:
-        """The mean over the places."""
-        mean: Floats = self.norm_KM.mean(axis=1)
-        return mean
-
-    @property
-    def half_life(self) -> float | None:
-        """In how many characters the mean norm halves.
-
-        It is that of the exponential that fits the norms best: a straight line through their
-        logarithms, by least squares. None if the norm does not fall.
-        """
-        measurable_K = np.flatnonzero(self.mean_K > TINY)
-        if len(measurable_K) < 2:
-            return None
-        slope, _ = np.polyfit(measurable_K, np.log2(self.mean_K[measurable_K]), 1)
-        return float(-1 / slope) if slope < 0 else None
-
-    def distance_to(self, share: float) -> int | None:
-        """The first distance at which no more than a share of the norm at 0 is left."""
-        fallen_K = np.flatnonzero(self.mean_K <= share * self.mean_K[0])
-        return int(fallen_K[0]) if len(fallen_K) else None
+def numbers(request: Request) -> Numbers:
+    """Differentiate the loss at many places with respect to the states before them, run by run."""
+    return {"runs": [_numbers(subject) for subject in request.subjects]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientOverTime:
-    """The gradients of one or several runs."""
-
-    runs: Sequence[RunGradient]
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "runs": [
-                {
-                    "run": each.run,
-                    "cell": each.cell,
-                    "distance": list(range(len(each.mean_K))),
-                    "norm": each.mean_K.tolist(),
-                    "low": np.quantile(each.norm_KM, 0.1, axis=1).tolist(),
-                    "high": np.quantile(each.norm_KM, 0.9, axis=1).tolist(),
-                    "half_life": each.half_life,
-                }
-                for each in self.runs
-            ]
-        }
-
-    def picture(self) -> Picture:
-        """The norms against the distance, on a logarithmic axis, and the half-lives."""
-        series = [_series(each) for each in self.runs]
-        chart = Chart(
-            title="Norm of d loss(t) / d h(t-k): mean, and where 80 % of the places lie",
-            x_label="k, characters back",
-            y_label="norm of the gradient",
-            series=series,
-            log_y=True,
-        )
-        shown = [k for k in SHOWN if k < max(len(each.mean_K) for each in self.runs)]
-        table = Table(
-            title="What is left of the gradient's norm, relative to k = 0",
-            columns=("k", *(_name(each) for each in self.runs)),
-            rows=[(str(k), *(_share(each, k) for each in self.runs)) for k in shown],
-        )
-        return Picture(
-            title="Gradient through time",
-            sentences=[_half_life(each) for each in self.runs],
-            charts=[chart],
-            tables=[table],
-        )
+def _numbers(subject: Subject) -> Numbers:
+    norm_KM = _norms(subject)
+    mean_K = norm_KM.mean(axis=1)
+    check_finite(float(mean_K.max()), subject.model.path)
+    low_K, high_K = np.quantile(norm_KM, SPREAD, axis=1)
+    return {
+        "run": subject.run,
+        "cell": subject.model.card.cell,
+        "distance": list(range(len(mean_K))),
+        "norm": mean_K.tolist(),
+        "low": low_K.tolist(),
+        "high": high_K.tolist(),
+        "half_life": half_life(mean_K),
+    }
 
 
-def _series(gradient: RunGradient) -> Series:
-    """The norms as far as they can be seen."""
-    gone_K = np.flatnonzero(gradient.mean_K < SMALLEST_SHOWN)
-    end = int(gone_K[0]) if len(gone_K) else len(gradient.mean_K)
-    low_K, high_K = np.quantile(gradient.norm_KM[:end], (0.1, 0.9), axis=1)
-    return Series(
-        name=_name(gradient),
-        x=list(range(end)),
-        y=gradient.mean_K[:end].tolist(),
-        low=np.maximum(low_K, SMALLEST_SHOWN).tolist(),
-        high=np.maximum(high_K, SMALLEST_SHOWN).tolist(),
-    )
+def half_life(norm_K: Floats) -> float | None:
+    """In how many characters a norm halves, by the exponential that fits it best.
+
+    That is a straight line through the logarithms, by least squares. None if it does not fall.
+    """
+    measurable_K = np.flatnonzero(norm_K > TINY)
+    if len(measurable_K) < 2:
+        return None
+    slope, _ = np.polyfit(measurable_K, np.log2(norm_K[measurable_K]), 1)
+    return float(-1 / slope) if slope < 0 else None
 
 
-def _name(gradient: RunGradient) -> str:
-    return f"{gradient.run} ({gradient.cell})"
-
-
-def _share(gradient: RunGradient, k: int) -> str:
-    if k >= len(gradient.mean_K):
-        return ""
-    share = float(gradient.mean_K[k] / max(gradient.mean_K[0], TINY))
-    return f"{share:.1%}" if share >= 0.001 else f"{share:.0e}"
-
-
-def _half_life(gradient: RunGradient) -> str:
-    if gradient.half_life is None:
-        return f"{_name(gradient)}: the gradient does not vanish in {FARTHEST} characters."
-    hundredth = gradient.distance_to(0.01)
-    reach = "" if hundredth is None else f"; 1 % is left after {hundredth}"
-    return f"{_name(gradient)}: half-life {gradient.half_life:.1f} characters{reach}."
-
-
-def explain_gradient(subjects: Sequence[Subject]) -> GradientOverTime:
-    """Differentiate the loss at many places of a text with respect to the states before them."""
-    return GradientOverTime(runs=[_run_gradient(subject) for subject in subjects])
-
-
-def _run_gradient(subject: Subject) -> RunGradient:
+def _norms(subject: Subject) -> Floats:
+    """The norm at each distance for each place, (K, M)."""
     inputs_MT, targets_M, distances = _places(subject)
-    network = subject.traced
-    parts = []
+    network, parts = subject.traced, []
     for at in range(0, len(targets_M), ROWS):
         inputs_BT = inputs_MT[at : at + ROWS]
         state = subject.network.initial_state(len(inputs_BT))
         _, state = network.advance(inputs_BT[:, :-distances], state)
         trace, _ = network.advance(inputs_BT[:, -distances:], state)
         gradients = network.gradients(trace, targets_M[at : at + ROWS])
-        parts.append(
-            [np.linalg.norm(d_hidden.astype(np.float64), axis=1) for d_hidden in gradients]
-        )
-    norm_KM = np.concatenate([np.array(part) for part in parts], axis=1)
-    return RunGradient(run=subject.run, cell=subject.model.card.cell, norm_KM=norm_KM)
+        parts.append([np.linalg.norm(each.astype(np.float64), axis=1) for each in gradients])
+    return np.concatenate([np.array(part) for part in parts], axis=1)
 
 
 def _places(subject: Subject) -> tuple[IdArray, IdArray, int]:
@@ -175,15 +84,65 @@ def _places(subject: Subject) -> tuple[IdArray, IdArray, int]:
     """
     lengths = np.diff(subject.documents)
     if subject.is_lines:
-        distances = max(1, min(FARTHEST + 1, int(np.median(lengths))))
+        distances, before = max(1, min(FARTHEST + 1, int(np.median(lengths)))), 0
         begins = subject.documents[:-1][lengths >= distances]
-        before = 0
     else:
         distances = min(FARTHEST + 1, int(lengths[0]))
         before = min(WARM_UP, int(lengths[0]) - distances)
         begins = np.arange(int(lengths[0]) - distances - before + 1)
-    places = np.unique(np.linspace(0, len(begins) - 1, PLACES).astype(np.int64))
-    steps_MT = begins[places, None] + np.arange(before + distances)
-    if not len(steps_MT):
-        raise UserError(f"{subject.source} is too short", hint="a longer text has more places")
+    chosen = np.unique(np.linspace(0, len(begins) - 1, PLACES).astype(np.int64))
+    steps_MT = begins[chosen, None] + np.arange(before + distances)
     return subject.inputs_N[steps_MT], subject.targets_N[steps_MT[:, -1]], distances
+
+
+def picture(numbers: Numbers) -> Picture:
+    """Draw the norms against the distance, on a logarithmic axis, and state the half-lives."""
+    runs = numbers["runs"]
+    farthest = max(len(run["norm"]) for run in runs)
+    rows = [(str(k), *(_share(run, k) for run in runs)) for k in SHOWN if k < farthest]
+    return Picture(
+        title="Gradient through time",
+        sentences=[_half_life(run) for run in runs],
+        charts=[
+            Chart(
+                title="Norm of d loss(t) / d h(t-k): mean, and where 80 % of the places lie",
+                x_label="k, characters back",
+                y_label="norm of the gradient",
+                series=[_series(run) for run in runs],
+                log_y=True,
+            )
+        ],
+        tables=[Table("What is left of the norm at k = 0", ("k", *map(_name, runs)), rows)],
+    )
+
+
+def _series(run: Numbers) -> Series:
+    """The norms as far as they can be seen."""
+    end = _first_below(run, SMALLEST_SHOWN) or len(run["norm"])
+    low, high = (
+        [max(each, SMALLEST_SHOWN) for each in run[side][:end]] for side in ("low", "high")
+    )
+    return Series(name=_name(run), x=run["distance"][:end], y=run["norm"][:end], low=low, high=high)
+
+
+def _first_below(run: Numbers, level: float) -> int | None:
+    return next((k for k, norm in enumerate(run["norm"]) if norm < level), None)
+
+
+def _name(run: Numbers) -> str:
+    return f"{run['run']} ({run['cell']})"
+
+
+def _share(run: Numbers, k: int) -> str:
+    if k >= len(run["norm"]):
+        return ""
+    share = run["norm"][k] / max(run["norm"][0], TINY)
+    return f"{share:.1%}" if share >= 0.001 else f"{share:.0e}"
+
+
+def _half_life(run: Numbers) -> str:
+    if run["half_life"] is None:
+        return f"{_name(run)}: the gradient does not vanish in {len(run['norm']) - 1} characters."
+    hundredth = _first_below(run, 0.01 * run["norm"][0])
+    reach = "" if hundredth is None else f"; 1 % is left after {hundredth}"
+    return f"{_name(run)}: half-life {run['half_life']:.1f} characters{reach}."

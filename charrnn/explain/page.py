@@ -6,7 +6,7 @@ What is the reader's own (text, names, numbers) goes into the page escaped, or a
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,7 @@ UNKNOWN = -128
 def page_of(pictures: Mapping[str, Picture], title: str) -> str:
     """Put pictures into one page, under `title`; a single one has its own title alone.
 
-    Raises:
-        UserError: One of them has a chart, and matplotlib is not installed.
+    Charts need matplotlib.
     """
     several = len(pictures) > 1
     if not several:
@@ -93,19 +92,18 @@ def _table(table: Table) -> str:
 
 def _coloured(text: ColouredText) -> str:
     """A text that `page.js` colours, with its data beside it."""
-    first = text.channels[0]
     data = {
         "characters": text.characters,
         "unit": text.unit,
-        "most": first.most,
-        "numbers": first.values if text.unit else None,
+        "most": text.most,
+        "numbers": text.shown if text.unit else None,
         "likeliest": [
             None if each is None else [(char, round(share, 6)) for char, share in each]
             for each in text.likeliest
         ],
         "channels": [
-            {"name": channel.name, "bytes": _as_bytes(channel.values, channel.most)}
-            for channel in text.channels
+            {"name": name, "bytes": _as_bytes(values, text.most)}
+            for name, values in text.channels.items()
         ],
     }
     return (
@@ -115,7 +113,7 @@ def _coloured(text: ColouredText) -> str:
     )
 
 
-def _as_bytes(values: Any, most: float | None) -> str:
+def _as_bytes(values: Sequence[float | None], most: float | None) -> str:
     numbers = np.array([np.nan if value is None else value for value in values], np.float64)
     steps = np.rint(np.clip(numbers / (most or 1.0), -1, 1) * STEPS)
     return base64.b64encode(np.nan_to_num(steps, nan=UNKNOWN).astype(np.int8).tobytes()).decode()

@@ -1,17 +1,22 @@
 """What a view wants to be seen, before it is known where: in a terminal, a plot or a page.
 
-Every view turns its numbers into a `Picture`, and `terminal.py`, `plots.py` and `page.py` draw any
+Every view turns its numbers into a `Picture`; `terminal.py`, `plots.py` and `page.py` draw any
 picture. Nothing here computes or draws.
 """
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+
+from charrnn.console import escape_controls
+
+Numbers = dict[str, Any]
+"""What a view computed, as `--json` prints it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
     """Points that belong together."""
 
@@ -27,7 +32,7 @@ class Series:
     """points: what to write in the place of each."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
     """Series over two axes."""
 
@@ -37,23 +42,22 @@ class Chart:
     series: Sequence[Series]
     log_x: bool = False
     log_y: bool = False
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
+    is_share: bool = False
+    """Both axes go from 0 to 1."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Bars:
     """One horizontal bar for each name."""
 
     title: str
-    x_label: str
     names: Sequence[str]
     values: Sequence[float]
     highlighted: str
     """The bar that the reader is looking for."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text; the first column names each row."""
 
@@ -62,73 +66,66 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Channel:
-    """One number for each character of a text, and so a colour."""
-
-    name: str
-    values: Sequence[float | None]
-    """0 to `most`, or -1 to 1 where `most` is None; None: nothing is known of this one."""
-    most: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText:
-    """A text whose characters are coloured by a number; of several channels one is shown."""
+    """A text whose characters are coloured by a number each; of several channels one is shown."""
 
     title: str
     characters: Sequence[str]
-    channels: Sequence[Channel]
+    channels: dict[str, Sequence[float | None]]
+    """Numbers by name: 0 to `most`, or -1 to 1 without; None: nothing is known of a character."""
+    most: float | None = None
+    unit: str = ""
     likeliest: Sequence[Sequence[tuple[str, float]] | None] = ()
     """For each character, what was most probable in its place; empty if that is not known."""
-    unit: str = ""
-    """What the numbers count: bits."""
+
+    @property
+    def shown(self) -> Sequence[float | None]:
+        """The numbers of the channel that is shown where there can be only one."""
+        return next(iter(self.channels.values()))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """Everything that one view shows."""
 
     title: str
-    sentences: Sequence[str]
+    sentences: Sequence[str] = ()
     """What the numbers say, in words."""
-    text: ColouredText | None = None
-    charts: Sequence[Chart | Bars] = ()
-    tables: Sequence[Table] = field(default_factory=tuple)
     equations: str = ""
     """Preformatted lines."""
+    text: ColouredText | None = None
+    charts: Sequence[Chart | Bars] = ()
+    tables: Sequence[Table] = ()
 
 
-class Numbers(Protocol):
-    """What a view computed."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-
-    def picture(self) -> Picture:
-        """What is shown of it."""
+Piece = tuple[str, float | None]
+"""What is shown in one piece, a character with the marks that stand on it, and its number."""
 
 
-def clusters_of(characters: Sequence[str]) -> list[range]:
-    """Cut a text into what is shown in one piece: a character with the marks that stand on it."""
+def pieces_of(text: ColouredText) -> list[Piece]:
+    """Cut a text into pieces, a line end shown as ⏎ and control characters escaped.
+
+    The number of a piece is that of its character farthest from 0.
+    """
     begins = [
         at
-        for at, char in enumerate(characters)
-        if at == 0 or not unicodedata.category(char or " ").startswith("M")
+        for at, char in enumerate(text.characters)
+        if at == 0 or not unicodedata.category(char).startswith("M")
     ]
-    return [range(begin, end) for begin, end in pairwise([*begins, len(characters)])]
-
-
-def number_of(cluster: range, channel: Channel) -> float | None:
-    """The number that a cluster is coloured by: that of its character farthest from 0."""
-    known = [number for at in cluster if (number := channel.values[at]) is not None]
-    return max(known, key=abs, default=None)
+    pieces: list[Piece] = []
+    for begin, end in pairwise([*begins, len(text.characters)]):
+        shown = "".join(text.characters[begin:end])
+        known = [number for number in text.shown[begin:end] if number is not None]
+        number = max(known, key=abs, default=None)
+        pieces.append(("⏎" if shown == "\n" else escape_controls(shown, keep=frozenset()), number))
+    return pieces
 
 
 def visible(char: str) -> str:
     r"""How a character is written where it stands alone: space as ␣, line end as \n."""
     if char == " ":
         return "␣"
-    if unicodedata.combining(char):
+    if unicodedata.category(char).startswith("M"):
         return f"◌{char}"
-    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+    return escape_controls(char, keep=frozenset())

@@ -1,4 +1,4 @@
-"""Pictures as SVG and PNG, by matplotlib, which nothing else imports."""
+"""Pictures as SVG and PNG, by matplotlib, which is imported by nothing else."""
 
 import io
 import warnings
@@ -6,18 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.explain.colours import SERIES, colour_of
-from charrnn.explain.picture import (
-    Bars,
-    Chart,
-    ColouredText,
-    Picture,
-    Series,
-    clusters_of,
-    number_of,
-)
+from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Series, pieces_of
 from charrnn.messages import shorten
 
 if TYPE_CHECKING:
@@ -28,8 +19,8 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans A
 TEXT_FONTS = ("DejaVu Sans Mono", "Noto Sans Mono CJK SC", *FONTS)
 CHART_INCHES = (7.0, 4.2)
 TEXT_COLUMNS = 80
-TEXT_LINES = 24
 SHORTEST_LINE = 40
+TEXT_LINES = 24
 CELL_INCHES = (0.1, 0.21)
 DOTS_PER_INCH = 144
 GREY = "#7f7f7f"
@@ -54,36 +45,19 @@ def require_matplotlib() -> None:
 
 
 def plotted(picture: Picture, kind: str) -> bytes:
-    """Draw the charts of a picture, or if it has none its text, as `svg` or `png`.
-
-    Raises:
-        UserError: The picture has neither, or matplotlib is not installed.
-    """
-    require_matplotlib()
+    """Draw the charts of a picture, or if it has none its text, as `svg` or `png`."""
     with _settings(picture.title):
-        if picture.charts:
+        if picture.text is None:
             figure = _figure_of_charts(picture.charts)
-        elif picture.text is not None:
-            figure = _figure_of_text(picture.text)
         else:
-            raise UserError(
-                f"{picture.title.partition(':')[0].lower()} is made of words and has no plot",
-                hint="-o NAME.html writes it as a page",
-            )
-        file = io.BytesIO()
-        metadata = {"Date": None, "Creator": "charrnn"} if kind == "svg" else {}
-        figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH)
-    return file.getvalue()
+            figure = _figure_of_text(picture.text)
+        return _saved(figure, kind)
 
 
 def chart_as_svg(chart: Chart | Bars) -> str:
     """Draw one chart as an SVG element, to stand in a page."""
-    require_matplotlib()
     with _settings(chart.title):
-        file = io.StringIO()
-        figure = _figure_of_charts([chart])
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "charrnn"})
-    svg = file.getvalue()
+        svg = _saved(_figure_of_charts([chart]), "svg").decode()
     return svg[svg.index("<svg") :]
 
 
@@ -117,40 +91,57 @@ def _installed(fonts: Sequence[str]) -> list[str]:
     return [font for font in fonts if font in names]
 
 
+def _saved(figure: "Figure", kind: str) -> bytes:
+    file = io.BytesIO()
+    metadata = {"Date": None, "Creator": "charrnn"} if kind == "svg" else {}
+    figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH)
+    return file.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Keep dollar signs from being read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+# --- Charts --------------------------------------------------------------------------------------
+
+
 def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
     from matplotlib.figure import Figure
 
-    width, height = CHART_INCHES
-    if len(charts) > 1:
-        width, height = 4.0 * len(charts), 4.0
-    figure = Figure(figsize=(width, height), layout="constrained")
+    size = CHART_INCHES if len(charts) == 1 else (4.0 * len(charts), 4.0)
+    figure = Figure(figsize=size, layout="constrained")
     for axes, chart in zip(figure.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
         axes.set_title(_plain(chart.title), loc="left")
-        axes.set_xlabel(chart.x_label)
         if isinstance(chart, Bars):
-            _draw_bars(axes, chart)
+            colours = [SERIES[name == chart.highlighted] for name in chart.names]
+            drawn = axes.barh(list(chart.names), list(chart.values), color=colours)
+            axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
+            axes.margins(x=0.08)
+            axes.invert_yaxis()
         else:
             _draw_chart(axes, chart)
     return figure
 
 
 def _draw_chart(axes: "Axes", chart: Chart) -> None:
+    axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     if chart.log_x:
         axes.set_xscale("log")
-        axes.set_xticks(chart.series[0].x, [f"{x:g}" for x in chart.series[0].x], minor=False)
+        axes.set_xticks(chart.series[0].x, [f"{x:g}" for x in chart.series[0].x])
         axes.minorticks_off()
     if chart.log_y:
         axes.set_yscale("log")
+    if chart.is_share:
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
     levels = [series for series in chart.series if series.style == "level"]
-    for number, series in enumerate(each for each in chart.series if each.style != "level"):
+    others = [series for series in chart.series if series.style != "level"]
+    for number, series in enumerate(others):
         _draw_series(axes, series, SERIES[number % len(SERIES)])
     _draw_levels(axes, levels)
-    if chart.x_range:
-        axes.set_xlim(*chart.x_range)
-    if chart.y_range:
-        axes.set_ylim(*chart.y_range)
-    if len([each for each in chart.series if each.style != "level"]) > 1:
+    if len(others) > 1:
         axes.legend()
 
 
@@ -163,37 +154,31 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
     for level in levels:
         if all(abs(level.y[0] - other) > LEVEL_SHARE * (high - low) for other in named):
             named.append(level.y[0])
-            place = (1, level.y[0])
             around = ("axes fraction", "data")
-            axes.annotate(level.name, place, xycoords=around, ha="right", va="bottom", fontsize=7)
+            axes.annotate(
+                level.name, (1, level.y[0]), xycoords=around, ha="right", va="bottom", fontsize=7
+            )
 
 
 def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
+    name = _plain(series.name)
     if series.style == "guide":
-        axes.plot(
-            series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=_plain(series.name)
-        )
+        axes.plot(series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=name)
     elif series.labels:
         axes.scatter(series.x, series.y, alpha=0)
-        axes.scatter([], [], color=colour, label=_plain(series.name))
+        axes.scatter([], [], color=colour, label=name)
         for x, y, label in zip(series.x, series.y, series.labels, strict=True):
             axes.text(x, y, _plain(label), color=colour, ha="center", va="center", fontsize=9)
     elif series.style == "points":
-        axes.scatter(series.x, series.y, s=12, color=colour, alpha=0.6, label=_plain(series.name))
+        axes.scatter(series.x, series.y, s=12, color=colour, alpha=0.6, label=name)
     else:
         marker = "o" if len(series.x) < 30 else None
-        axes.plot(
-            series.x, series.y, color=colour, label=_plain(series.name), marker=marker, markersize=3
-        )
+        axes.plot(series.x, series.y, color=colour, label=name, marker=marker, markersize=3)
         if series.low:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, lw=0)
 
 
-def _draw_bars(axes: "Axes", bars: Bars) -> None:
-    colours = [SERIES[1] if name == bars.highlighted else SERIES[0] for name in bars.names]
-    drawn = axes.barh(list(bars.names), list(bars.values), color=colours)
-    axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
-    axes.invert_yaxis()
+# --- Texts ---------------------------------------------------------------------------------------
 
 
 def _figure_of_text(text: ColouredText) -> "Figure":
@@ -201,32 +186,26 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    channel, fonts = text.channels[0], _installed(TEXT_FONTS)
-    lines = _lines(text.characters)
+    fonts, lines = _installed(TEXT_FONTS), _lines(text)
     columns = max(SHORTEST_LINE, *map(len, lines))
     width, height = CELL_INCHES
     figure = Figure(figsize=(columns * width + 0.2, (len(lines) + 1.5) * height))
     axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, columns + 2 * 0.1 / width)
+    axes.set_xlim(0, columns + 0.2 / width)
     axes.set_ylim(len(lines) + 0.25, -1.25)
-    axes.text(
-        0, -0.5, _plain(shorten(text.title, columns)), fontsize=9, va="center", style="italic"
-    )
+    axes.text(0, -0.5, _plain(shorten(text.title, columns)), va="center", style="italic")
     for row, line in enumerate(lines):
-        for column, cluster in enumerate(line):
-            colour = colour_of(number_of(cluster, channel), channel.most)
+        for column, (shown, number) in enumerate(line):
+            colour = colour_of(number, text.most)
             if colour is not None:
                 face = tuple(part / 255 for part in colour)
                 axes.add_patch(Rectangle((column, row), 1, 1, facecolor=face, linewidth=0))
-            char = "".join(text.characters[at] for at in cluster)
-            shown = "⏎" if char == "\n" else escape_controls(char, keep=frozenset())
-            is_escape = len(shown) > len(cluster)
             axes.text(
                 column + 0.5,
                 row + 0.5,
                 _plain(shown),
-                fontsize=4 if is_escape else 9,
+                fontsize=4 if shown.startswith("\\") and len(shown) > 1 else 9,
                 family=fonts,
                 ha="center",
                 va="center",
@@ -234,18 +213,13 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     return figure
 
 
-def _plain(text: str) -> str:
-    """Keep dollar signs from being read as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _lines(characters: Sequence[str]) -> list[list[range]]:
-    """The first lines of a text in clusters, cut where they are too long."""
-    lines: list[list[range]] = [[]]
-    for cluster in clusters_of(characters):
-        lines[-1].append(cluster)
-        if characters[cluster.start] == "\n" or len(lines[-1]) == TEXT_COLUMNS:
+def _lines(text: ColouredText) -> list[list[Piece]]:
+    """The first lines of a text, cut where they are too long."""
+    lines: list[list[Piece]] = [[]]
+    for piece in pieces_of(text):
+        if lines[-1] and (lines[-1][-1][0] == "⏎" or len(lines[-1]) == TEXT_COLUMNS):
             if len(lines) == TEXT_LINES:
-                return lines
+                break
             lines.append([])
+        lines[-1].append(piece)
     return lines

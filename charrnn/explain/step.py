@@ -4,19 +4,18 @@ The text is read from the zero state; the step that is shown is that of its last
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from charrnn.errors import UserError
-from charrnn.explain.cells import Floats, Step, TracedNetwork, softmax
-from charrnn.explain.picture import Picture, Table, visible
+from charrnn.evaluation.scoring import check_finite
+from charrnn.explain.cells import TracedNetwork, softmax
+from charrnn.explain.picture import Numbers, Picture, Table, visible
+from charrnn.explain.subject import Request
 from charrnn.inference.network import NumpyNetwork
 from charrnn.messages import quote
-from charrnn.run.reader import TrainedModel
 
+SUMMARY = "one time step written out, with the model's own numbers: explain step TEXT"
 UNITS = 3
 LIKELIEST = 5
 INPUTS_SHOWN = 6
@@ -43,161 +42,96 @@ EQUATIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnitStep:
-    """One unit's part in the step."""
+def numbers(request: Request) -> Numbers:
+    """Read a text and take its last step apart.
 
-    layer: int
-    unit: int
-    before: float
-    """Its hidden state before."""
-    values: Mapping[str, float]
-    """Its gates, candidate and new states by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimeStep:
-    """One step of a network."""
-
-    run: str
-    cell: str
-    input: str
-    text: str
-    character: str
-    id: int
-    vector: Sequence[float]
-    """x: the character's embedding, the first numbers of it, or its one-hot vector's place."""
-    vector_size: int
-    units: Sequence[UnitStep]
-    likeliest: Sequence[tuple[str, float]]
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "cell": self.cell,
-            "text": self.text,
-            "character": self.character,
-            "id": self.id,
-            "vector": self.vector,
-            "units": [
-                {"layer": unit.layer, "unit": unit.unit, "before": unit.before, **unit.values}
-                for unit in self.units
-            ],
-            "likeliest": self.likeliest,
-        }
-
-    def picture(self) -> Picture:
-        """The equations, the numbers, and what is predicted."""
-        table = Table(
-            title="What is likeliest to come next: softmax(W_y h' + b_y)",
-            columns=("character", "probability"),
-            rows=[(visible(char), f"{share:.1%}") for char, share in self.likeliest],
-        )
-        lines = [
-            *EQUATIONS[self.cell],
-            "",
-            self._input_line(),
-            *(line for unit in self.units for line in ("", *_worked(self.cell, unit))),
-        ]
-        char = visible(self.character)
-        read = "".join(" " if char == " " else visible(char) for char in self.text[-40:])
-        return Picture(
-            title=f"One step: {self.run}, after {read}",
-            sentences=[
-                f"The state holds what came before {char}, which the network reads now.",
-                "The units shown are those whose hidden state changes most.",
-            ],
-            tables=[table],
-            equations="\n".join(lines),
-        )
-
-    def _input_line(self) -> str:
-        name = f"x = {visible(self.character)}, id {self.id}"
-        if self.input == "onehot":
-            return f"{name}: a vector of {self.vector_size} zeros with a 1 at {self.id}"
-        numbers = " ".join(f"{number:+.3f}" for number in self.vector[:INPUTS_SHOWN])
-        return (
-            f"{name}: row {self.id} of the embedding = [{numbers} ...], {self.vector_size} numbers"
-        )
+    Raises:
+        UserError: There is no text, or a character in it that the run does not know.
+    """
+    model = request.model
+    card, vocabulary, text = model.card, model.vocabulary, (request.text or "")[-LONGEST_TEXT:]
+    if not text:
+        raise UserError("there is no text to take a step in", hint='charrnn explain step "The "')
+    if unknown := vocabulary.unknown_in(text):
+        raise UserError(f"the run does not know the character {quote(unknown[0][1])}")
+    begin = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
+    ids = np.concatenate([begin, vocabulary.encode(text)]).astype(np.int64)
+    network, traced = NumpyNetwork.of(model), TracedNetwork(model)
+    state = network.initial_state(1)
+    if len(ids) > 1:
+        _, state = network.advance(ids[None, :-1], state)
+    (steps,), _ = traced.advance(ids[None, -1:], state)
+    given_V = softmax(traced.logits(steps[-1]["hidden"]))[0]
+    check_finite(float(given_V.sum()), model.path)
+    units = []
+    for layer, step in enumerate(steps):
+        before_H = state[0, layer, 0]
+        changed_H = np.abs(step["hidden"][0] - before_H)
+        for unit in np.argsort(-changed_H, kind="stable")[:UNITS].tolist():
+            values = {name: float(values_BH[0, unit]) for name, values_BH in step.items()}
+            units.append(
+                {"layer": layer, "unit": unit, "hidden before": float(before_H[unit])} | values
+            )
+    row = model.weights["embedding.weight"][ids[-1]].tolist() if card.input == "embedding" else None
+    return {
+        "run": model.path.name,
+        "cell": card.cell,
+        "text": text,
+        "character": text[-1],
+        "id": int(ids[-1]),
+        "embedding": row,
+        "units": units,
+        "likeliest": [
+            [vocabulary.characters[at], float(given_V[at])]
+            for at in np.argsort(-given_V, kind="stable")[:LIKELIEST].tolist()
+        ],
+    }
 
 
-def _worked(cell: str, unit: UnitStep) -> list[str]:
+def picture(numbers: Numbers) -> Picture:
+    """Write the equations, the numbers, and what is predicted."""
+    char, id_, row = visible(numbers["character"]), numbers["id"], numbers["embedding"]
+    if row is None:
+        vector = f"zeros with a 1 at {id_}"
+    else:
+        shown = " ".join(f"{number:+.3f}" for number in row[:INPUTS_SHOWN])
+        vector = f"row {id_} of the embedding, {len(row)} numbers: {shown} ..."
+    lines = [*EQUATIONS[numbers["cell"]], "", f"x = {char}, id {id_}: {vector}"]
+    for unit in numbers["units"]:
+        lines += ["", *_worked(numbers["cell"], unit)]
+    rows = [(visible(each), f"{share:.1%}") for each, share in numbers["likeliest"]]
+    table = Table("softmax(W_y h' + b_y), the likeliest", ("character", "probability"), rows)
+    return Picture(
+        title=f"One step of {numbers['run']}, the last of {quote(numbers['text'][-40:])}",
+        sentences=[
+            f"The state holds what came before {char}, which the network reads now.",
+            "The units shown are those whose hidden state changes most.",
+        ],
+        equations="\n".join(lines),
+        tables=[table],
+    )
+
+
+def _worked(cell: str, unit: Numbers) -> list[str]:
     """The last equations of a cell with one unit's numbers in them."""
-    name, before = f"unit {unit.unit}, layer {unit.layer}:", unit.before
-    hidden = unit.values["hidden"]
+    name, hidden, before = (
+        f"unit {unit['unit']}, layer {unit['layer']}:",
+        unit["hidden"],
+        unit["hidden before"],
+    )
     if cell == "rnn":
         summed = math.atanh(max(-SATURATED, min(SATURATED, hidden)))
         return [f"{name}  h' = tanh({summed:+.3f}) = {hidden:+.3f}   (it was {before:+.3f})"]
-    candidate = unit.values["candidate"]
+    candidate = unit["candidate"]
     if cell == "gru":
-        reset, update = unit.values["reset"], unit.values["update"]
+        reset, update = unit["reset"], unit["update"]
         mixed = f"(1 - {update:.3f}) x {candidate:+.3f} + {update:.3f} x {before:+.3f}"
         return [
             f"{name}  r = {reset:.3f}   z = {update:.3f}   n = {candidate:+.3f}",
             f"  h' = {mixed} = {hidden:+.3f}",
         ]
-    names = ("input", "forget", "output", "cell before", "cell")
-    input_, forget, output, cell_before, cell_after = (unit.values[each] for each in names)
+    input_, forget, output, after = (unit[each] for each in ("input", "forget", "output", "cell"))
     gates = f"i = {input_:.3f}   f = {forget:.3f}   g = {candidate:+.3f}   o = {output:.3f}"
-    mixed = f"{forget:.3f} x {cell_before:+.3f} + {input_:.3f} x {candidate:+.3f}"
-    shown = f"{output:.3f} x tanh({cell_after:+.3f}) = {hidden:+.3f}   (it was {before:+.3f})"
-    return [f"{name}  {gates}", f"  c' = {mixed} = {cell_after:+.3f}", f"  h' = {shown}"]
-
-
-def explain_step(model: TrainedModel, text: str) -> TimeStep:
-    """Read a text and write out its last step.
-
-    Raises:
-        UserError: There is no text, or a character in it that the run does not know.
-    """
-    vocabulary, card = model.vocabulary, model.card
-    if not text:
-        raise UserError("there is no text to take a step in", hint='charrnn explain step "The "')
-    text = text[-LONGEST_TEXT:]
-    if unknown := vocabulary.unknown_in(text):
-        raise UserError(f"the run does not know the character {quote(unknown[0][1])}")
-    ids = vocabulary.encode(text)
-    if vocabulary.bos_id is not None:
-        ids = np.concatenate([[vocabulary.bos_id], ids])
-    network = NumpyNetwork.of(model)
-    _, before_SL1H = network.advance(ids[None, :-1], network.initial_state(1))
-    traced = TracedNetwork(model)
-    trace, _ = traced.advance(ids[None, -1:], before_SL1H)
-    steps = trace[0]
-    probabilities_V = softmax(traced.logits(steps[-1]["hidden"]))[0]
-    best = np.argsort(-probabilities_V, kind="stable")[:LIKELIEST].tolist()
-    id_ = int(ids[-1])
-    vector: Floats = np.empty(0, np.float32)
-    if card.input == "embedding":
-        vector = model.weights["embedding.weight"][id_]
-    return TimeStep(
-        run=model.path.name,
-        cell=card.cell,
-        input=card.input,
-        text=text,
-        character=vocabulary.characters[id_],
-        id=id_,
-        vector=vector.tolist(),
-        vector_size=card.input_size,
-        units=[
-            unit
-            for layer, step in enumerate(steps)
-            for unit in _units(layer, step, before_SL1H[0, layer, 0])
-        ],
-        likeliest=[(vocabulary.characters[at], float(probabilities_V[at])) for at in best],
-    )
-
-
-def _units(layer: int, step: Step, before_H: Floats) -> list[UnitStep]:
-    """The units of a layer whose hidden state changes most."""
-    changed_H = np.abs(step["hidden"][0] - before_H)
-    return [
-        UnitStep(
-            layer=layer,
-            unit=unit,
-            before=float(before_H[unit]),
-            values={name: float(values_BH[0, unit]) for name, values_BH in step.items()},
-        )
-        for unit in np.argsort(-changed_H, kind="stable")[:UNITS].tolist()
-    ]
+    mixed = f"{forget:.3f} x {unit['cell before']:+.3f} + {input_:.3f} x {candidate:+.3f}"
+    shown = f"{output:.3f} x tanh({after:+.3f}) = {hidden:+.3f}   (it was {before:+.3f})"
+    return [f"{name}  {gates}", f"  c' = {mixed} = {after:+.3f}", f"  h' = {shown}"]

@@ -3,10 +3,10 @@
 A text is a sequence of pairs, an input and the target that follows it, in documents: one in stream
 mode, one a line in lines mode, where the first input is <bos> and the last target <eos>.
 
-Shapes: N pairs of the text, B rows read side by side, T time, V vocabulary.
+Shapes: N pairs of the text, B rows read side by side, T time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -48,8 +48,6 @@ COLUMNS_AT_ONCE = 32
 
 Places = Counts
 Read = TypeVar("Read")
-Advance = Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
-"""`NumpyNetwork.advance` or `TracedNetwork.advance`."""
 
 
 class Text(NamedTuple):
@@ -60,15 +58,6 @@ class Text(NamedTuple):
     ids: IdArray
     starts: Starts | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
-
-
-class Columns(NamedTuple):
-    """Some steps in time of rows that are read side by side, (B, T)."""
-
-    places_BT: Places
-    """Which pair of the text each is."""
-    counted_BT: Flags
-    """Which of them count; each pair of the text counts once."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +80,12 @@ class Subject:
         data = read_run_config(model.path / CONFIG_FILE).data
         if name is None:
             own = own_split(model, data, "valid", progress)
-            names = ", ".join(name.rsplit("/", 1)[-1] for name in data.sources)
+            names = ", ".join(each.rsplit("/", 1)[-1] for each in data.sources)
             source = f"the validation split of {format_name(names)}"
             text = text_of_ids(own.ids, own.starts, model.vocabulary)
         else:
             source = "stdin" if name == "-" else format_name(name)
-            text = _read_beginning(texts_of(name, model, data, progress), model)
+            text = _read_beginning(texts_of(name, model, data, progress), model.vocabulary)
         subject = cls(model, data, source, text)
         if not len(subject.targets_N):
             raise UserError(f"{source} is too short", hint="there is nothing in it to predict")
@@ -121,6 +110,8 @@ class Subject:
     def traced(self) -> TracedNetwork:
         """The same network, with all that it computes."""
         return TracedNetwork(self.model)
+
+    # --- The pairs -------------------------------------------------------------------------------
 
     @cached_property
     def documents(self) -> Places:
@@ -153,40 +144,34 @@ class Subject:
         ids_N[is_char_N] = self.text.ids
         return ids_N
 
+    # --- What they are to a reader ---------------------------------------------------------------
+
     @cached_property
-    def lines(self) -> list[str]:
-        """Lines mode: the lines, without their ends."""
-        assert self.text.starts is not None
-        return [self.text.characters[begin:end] for begin, end in pairwise(self.text.starts)]
+    def content(self) -> str:
+        """The text, with its line ends."""
+        characters, _, starts = self.text
+        if starts is None:
+            return characters
+        return "".join(f"{characters[begin:end]}\n" for begin, end in pairwise(starts.tolist()))
 
     @property
     def input_characters(self) -> list[str]:
-        """What is read before each target; a line is read from the end of the one before it."""
-        if not self.is_lines:
-            return list(self.text.characters[:-1])
-        return ["", *"\n".join(self.lines)]
+        """What is read before each target; a line, from the end of the one before it."""
+        return list(("\n" if self.is_lines else "") + self.content[:-1])
 
     @property
     def target_characters(self) -> list[str]:
         """What is predicted, the end of a line among it."""
-        return list(self.content[1:] if not self.is_lines else self.content)
+        return list(self.content if self.is_lines else self.content[1:])
 
-    @property
-    def content(self) -> str:
-        """The text, with its line ends."""
-        if not self.is_lines:
-            return self.text.characters
-        return "".join(f"{line}\n" for line in self.lines)
-
-    @cached_property
-    def glyphs(self) -> list[str]:
-        """What each id is when it is predicted: the end of a line is a line end."""
+    def glyph(self, id_: int) -> str:
+        """What an id is when it is predicted: the end of a line is a line end."""
         vocabulary = self.model.vocabulary
-        glyphs = list(vocabulary.characters)
-        glyphs[vocabulary.pad_id], glyphs[vocabulary.unk_id] = "", REPLACEMENT
-        if vocabulary.bos_id is not None and vocabulary.eos_id is not None:
-            glyphs[vocabulary.bos_id], glyphs[vocabulary.eos_id] = "", "\n"
-        return glyphs
+        if id_ == vocabulary.unk_id:
+            return REPLACEMENT
+        return "\n" if id_ == vocabulary.eos_id else vocabulary.characters[id_]
+
+    # --- Reading ---------------------------------------------------------------------------------
 
     @cached_property
     def nats_N(self) -> FloatArray:
@@ -206,13 +191,21 @@ class Subject:
 
     def sample(self) -> "Subject":
         """The beginning of the text that is enough to look into the network."""
-        text = _beginning(self.text, SAMPLE)
-        return self if text is self.text else Subject(self.model, self.data, self.source, text)
+        return Subject(self.model, self.data, self.source, _beginning(self.text, SAMPLE))
 
-    def read(self, advance: Advance[Read]) -> Iterator[tuple[Columns, Read]]:
+    def read(
+        self, advance: Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
+    ) -> Iterator[tuple[Places, Flags, Read]]:
         """Read the text in rows side by side, some columns at a time.
 
         A row of a stream begins `WARM_UP` pairs before it counts.
+
+        Args:
+            advance: `NumpyNetwork.advance` or `TracedNetwork.advance`.
+
+        Yields:
+            Which pair of the text stands where, (B, T); which of them count, so that every pair
+            counts once; and what `advance` returned.
         """
         for begins_B, counts_from_B, ends_B in self._rows():
             state_SLBH = self.network.initial_state(len(begins_B))
@@ -221,13 +214,12 @@ class Subject:
                 counted_BT = (places_BT >= counts_from_B[:, None]) & (places_BT < ends_B[:, None])
                 ids_BT = self.inputs_N.take(places_BT, mode="clip")
                 result, state_SLBH = advance(ids_BT, state_SLBH)
-                yield Columns(places_BT, counted_BT), result
+                yield places_BT, counted_BT, result
 
     def _rows(self) -> Iterator[tuple[Places, Places, Places]]:
         """Yield where each row of a batch begins, where it begins to count, and where it ends."""
         if self.is_lines:
-            lengths = np.diff(self.documents)
-            order = np.argsort(-lengths, kind="stable")
+            order = np.argsort(-np.diff(self.documents), kind="stable")
             for at in range(0, len(order), ROWS):
                 which = order[at : at + ROWS]
                 yield self.documents[which], self.documents[which], self.documents[which + 1]
@@ -237,6 +229,37 @@ class Subject:
         counts_from_B = np.arange(0, pairs, length)
         ends_B = np.minimum(counts_from_B + length, pairs)
         yield np.maximum(0, counts_from_B - WARM_UP), counts_from_B, ends_B
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be explained, and how."""
+
+    models: Sequence[TrainedModel]
+    text: str | None = None
+    """The text's name, or for `step` the text itself; None: the runs' validation splits."""
+    show: int
+    """Characters of a text that are shown."""
+    unit: int | None = None
+    """The hidden unit whose activation is shown; None: the one that follows something best."""
+    all_units: bool = False
+    """Whether all of them can be chosen where the numbers are shown."""
+    progress: Progress = silent
+
+    @property
+    def model(self) -> TrainedModel:
+        """The one run."""
+        return self.models[0]
+
+    @cached_property
+    def subjects(self) -> list[Subject]:
+        """Each run with its text."""
+        return [Subject.of(model, self.text, self.progress) for model in self.models]
+
+    @property
+    def subject(self) -> Subject:
+        """The one run with its text."""
+        return self.subjects[0]
 
 
 def text_of_ids(
@@ -253,14 +276,14 @@ def _beginning(text: Text, most: int = MOST_CHARACTERS) -> Text:
         return text
     if starts is None:
         return Text(characters[:most], ids[:most], None)
-    starts = np.append(starts[starts < most], most) if starts[1] > most else starts[starts <= most]
+    starts = starts[starts <= most] if starts[1] <= most else np.array([0, most])
     end = int(starts[-1])
     return Text(characters[:end], ids[:end], starts)
 
 
-def _read_beginning(texts: Iterator[str], model: TrainedModel) -> Text:
+def _read_beginning(texts: Iterator[str], vocabulary: Vocabulary) -> Text:
     """Read a text in parts until there is enough of it."""
-    vocabulary, length = model.vocabulary, 0
+    length = 0
     parts, ids, ends = [""], [np.empty(0, vocabulary.id_type)], [np.zeros(1, np.int64)]
     for text in texts:
         kept = without_empty_lines(text) if vocabulary.has_lines else text

@@ -1,93 +1,76 @@
 """What each character of a text cost, in bits: the negative logarithm of its probability."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from heapq import nlargest
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.explain.cells import Floats, softmax
-from charrnn.explain.picture import Channel, ColouredText, Picture, Table
-from charrnn.explain.subject import Subject
-from charrnn.network import IdArray
+from charrnn.explain.cells import softmax
+from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
+from charrnn.explain.subject import Request, Subject
 
+SUMMARY = "the text, each character coloured by what it cost in bits"
 LIKELIEST = 5
 DEAREST = 10
 MOST_BITS = 8.0
 """The cost at which the colour is full: a character that was given one chance in 256."""
-LONGEST_SHOWN = 200
 COLUMNS_AT_ONCE = 64
+LONGEST_SHOWN = 200
 
 Likeliest = list[tuple[str, float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surprisal:
-    """The cost of every character."""
+def numbers(request: Request) -> Numbers:
+    """Compute what each character cost, and the likeliest ones in the place of the first.
 
-    run: str
-    source: str
-    characters: Sequence[str]
-    bits: Sequence[float | None]
-    """None where nothing could be predicted: the first character of a stream."""
-    likeliest: Sequence[Likeliest | None]
-    """The likeliest characters in the place of each, for as many as are shown."""
+    The first character of a stream could not be predicted: its bits are None.
+    """
+    subject = request.subject
+    bits: list[float | None] = (subject.nats_N.astype(np.float64) / np.log(2)).tolist()
+    bits_per_char = float(subject.nats_N.mean(dtype=np.float64) / np.log(2))
+    likeliest: list[Likeliest | None] = [*likeliest_of(subject, request.show)]
+    if not subject.is_lines:
+        bits = [None, *bits]
+        likeliest = [None, *likeliest][: request.show]
+    return {
+        "run": subject.run,
+        "source": subject.source,
+        "bits_per_char": bits_per_char,
+        "characters": list(subject.content),
+        "bits": bits,
+        "likeliest": likeliest,
+    }
 
-    @property
-    def bits_per_char(self) -> float:
-        """The mean over what could be predicted."""
-        known = [bits for bits in self.bits if bits is not None]
-        return sum(known) / len(known)
 
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "source": self.source,
-            "bits_per_char": self.bits_per_char,
-            "characters": self.characters,
-            "bits": self.bits,
-            "likeliest": self.likeliest,
-        }
-
-    def picture(self) -> Picture:
-        """The beginning of the text, coloured; the dearest words and lines of all of it."""
-        shown = len(self.likeliest)
-        part = "" if shown == len(self.bits) else f", the first {shown:,} characters"
-        text = ColouredText(
-            title=f"{self.source}{part}",
-            characters=self.characters[:shown],
-            channels=[Channel(name="bits", values=self.bits[:shown], most=MOST_BITS)],
-            likeliest=self.likeliest,
-            unit="bits",
-        )
-        sentences = [
-            f"{len(self.bits):,} characters cost {self.bits_per_char:.3f} bits each on average.",
+def picture(numbers: Numbers) -> Picture:
+    """Show the beginning of the text, coloured, and the dearest words and lines of all of it."""
+    characters, bits, shown = numbers["characters"], numbers["bits"], len(numbers["likeliest"])
+    part = "" if shown == len(bits) else f", the first {shown:,} characters"
+    words = nlargest(DEAREST, _pieces(numbers, " \n\t"), key=lambda piece: piece.bits)
+    lines = nlargest(DEAREST, _pieces(numbers, "\n"), key=lambda piece: piece.per_char)
+    word_rows = [(f"{word.bits:.1f}", f"{word.begin:,}", word.text) for word in words]
+    line_rows = [(f"{line.per_char:.2f}", f"{line.number:,}", line.text) for line in lines]
+    return Picture(
+        title=f"Surprisal: {numbers['run']}",
+        sentences=[
+            f"{len(bits):,} characters cost {numbers['bits_per_char']:.3f} bits each on average.",
             "A probability p costs -log2 p bits: 1 bit for one chance in two, 8 for one in 256.",
-        ]
-        words = nlargest(
-            DEAREST, _pieces(self.characters, self.bits, " \n\t"), key=lambda w: w.bits
-        )
-        lines = nlargest(
-            DEAREST, _pieces(self.characters, self.bits, "\n"), key=lambda p: p.per_char
-        )
-        tables = [
-            Table(
-                title="The dearest words",
-                columns=("bits", "at", "word"),
-                rows=[(f"{word.bits:.1f}", f"{word.begin:,}", word.text) for word in words],
-            ),
-            Table(
-                title="The dearest lines",
-                columns=("per char", "line", "text"),
-                rows=[(f"{line.per_char:.2f}", f"{line.number:,}", line.text) for line in lines],
-            ),
-        ]
-        return Picture(
-            title=f"Surprisal: {self.run}", sentences=sentences, text=text, tables=tables
-        )
+        ],
+        text=ColouredText(
+            title=f"{numbers['source']}{part}",
+            characters=characters[:shown],
+            channels={"bits": bits[:shown]},
+            most=MOST_BITS,
+            unit="bits",
+            likeliest=numbers["likeliest"],
+        ),
+        tables=[
+            Table("The dearest words", ("bits", "at", "word"), word_rows),
+            Table("The dearest lines", ("bits per char", "line", "text"), line_rows),
+        ],
+    )
 
 
 class Piece(NamedTuple):
@@ -102,10 +85,9 @@ class Piece(NamedTuple):
     per_char: float
 
 
-def _pieces(
-    characters: Sequence[str], bits: Sequence[float | None], separators: str
-) -> Iterator[Piece]:
+def _pieces(numbers: Numbers, separators: str) -> Iterator[Piece]:
     """Cut a text at separators, which count for nothing; pieces without a cost are left out."""
+    characters, bits = numbers["characters"], numbers["bits"]
     ends = [at for at, char in enumerate(characters) if char in separators]
     for number, (before, end) in enumerate(pairwise([-1, *ends, len(characters)]), start=1):
         costs = [cost for cost in bits[before + 1 : end] if cost is not None]
@@ -114,44 +96,17 @@ def _pieces(
             yield Piece(number, before + 1, text, sum(costs), sum(costs) / len(costs))
 
 
-def explain_surprisal(subject: Subject, show: int) -> Surprisal:
-    """Compute what each character cost, and the likeliest ones for the first `show`."""
-    bits: list[float | None] = (subject.nats_N.astype(np.float64) / np.log(2)).tolist()
-    characters = subject.target_characters
-    likeliest: list[Likeliest | None] = [*likeliest_of(subject, show)]
-    if not subject.is_lines:
-        characters = [subject.text.characters[0], *characters]
-        bits = [None, *bits]
-        likeliest = [None, *likeliest][:show]
-    return Surprisal(
-        run=subject.run,
-        source=subject.source,
-        characters=characters,
-        bits=bits,
-        likeliest=likeliest,
-    )
-
-
-def likeliest_of(subject: Subject, most: int) -> list[Likeliest]:
-    """The likeliest characters in the place of each of the first `most` targets."""
-    found: list[Likeliest] = []
-    documents = subject.documents.tolist()
-    for begin, end in pairwise(documents):
+def likeliest_of(subject: Subject, most: int) -> Iterator[Likeliest]:
+    """Yield the likeliest characters in the place of each of the first `most` targets."""
+    for begin, end in pairwise(subject.documents.tolist()):
         state = subject.network.initial_state(1)
         for at in range(begin, min(end, most), COLUMNS_AT_ONCE):
             inputs = subject.inputs_N[None, at : min(at + COLUMNS_AT_ONCE, end, most)]
             logits_BTV, state = subject.network.advance(inputs, state)
-            found.extend(_likeliest(logits_BTV[0], subject.glyphs))
+            probabilities_TV = softmax(logits_BTV[0])
+            best_TK = np.argsort(-probabilities_TV, axis=1, kind="stable")[:, :LIKELIEST]
+            values_TK = np.take_along_axis(probabilities_TV, best_TK, axis=1)
+            for ids, values in zip(best_TK.tolist(), values_TK.tolist(), strict=True):
+                yield list(zip(map(subject.glyph, ids), values, strict=True))
         if end >= most:
-            break
-    return found
-
-
-def _likeliest(logits_TV: Floats, glyphs: Sequence[str]) -> list[Likeliest]:
-    probabilities_TV = softmax(logits_TV)
-    best_TK: IdArray = np.argsort(-probabilities_TV, axis=1, kind="stable")[:, :LIKELIEST]
-    values_TK = np.take_along_axis(probabilities_TV, best_TK, axis=1)
-    return [
-        [(glyphs[id_], value) for id_, value in zip(ids, values, strict=True)]
-        for ids, values in zip(best_TK.tolist(), values_TK.tolist(), strict=True)
-    ]
+            return

@@ -1,22 +1,22 @@
 """Hidden units that follow something a text has: the position in the line, quotes, capitals, ...
 
 Each unit's activation is compared with each feature by Pearson's correlation, over every character
-of the text (Karpathy, Johnson & Li 2015, arXiv 1506.02078, found such units by looking).
+of the text (Karpathy, Johnson & Li 2015, arXiv 1506.02078, found such units by looking). Units are
+numbered through all layers, the first layer's first.
 
-Shapes: N characters, F features, U units (of all layers), H hidden.
+Shapes: N characters, F features, U units of all layers.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from charrnn.errors import UserError
 from charrnn.explain.cells import Floats
-from charrnn.explain.picture import Channel, ColouredText, Picture, Table
-from charrnn.explain.subject import Places, Subject
+from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
+from charrnn.explain.subject import Places, Request, Subject
 
+SUMMARY = "hidden units that follow quotes, lines, capitals, and the text in a unit's colours"
 FEATURES = (
     "position in line",
     "inside quotes",
@@ -29,133 +29,99 @@ FEATURES = (
 QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "«": "»", "‘": "’"}
 BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 SENTENCE_ENDS = frozenset(".!?…。！？।")
-MOST_NUMBERS = 2_000_000
-"""Activations that a picture holds: fewer units than all if the text that is shown is long."""
+MOST_NUMBERS = 4_000_000
+"""Activations that are kept; with more units, less of the text is shown."""
 
 SMALLEST_SCALE = 1e-9
 """Less variation than this is rounding."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Units:
-    """Which unit follows what, and the activations that are shown."""
-
-    run: str
-    source: str
-    hidden_size: int
-    correlation_FU: Floats
-    present_F: Sequence[bool]
-    """Whether the text has the feature at all."""
-    unit: int
-    characters: Sequence[str]
-    shown: Sequence[int]
-    """The units whose activations there are, `unit` first."""
-    activations_NU: Floats
-
-    def best(self) -> list[tuple[str, int, float]]:
-        """The unit that follows each feature best, with its correlation, the strongest first."""
-        rows = []
-        for feature, name in enumerate(FEATURES):
-            if self.present_F[feature]:
-                unit = int(np.abs(self.correlation_FU[feature]).argmax())
-                rows.append((name, unit, float(self.correlation_FU[feature, unit])))
-        return sorted(rows, key=lambda row: -abs(row[2]))
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "run": self.run,
-            "source": self.source,
-            "best": [
-                {"feature": name, "unit": unit, "correlation": correlation}
-                for name, unit, correlation in self.best()
-            ],
-            "unit": self.unit,
-            "characters": self.characters,
-            "activation": self.activations_NU[:, 0].astype(np.float64).round(6).tolist(),
-        }
-
-    def picture(self) -> Picture:
-        """The text in the colours of a unit, and the best unit for each feature."""
-        followed = {unit: f"follows {name} ({c:+.2f})" for name, unit, c in reversed(self.best())}
-        channels = [
-            Channel(
-                name=f"{self._name(unit)}{', ' if unit in followed else ''}"
-                f"{followed.get(unit, '')}",
-                values=self.activations_NU[:, at].tolist(),
-            )
-            for at, unit in enumerate(self.shown)
-        ]
-        text = ColouredText(
-            title=f"{self.source}: {channels[0].name}",
-            characters=self.characters,
-            channels=channels,
-        )
-        table = Table(
-            title="The unit that follows each best",
-            columns=("what a text has", "unit", "correlation"),
-            rows=[(name, self._name(unit), f"{c:+.3f}") for name, unit, c in self.best()],
-        )
-        sentence = (
-            "Each character has the colour of the unit's activation after the network has read it: "
-            "-1 to 1."
-        )
-        return Picture(title=f"Units: {self.run}", sentences=[sentence], text=text, tables=[table])
-
-    def _name(self, unit: int) -> str:
-        layer, number = divmod(unit, self.hidden_size)
-        layers = self.correlation_FU.shape[1] // self.hidden_size
-        return f"unit {unit}" if layers == 1 else f"unit {unit} (layer {layer}, {number})"
-
-
-def explain_units(subject: Subject, unit: int | None, show: int) -> Units:
-    """Compare every unit with every feature; `unit` is the one to show, None for the best.
-
-    Units are numbered through all layers, the first layer's first.
+def numbers(request: Request) -> Numbers:
+    """Compare every unit with every feature, and keep the activations of those that are shown.
 
     Raises:
         UserError: There is no such unit.
     """
-    card = subject.model.card
+    card, subject, unit = request.model.card, request.subject.sample(), request.unit
     count = card.layers * card.hidden_size
     if unit is not None and not 0 <= unit < count:
         raise UserError(f"there is no unit {unit}", hint=f"this run has the units 0 to {count - 1}")
-    subject = subject.sample()
     characters = subject.input_characters
     features_NF = features_of(characters)
-    show = min(show, len(characters))
+    show = min(request.show, len(characters), MOST_NUMBERS // count)
     shown_NU = np.zeros((show, count), np.float32)
     sums = Sums(len(FEATURES), count)
     for places_N, hidden_NU in hidden_states(subject):
         sums.add(features_NF[places_N], hidden_NU)
-        is_shown = places_N < show
-        shown_NU[places_N[is_shown]] = hidden_NU[is_shown]
+        is_shown_N = places_N < show
+        shown_NU[places_N[is_shown_N]] = hidden_NU[is_shown_N]
     correlation_FU = sums.correlation()
-    if unit is None:
-        unit = int(np.abs(correlation_FU).max(axis=0).argmax())
-    order = np.argsort(-np.abs(correlation_FU).max(axis=0), kind="stable").tolist()
-    most = max(1, MOST_NUMBERS // max(1, show))
-    kept = [unit, *(each for each in order if each != unit)][:most]
-    return Units(
-        run=subject.run,
-        source=subject.source,
-        hidden_size=card.hidden_size,
-        correlation_FU=correlation_FU,
-        present_F=(features_NF.std(axis=0) > 0).tolist(),
-        unit=unit,
-        characters=characters[:show],
-        shown=kept,
-        activations_NU=shown_NU[:, kept],
+    strength_U = np.abs(correlation_FU).max(axis=0)
+    by_strength = np.argsort(-strength_U, kind="stable").tolist()
+    unit = by_strength[0] if unit is None else unit
+    best = _best(correlation_FU)
+    others = by_strength if request.all_units else [each["unit"] for each in best]
+    return {
+        "run": subject.run,
+        "source": subject.source,
+        "hidden_size": card.hidden_size,
+        "best": best,
+        "unit": unit,
+        "characters": characters[:show],
+        "activation": shown_NU[:, unit].tolist(),
+        "activations": {
+            str(each): shown_NU[:, each].tolist() for each in dict.fromkeys([unit, *others])
+        },
+    }
+
+
+def _best(correlation_FU: Floats) -> list[Numbers]:
+    """The unit that follows each feature best, the closest first; none where none does at all."""
+    found = []
+    for name, correlation_U in zip(FEATURES, correlation_FU, strict=True):
+        unit = int(np.abs(correlation_U).argmax())
+        if correlation_U[unit]:
+            found.append({"feature": name, "unit": unit, "correlation": float(correlation_U[unit])})
+    return sorted(found, key=lambda each: -abs(each["correlation"]))
+
+
+def picture(numbers: Numbers) -> Picture:
+    """Show the text in the colours of a unit, and the best unit for each feature."""
+    best = numbers["best"]
+    names = {each: f"unit {each}" for each in numbers["activations"]}
+    for each in reversed(best):
+        unit = str(each["unit"])
+        names[unit] = f"unit {unit}: {each['feature']} ({each['correlation']:+.2f})"
+    channels = {names[unit]: values for unit, values in numbers["activations"].items()}
+    rows = [
+        (
+            each["feature"],
+            str(each["unit"]),
+            str(each["unit"] // numbers["hidden_size"]),
+            f"{each['correlation']:+.3f}",
+        )
+        for each in best
+    ]
+    columns = ("what a text has", "unit", "layer", "correlation")
+    return Picture(
+        title=f"Units: {numbers['run']}",
+        sentences=[
+            "A character has the colour of the unit's activation after it was read, from -1 to 1."
+        ],
+        text=ColouredText(
+            title=f"{numbers['source']}, {names[str(numbers['unit'])]}",
+            characters=numbers["characters"],
+            channels=channels,
+        ),
+        tables=[Table("The unit that follows each best", columns, rows)],
     )
 
 
 def hidden_states(subject: Subject) -> Iterator[tuple[Places, Floats]]:
     """Yield places (N,) and the hidden states after their inputs (N, U), every place once."""
-    for columns, trace in subject.read(subject.traced.advance):
-        hidden_BTU = np.stack(
-            [np.concatenate([step["hidden"] for step in steps], axis=1) for steps in trace], axis=1
-        )
-        yield columns.places_BT[columns.counted_BT], hidden_BTU[columns.counted_BT]
+    for places_BT, counted_BT, trace in subject.read(subject.traced.advance):
+        by_time = [np.concatenate([step["hidden"] for step in steps], axis=1) for steps in trace]
+        yield places_BT[counted_BT], np.stack(by_time, axis=1)[counted_BT]
 
 
 class Sums:

@@ -1,0 +1,64 @@
+"""Draw docs/pictures: what four small networks learned, as docs/ideas.md shows it.
+
+    python scripts/draw_ideas.py input.txt
+
+`input.txt` is Tiny Shakespeare (docs/training.md says where it comes from). An LSTM, a GRU and a
+plain RNN are trained on it for two minutes each, and a GRU for three on source code of Python's
+standard library, all in a temporary folder.
+"""
+
+import asyncio
+import logging
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+SIZE = ("--set", "model.hidden_size=256", "--set", "model.dropout=0")
+CODE_PACKAGES = (asyncio, logging)
+RUNS = ("--run", "runs/rnn", "--run", "runs/gru", "--run", "runs/lstm")
+DRAWN = {
+    "surprisal.png": ("surprisal", "--run", "runs/lstm"),
+    "units-lines.png": ("units", "--run", "runs/lstm"),
+    "units-brackets.png": ("units", "--run", "runs/code"),
+    "gates.svg": ("gates", "--run", "runs/lstm"),
+    "gradient.svg": ("gradient", *RUNS),
+    "context.svg": ("context", "--run", "runs/lstm"),
+    "baselines.svg": ("baselines", "--run", "runs/lstm"),
+    "calibration.svg": ("calibration", "--run", "runs/lstm"),
+    "embedding.svg": ("embedding", "--run", "runs/lstm"),
+}
+
+
+def charrnn(folder: Path, *arguments: str) -> None:
+    """Run one command in the folder; its output is shown."""
+    subprocess.run([sys.executable, "-m", "charrnn", *arguments], cwd=folder, check=True)
+
+
+def source_code() -> str:
+    """The modules of some packages, one after the other."""
+    folders = [Path(str(package.__file__)).parent for package in CODE_PACKAGES]
+    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def main() -> None:
+    """Train the networks and draw the pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "shakespeare.txt").write_bytes(Path(sys.argv[1]).read_bytes())
+        (folder / "code.txt").write_text(source_code(), encoding="utf-8")
+        trainings = [(cell, "shakespeare.txt", cell, "2") for cell in ("lstm", "gru", "rnn")]
+        for run, text, cell, minutes in [*trainings, ("code", "code.txt", "gru", "3")]:
+            settings = ("--set", f"data.source={text}", "--set", f"model.cell={cell}", *SIZE)
+            charrnn(folder, "train", *settings, "--minutes", minutes, "--out", f"runs/{run}")
+        for picture, arguments in DRAWN.items():
+            charrnn(folder, "explain", *arguments, "-o", str(PICTURES / picture))
+            charrnn(folder, "explain", *arguments)
+
+
+if __name__ == "__main__":
+    main()
