@@ -106,11 +106,13 @@ def _coloured(text: ColouredText) -> str:
             for name, values in text.channels.items()
         ],
     }
-    return (
-        f'<div class="text"><h3>{_text(text.title)}</h3>\n'
-        f'<script type="application/json">{_json(data)}</script>\n'
-        '<div class="characters" tabindex="0" dir="auto"></div></div>'
-    )
+    title = _text(text.title)
+    return f"""<div class="text">
+<h3>{title}</h3>
+<script type="application/json">{_json(data)}</script>
+<div class="characters" tabindex="0" role="group" aria-label="{title}" dir="auto"></div>
+<p class="hint">The pointer, or the arrow keys, show what is known of a character.</p>
+</div>"""
 
 
 def _as_bytes(values: Sequence[float | None], most: float | None) -> str:

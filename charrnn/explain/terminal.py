@@ -29,6 +29,9 @@ WIDEST = 100
 NUMERIC = frozenset("0123456789.,+-%e ")
 BLACK = Color.from_rgb(0, 0, 0)
 
+Cell = tuple[str, str]
+"""What stands in one cell of a chart, and its style; "" is the second half of a wide character."""
+
 
 def drawn(picture: Picture, *, width: int, colours: str | None) -> str:
     """Draw a picture as text, with escape codes unless `colours`, Rich's colour system, is None."""
@@ -128,36 +131,55 @@ def _chart(chart: Chart, width: int) -> Text:
     columns = max(10, width - margin - 2)
     xs = [x for series in chart.series for x in series.x]
     across = _Axis(xs, columns, log=chart.log_x, is_share=chart.is_share)
-    grid = [[(" ", "")] * columns for _ in range(ROWS)]
+    grid: list[list[Cell]] = [[(" ", "")] * columns for _ in range(ROWS)]
     legend = Text()
     for number, series in enumerate(chart.series):
         style = SERIES[number % len(SERIES)]
         mark = {"level": "╌", "guide": "·"}.get(series.style, MARKS[number % len(MARKS)])
+        if series.style == "level":
+            row = grid[up.cell(series.y[0])]
+            row[:] = [(mark, style) if old == " " else (old, kept) for old, kept in row]
+            continue
         for at, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
-            row, column = grid[up.cell(y)], across.cell(x)
-            shown = series.labels[at] if series.labels else mark
-            if series.style == "level":
-                row[:] = [(mark, style) if old == " " else (old, kept) for old, kept in row]
-            for char in shown[: columns - column] if series.style != "level" else "":
-                row[column] = (char, style)
-                column += 1
-        if series.style != "level":
-            legend.append(
-                f"{'' if series.labels else f'{mark} '}{escape_controls(series.name)}   ", style
+            _put(
+                grid[up.cell(y)],
+                across.cell(x),
+                series.labels[at] if series.labels else mark,
+                style,
             )
+        name = escape_controls(series.name)
+        legend.append(f"{name}   " if series.labels else f"{mark} {name}   ", style)
     if levels := [series.name for series in chart.series if series.style == "level"]:
-        legend.append(f"╌ {levels[0]} to {levels[-1]}")
+        legend.append(f"╌ {escape_controls(levels[0])} to {escape_controls(levels[-1])}")
     text = Text(no_wrap=True)
-    for row_number in reversed(range(ROWS)):
-        text.append(f"{ticks.get(row_number, ''):>{margin}}│")
-        for char, style in grid[row_number]:
-            text.append(char, style)
+    for number in reversed(range(ROWS)):
+        text.append(f"{ticks.get(number, ''):>{margin}}│")
+        for shown, style in grid[number]:
+            text.append(shown, style)
         text.append("\n")
     low, high = across.written(0), across.written(columns - 1)
-    text.append(f"{'':>{margin}}└{'─' * columns}\n")
     middle = columns - len(low) - len(high)
-    text.append(f"{'':>{margin + 1}}{low}{chart.x_label[:middle]:^{middle}}{high}\n")
+    label = escape_controls(chart.x_label)[: max(0, middle)]
+    text.append(f"{'':>{margin}}└{'─' * columns}\n")
+    text.append(f"{'':>{margin + 1}}{low}{label:^{max(0, middle)}}{high}\n")
     return text.append_text(legend)
+
+
+def _put(row: list[Cell], column: int, label: str, style: str) -> None:
+    """Write a label over a row of cells; a wide character takes two, a mark none of its own."""
+    for char in escape_controls(label, keep=frozenset()):
+        width = cell_len(char)
+        if column + width > len(row):
+            return
+        if width == 0:
+            row[column - 1] = (row[column - 1][0] + char, style)
+            continue
+        if row[column][0] == "":
+            row[column - 1] = (" ", "")  # half of a wide one is not left standing
+        row[column : column + width] = [(char, style), ("", "")][:width]
+        column += width
+        if column < len(row) and row[column][0] == "":
+            row[column] = (" ", "")
 
 
 def _bars(bars: Bars) -> RichTable:

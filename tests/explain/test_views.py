@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,26 @@ def evaluated(model: TrainedModel) -> float:
     text = Subject.of(model, None).text
     score = score_text(NumpyNetwork.of(model), text.ids, text.starts, model.vocabulary)
     return score.bits_per_char
+
+
+def test_of_an_endless_text_the_beginning_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def endless(*_arguments: object) -> Iterator[str]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield "The end of It.\n" * 10_000
+
+    monkeypatch.setattr("charrnn.explain.subject.texts_of", endless)
+    for model in (stream_run(tmp_path), lines_run(tmp_path)):
+        asked = 0
+        text = Subject.of(model, "endless").text
+        assert len(text.characters) == len(text.ids)
+        assert 999_900 < len(text.ids) <= 1_000_000
+        assert asked <= 8
 
 
 # --- surprisal -----------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ function begin(box) {
   let bytes = bytesOf(data.channels[0].bytes);
   let chosen = -1;
   colour(spans, clusters, bytes);
-  characters.append(...spans);
+  spans.forEach((span) => characters.append(span));
   characters.before(scaleOf(data));
   if (data.channels.length > 1) {
     const choose = (channel) => {
