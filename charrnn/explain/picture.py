@@ -123,9 +123,12 @@ def pieces_of(text: ColouredText) -> list[Piece]:
 
 
 def visible(char: str) -> str:
-    r"""How a character is written where it stands alone: space as ␣, line end as \n."""
+    r"""How a character is written where it stands alone: space as ␣, line end as \n.
+
+    The name of a special one, <unk>, is left as it is.
+    """
     if char == " ":
         return "␣"
-    if unicodedata.category(char).startswith("M"):
+    if len(char) == 1 and unicodedata.category(char).startswith("M"):
         return f"◌{char}"
     return escape_controls(char, keep=frozenset())

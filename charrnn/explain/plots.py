@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.explain.colours import SERIES, colour_of
 from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Series, pieces_of
@@ -99,8 +100,8 @@ def _saved(figure: "Figure", kind: str) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """Keep dollar signs from being read as mathematics."""
-    return text.replace("$", r"\$")
+    """Escape control characters, and dollar signs, which would be read as mathematics."""
+    return escape_controls(text, keep=frozenset()).replace("$", r"\$")
 
 
 # --- Charts --------------------------------------------------------------------------------------
@@ -115,7 +116,8 @@ def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
         axes.set_title(_plain(chart.title), loc="left")
         if isinstance(chart, Bars):
             colours = [SERIES[name == chart.highlighted] for name in chart.names]
-            drawn = axes.barh(list(chart.names), list(chart.values), color=colours)
+            names = list(map(_plain, chart.names))
+            drawn = axes.barh(names, list(chart.values), color=colours)
             axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
             axes.margins(x=0.08)
             axes.invert_yaxis()
@@ -125,8 +127,8 @@ def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
 
 
 def _draw_chart(axes: "Axes", chart: Chart) -> None:
-    axes.set_xlabel(chart.x_label)
-    axes.set_ylabel(chart.y_label)
+    axes.set_xlabel(_plain(chart.x_label))
+    axes.set_ylabel(_plain(chart.y_label))
     if chart.log_x:
         axes.set_xscale("log")
         axes.set_xticks(chart.series[0].x, [f"{x:g}" for x in chart.series[0].x])
@@ -156,7 +158,12 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
             named.append(level.y[0])
             around = ("axes fraction", "data")
             axes.annotate(
-                level.name, (1, level.y[0]), xycoords=around, ha="right", va="bottom", fontsize=7
+                _plain(level.name),
+                (1, level.y[0]),
+                xycoords=around,
+                ha="right",
+                va="bottom",
+                fontsize=7,
             )
 
 

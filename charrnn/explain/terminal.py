@@ -191,7 +191,9 @@ def _bars(bars: Bars) -> RichTable:
     for name, value in zip(bars.names, bars.values, strict=True):
         marker, style = ("→ ", "bold") if name == bars.highlighted else ("  ", "")
         table.add_row(
-            Text(f"{marker}{name}", style), Text(f"{value:.3f}", style), Bar(most, 0, value)
+            Text(f"{marker}{escape_controls(name)}", style),
+            Text(f"{value:.3f}", style),
+            Bar(most, 0, value),
         )
     return table
 

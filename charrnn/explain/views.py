@@ -31,12 +31,10 @@ class View(Protocol):
 
     SUMMARY: str
 
-    @staticmethod
-    def numbers(request: Request, /) -> Numbers:
+    def numbers(self, request: Request, /) -> Numbers:
         """Compute what `--json` prints."""
 
-    @staticmethod
-    def picture(numbers: Numbers, /) -> Picture:
+    def picture(self, numbers: Numbers, /) -> Picture:
         """Say what is shown of it."""
 
 

@@ -4,6 +4,7 @@ import gzip
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_an_apostrophe_opens_no_quote_and_an_empty_line_closes_one() -> None:
 
 
 def test_a_unit_that_was_made_to_follow_capitals_is_found(tmp_path: Path) -> None:
-    small = {"cell": "rnn", "input": "onehot", "hidden_size": 4}
+    small: dict[str, Any] = {"cell": "rnn", "input": "onehot", "hidden_size": 4}
     model = stream_run(tmp_path, **small)
     weights = random_weights(model.card, scale=0.2)
     weights["rnn.weight_hh_l0"][2] = 0

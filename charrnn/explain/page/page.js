@@ -124,6 +124,7 @@ function begin(box) {
     const choose = (channel) => {
       bytes = bytesOf(data.channels[channel].bytes);
       colour(spans, clusters, bytes);
+      select(chosen);
     };
     characters.before(pickerOf(data, choose));
   }
