@@ -10,7 +10,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from charrnn.errors import RunFailedError, UserError
 
@@ -33,6 +33,8 @@ def silent(_description: str, _total: int | None, /, *, unit: str) -> Iterator[A
     yield lambda _amount: None
 
 
+CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""The Unicode categories of what can act on a terminal."""
 HARMLESS_CONTROLS = frozenset("\n\t")
 PLAIN_PROGRESS_SECONDS = 10.0
 
@@ -41,30 +43,25 @@ def escape_controls(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> s
     r"""Make control, format and surrogate characters visible: ESC becomes ``\x1b``.
 
     Text from a model or a file must not send escape codes to the terminal, nor reverse the
-    reading direction (Unicode categories Cc, Cf, Cs, Zl, Zp). Characters in `keep` stay.
+    reading direction. Characters in `keep` stay.
     """
     if text.isprintable():
         return text
     return "".join(
-        char if char in keep or not _is_control(char) else _escaped(char) for char in text
+        char
+        if char in keep or unicodedata.category(char) not in CONTROLS
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
     )
 
 
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
-
-
-def write_result(text: str, stream: TextIO | None = None) -> None:
+def write_result(text: str) -> None:
     """Write a result and a newline to stdout; what its encoding cannot hold is escaped.
 
     Raises:
         RunFailedError: stdout is closed.
     """
-    out = sys.stdout if stream is None else stream
+    out = sys.stdout
     if out is None:
         raise RunFailedError("stdout is closed, and this command has something to say there")
     encoding = out.encoding or "utf-8"
@@ -129,7 +126,21 @@ class Console:
             with _live_bar(description, total, unit) as advance:
                 yield advance
         else:
-            yield _PlainProgress(self, description, total, unit).advance
+            yield self._lines_of_progress(f"{description}:", total, unit)
+
+    def _lines_of_progress(self, description: str, total: int | None, unit: str) -> Advance:
+        """Return what writes a line every ten seconds, so none for work that is done before."""
+        share = f" of {total:,}" if total else ""
+        done, next_line_at = 0, time.monotonic() + PLAIN_PROGRESS_SECONDS
+
+        def advance(amount: int) -> None:
+            nonlocal done, next_line_at
+            done += amount
+            if (now := time.monotonic()) >= next_line_at:
+                next_line_at = now + PLAIN_PROGRESS_SECONDS
+                self.note(f"{description} {done:,}{share} {unit}")
+
+        return advance
 
     def _write(self, text: str) -> None:
         if sys.stderr is None:
@@ -147,26 +158,6 @@ def _silence_stderr() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())
         os.close(nowhere)
-
-
-class _PlainProgress:
-    """Writes a line every ten seconds, so none for work that is done before."""
-
-    def __init__(self, console: Console, description: str, total: int | None, unit: str) -> None:
-        self.console = console
-        self.description = description
-        self.total = total
-        self.unit = unit
-        self.done = 0
-        self.next_line_at = time.monotonic() + PLAIN_PROGRESS_SECONDS
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-        now = time.monotonic()
-        if now >= self.next_line_at:
-            self.next_line_at = now + PLAIN_PROGRESS_SECONDS
-            share = f" of {self.total:,}" if self.total else ""
-            self.console.note(f"{self.description}: {self.done:,}{share} {self.unit}")
 
 
 @contextmanager

@@ -7,9 +7,9 @@ a reader finds, at any moment, the old content or the new one, never a part.
 import contextlib
 import errno
 import fcntl
-import glob
 import json
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -20,10 +20,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from charrnn.errors import RunFailedError, UserError
+from charrnn.machine import require_memory
 from charrnn.messages import format_path, format_value, reason
 from charrnn.validation import damaged
 
-JSON_LIMIT_BYTES = 64 * 1024 * 1024
+JSON_LIMIT_BYTES = 32 * 1024 * 1024
+"""A vocabulary of all of Unicode takes 26 MB at the most, however it is written and indented."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -32,23 +34,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RunFailedError: The disk is full, the folder is read-only; what was there still is.
     """
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise_write_error(path, error)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise_write_error(path, error)
-    finally:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.partial"
+    with write_errors(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
@@ -57,10 +54,10 @@ def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
     write_atomically(path, text.encode("utf-8"))
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that kills in the middle of writing `path` have left."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that kills in the middle of writing have left in a folder."""
     with contextlib.suppress(OSError):
-        for temporary in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        for temporary in folder.glob(".*.partial"):
             temporary.unlink(missing_ok=True)
 
 
@@ -148,9 +145,10 @@ def read_checked(path: Path, folder: Path, *, limit: int) -> bytes:
     """The content of a plain file that lies in `folder` and is no larger than `limit`.
 
     Raises:
-        UserError: As `checked_size`, or it could not be read.
+        UserError: As `checked_size`, it could not be read, or this machine could not hold it.
     """
     size = checked_size(path, folder, limit=limit)
+    require_memory(size, format_path(path))
     try:
         with path.open("rb") as file:
             return file.read(size)
@@ -187,9 +185,3 @@ def check_format_version(value: dict[str, Any], path: Path, *, reads: int, hint:
             f"this charrnn reads {reads}",
             hint=hint,
         )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -6,7 +6,7 @@ them, so that the text "10" can be told from the number 10.
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from charrnn.console import escape_controls
@@ -15,27 +15,18 @@ LONGEST_TEXT = 60
 LONGEST_REASON = 200
 LONGEST_NAME = 100
 MOST_BITS = 256
-MOST_ITEMS = 3
 
 
 def format_value(value: object) -> str:
     """Format a value: `0.5`, `null`, `the text "no"`, `the list ["a", 1]`."""
     if isinstance(value, str):
         return f"the text {quote(value)}"
-    if isinstance(value, list | tuple):
-        return f"the list [{', '.join(_items(value))}]" if value else "an empty list"
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
         return f"a whole number of {value.bit_length():,} bits"
-    return one_line(shorten(json.dumps(value, default=str)))
-
-
-def _items(values: Sequence[object]) -> Iterator[str]:
-    for value in values[:MOST_ITEMS]:
-        yield quote(value) if isinstance(value, str) else format_value(value)
-    if len(values) > MOST_ITEMS:
-        yield "…"
+    text = one_line(shorten(json.dumps(value, ensure_ascii=False, default=str)))
+    return f"the list {text}" if isinstance(value, list) else text
 
 
 def quote(text: str) -> str:

@@ -9,7 +9,7 @@ Do not declare text with a `pattern` in a union with a list: msgspec 0.22 crashe
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from itertools import islice
@@ -93,18 +93,15 @@ def raise_problems(problems: Iterable[Problem], *, hint: str = "") -> None:
     raise UserError("\n".join(lines), hint=hints[0] if hints else hint)
 
 
-def check_bounds(record: Any, *, naming: Callable[[str], str] = str) -> None:
-    """Check every field of a dataclass against its annotation.
-
-    For settings that a program puts together: options, library calls. `naming` turns a field's
-    name into what the user wrote, such as `option_name`.
+def check_bounds(record: Any) -> None:
+    """Check every field of a dataclass that a program has put together against its annotation.
 
     Raises:
         UserError: A value is of the wrong type or out of its range; all of them are named.
     """
     declared: type = type(record)
     raise_problems(
-        invalid_value(naming(name), kind, value)
+        invalid_value(f"`{name}`", kind, value)
         for name, kind in types_of(declared).items()
         if not is_valid(kind, value := getattr(record, name))
     )
@@ -165,9 +162,7 @@ def _number(value: float) -> str:
 
 def _members(kind: Any) -> list[Any]:
     """The types of a union, or the only one."""
-    if get_origin(kind) in {Union, UnionType}:
-        return [member for argument in get_args(kind) for member in _members(argument)]
-    return [kind]
+    return list(get_args(kind)) if get_origin(kind) in {Union, UnionType} else [kind]
 
 
 def _without_meta(kind: Any) -> tuple[Any, msgspec.Meta]:

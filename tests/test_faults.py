@@ -79,8 +79,8 @@ def train(*arguments: object) -> int:
     return run(["train", *map(str, arguments)])
 
 
-def said(capsys: Capture) -> str:
-    return capsys.readouterr().err
+def said(capfd: Capture) -> str:
+    return capfd.readouterr().err
 
 
 def files_of(run: Path) -> list[str]:
@@ -88,7 +88,7 @@ def files_of(run: Path) -> list[str]:
 
 
 def test_a_full_disk_keeps_the_last_save_and_with_space_again_all_goes_on(
-    disk: Disk, capsys: Capture
+    disk: Disk, capfd: Capture
 ) -> None:
     """The first save has room, the one with the optimiser's moments beside it has not."""
     assert train(*SMALL, "--out=whole") == ExitCode.DONE
@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_the_last_save_and_with_space_again_all_goes_on(
 
     assert train(*SMALL, f"--out={target}") == ExitCode.FAILED
 
-    assert "No space left" in said(capsys)
+    assert "No space left" in said(capfd)
     assert files_of(target) == [
         ".lock", CONFIG_FILE, "last", "last/state.safetensors", "metrics.jsonl", "vocabulary.json",
     ]  # fmt: skip
@@ -107,17 +107,17 @@ def test_a_full_disk_keeps_the_last_save_and_with_space_again_all_goes_on(
 
 
 def test_a_disk_that_has_no_room_for_a_run_at_all_is_left_as_it_was(
-    disk: Disk, capsys: Capture
+    disk: Disk, capfd: Capture
 ) -> None:
     disk.remount("size=16k")
     assert train(*SMALL, f"--out={disk.path}/run") == ExitCode.FAILED
-    assert "cannot write" in said(capsys)
+    assert "cannot write" in said(capfd)
     disk.remount("size=64m")
     assert train(*SMALL, f"--out={disk.path}/run") == ExitCode.DONE
 
 
 def test_a_read_only_run_can_be_used_and_says_why_it_cannot_be_trained(
-    disk: Disk, capsys: Capture
+    disk: Disk, capfd: Capture
 ) -> None:
     target = disk.path / "run"
     assert train(*SMALL, f"--out={target}") == ExitCode.DONE
@@ -130,22 +130,22 @@ def test_a_read_only_run_can_be_used_and_says_why_it_cannot_be_trained(
         ["prepare", "sea.txt", f"--out={disk.path}/corpus"],
         ["generate", f"--run={target}", "--length=3", f"--save-state={disk.path}/state"],
     ):
-        said(capsys)
+        said(capfd)
         assert run(arguments) == ExitCode.FAILED, arguments
-        assert "Read-only" in said(capsys)
+        assert "Read-only" in said(capfd)
     assert run(["generate", f"--run={target}", "--length=3", "--seed=the"]) == ExitCode.DONE
     assert run(["eval", f"--run={target}"]) == ExitCode.DONE
     assert everything_learned(target) == before
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
     disk.remount("ro")
     monkeypatch.setenv("CHARRNN_CACHE", str(disk.path / "cache"))
     with running() as server:
         assert run(["prepare", server.url("text")]) == ExitCode.FAILED
-    told = said(capsys)
+    told = said(capfd)
     assert "cannot use the cache" in told
     assert "CHARRNN_CACHE" in told
 
@@ -214,23 +214,23 @@ def test_weights_in_use_do_not_depend_on_their_file(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("command", ["train", "prepare"])
 def test_an_absurd_configuration_is_refused_with_its_bytes_before_anything_is_made(
-    capsys: Capture, sizes: list[str], command: str
+    capfd: Capture, sizes: list[str], command: str
 ) -> None:
     settings = [f"--set={size}" for size in sizes]
     assert run([command, "--set=data.source=sea.txt", *settings]) == ExitCode.WRONG_INPUT
-    assert "bytes" in said(capsys)
+    assert "bytes" in said(capfd)
     assert files_of(Path()) == ["sea.txt"]
 
 
 def test_a_line_too_long_for_the_memory_is_refused_with_its_bytes(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every line of a batch is padded to the longest, which only the text can tell."""
     Path("lines.txt").write_text("a short one\n" * 50 + "x" * 50_000 + "\n" + "b\n" * 20)
     monkeypatch.setattr("charrnn.machine.physical_bytes", lambda: 10**9)
     settings = ["--set=data.source=lines.txt", "--set=data.mode=lines", "--set=train.batch_size=64"]
     assert train(*settings) == ExitCode.WRONG_INPUT
-    assert "GB) of memory or more" in said(capsys)
+    assert "GB) of memory or more" in said(capfd)
     assert not Path("runs").exists()
 
 
@@ -264,7 +264,7 @@ def test_memory_that_runs_out_all_the_same_is_told_as_that(error: BaseException)
 
 
 def test_a_learning_rate_too_high_is_named_and_the_run_from_before_is_untouched(
-    capsys: Capture,
+    capfd: Capture,
 ) -> None:
     """A decay of 10 at a rate of 10 multiplies every weight by -99, step after step."""
     assert train(*SMALL, "--out=run") == ExitCode.DONE
@@ -272,7 +272,7 @@ def test_a_learning_rate_too_high_is_named_and_the_run_from_before_is_untouched(
     wild = ["train.learning_rate=10", "train.weight_decay=10", "train.steps=400"]
     code = train("--resume", "--out=run", *(f"--set={each}" for each in wild))
     assert code == ExitCode.FAILED
-    told = said(capsys)
+    told = said(capfd)
     assert "not finite" in told
     assert "train.learning_rate" in told
     assert (Path("run") / CARD_FILE).exists()

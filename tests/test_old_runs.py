@@ -34,49 +34,49 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "here"
 
 
-def result(capsys: pytest.CaptureFixture[str], *command: str) -> dict[str, Any]:
+def result(capfd: pytest.CaptureFixture[str], *command: str) -> dict[str, Any]:
     """Run a command that must succeed; returns its JSON object."""
     code = charrnn([*command, "--json"])
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert code == 0, err
     parsed: dict[str, Any] = json.loads(out)
     return parsed
 
 
 def test_the_same_seed_gives_the_text_that_the_old_version_wrote(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     seed = ["--seed", "The cat", "--length", "80", "--rng-seed", "7"]
     assert charrnn(["generate", "--run", "stream-lstm", *seed]) == 0
-    assert capsys.readouterr().out == TEXT
+    assert capfd.readouterr().out == TEXT
 
 
-def test_lines_are_generated_by_an_old_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_generated_by_an_old_run(capfd: pytest.CaptureFixture[str]) -> None:
     assert charrnn(["generate", "--run", "lines-gru", "--samples", "3", "--rng-seed", "7"]) == 0
-    assert capsys.readouterr().out.count("\n") == 3
+    assert capfd.readouterr().out.count("\n") == 3
 
 
 @pytest.mark.parametrize("run", LOSSES)
 def test_an_old_run_has_the_loss_that_the_old_version_measured(
-    run: str, capsys: pytest.CaptureFixture[str]
+    run: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     loss, chars = LOSSES[run]
-    scored = result(capsys, "eval", "--run", run)
+    scored = result(capfd, "eval", "--run", run)
     assert scored["chars"] == chars
     assert scored["loss_nats"] == pytest.approx(loss, abs=1e-4)
 
 
 def test_an_old_prepared_corpus_serves_without_its_text(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "story.txt").unlink()
-    assert result(capsys, "eval", "--run", "stream-lstm")["chars"] == LOSSES["stream-lstm"][1]
+    assert result(capfd, "eval", "--run", "stream-lstm")["chars"] == LOSSES["stream-lstm"][1]
 
 
 @pytest.mark.parametrize("run", LOSSES_AFTER_160_STEPS)
 def test_an_old_training_goes_on_and_ends_where_the_old_version_would_have_ended(
-    run: str, capsys: pytest.CaptureFixture[str]
+    run: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ended = result(capsys, "train", "--resume", "--out", run, "--set", "train.steps=160")
+    ended = result(capfd, "train", "--resume", "--out", run, "--set", "train.steps=160")
     assert ended["step"] == 160
     assert ended["valid_loss_nats"] == pytest.approx(LOSSES_AFTER_160_STEPS[run], abs=1e-3)

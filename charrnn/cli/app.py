@@ -8,9 +8,11 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -22,31 +24,21 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import ExitCode, RunFailedError, UserError
 
 COMMANDS = {
-    "prepare": (
-        "prepare",
-        "Turn text into ids on disk, once; `train` does it too when it is still to be done.",
-    ),
-    "train": (
-        "train",
-        "Train a network on a text; prepares the text first if that is still to be done.",
-    ),
-    "generate": (
-        "generate",
-        "Write text that continues a seed. Nothing but the text goes to stdout.",
-    ),
-    "eval": (
-        "evaluate",
-        "Score a text: loss, bits per character and byte, perplexity and accuracy.",
-    ),
-    "explain": (
-        "explain",
-        "Show what a run learned: surprisal, units, gates, gradients and more, as pictures.",
-    ),
+    "prepare": "Turn text into ids on disk, once; `train` does it too when it is still to be done.",
+    "train": "Train a network on a text; prepares the text first if that is still to be done.",
+    "generate": "Write text that continues a seed. Nothing but the text goes to stdout.",
+    "eval": "Score a text: loss, bits per character and byte, perplexity and accuracy.",
+    "explain": "Show what a run learned: surprisal, units, gates, gradients and more, as pictures.",
+    "runs": "List runs with their network, text, steps, minutes and loss, the best first.",
 }
-"""The function of each command, in the module of the command's name, and how its help begins: the
-list of commands is shown without importing them."""
-SILENT_ENDS = (BrokenPipeError, KeyboardInterrupt, Interrupted)
-"""Ends that show in the exit code alone."""
+"""How the help of each command begins: the list of commands is shown without importing them."""
+
+
+def function_of(command: str) -> Callable[..., None]:
+    """Import the function of a command, from the module of the command's name."""
+    module = importlib.import_module(f"charrnn.cli.{command}")
+    function: Callable[..., None] = getattr(module, "evaluate" if command == "eval" else command)
+    return function
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -68,18 +60,20 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code, whichever way it ends."""
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
-    except (Exception, KeyboardInterrupt, Interrupted) as error:  # noqa: BLE001 - the last net
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - the last net
         return _end(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE
 
 
 def _end(error: BaseException, arguments: list[str]) -> int:
     """Show what went wrong, if there is anything to show; returns the exit code."""
-    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    flags = set(takewhile(lambda argument: argument != "--", arguments))
     if "--debug" in flags:
         Console().note("".join(traceback.format_exception(error)).rstrip())
-    if isinstance(error, SILENT_ENDS):
-        return _silent_exit_code(error)
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.READER_GONE
     shown = as_user_error(error)
     Console().error(shown)
     if "--json" in flags:
@@ -87,13 +81,6 @@ def _end(error: BaseException, arguments: list[str]) -> int:
         with suppress(OSError, RunFailedError):  # stderr has said it; the exit code says it too
             write_json({"error": fields})
     return shown.exit_code
-
-
-def _silent_exit_code(error: BaseException) -> int:
-    if isinstance(error, Interrupted):
-        return error.exit_code
-    is_interrupt = isinstance(error, KeyboardInterrupt)
-    return ExitCode.INTERRUPTED if is_interrupt else ExitCode.READER_GONE
 
 
 def as_user_error(error: BaseException) -> UserError:
@@ -125,25 +112,26 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
-# --- Typer, without pydantic ---------------------------------------------------------------------
-#
-# Recent versions of Typer convert every value, strings too, with pydantic, whose import takes
-# longer than all that `charrnn generate` does (120 ms). charrnn's options are flags, strings,
-# numbers, paths and lists of strings, which Python converts. This replaces a private attribute of
-# Typer's parameters; where a version of Typer has no such attribute, Typer converts by itself.
-
-NOUNS = {int: "a whole number", float: "a number", Path: "a path"}
+# --- Typer, with commands imported when they are asked for ---------------------------------------
 
 
-class PlainCommand(TyperCommand):
-    """A command whose values Python converts."""
+class PlainParameters:
+    """Replaces Typer's converters of a command's parameters, --help included."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return all parameters, --help included."""
-        return _convert_plainly(super().get_params(ctx))
+        """Return all parameters."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if hasattr(param, "_runtime_param"):
+                param._runtime_param = _PlainConverter(param.type_descriptor.annotation)
+        return params
 
 
-class PlainGroup(TyperGroup):
+class PlainCommand(PlainParameters, TyperCommand):
+    """A command."""
+
+
+class LazyGroup(PlainParameters, TyperGroup):
     """The group of all commands, each imported when it is asked for."""
 
     def __init__(self, **settings: Any) -> None:
@@ -152,66 +140,56 @@ class PlainGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
         """Return a command; None if there is none of this name."""
-        if cmd_name not in COMMANDS:
-            return None
-        if self.commands[cmd_name] is None:
-            function, _ = COMMANDS[cmd_name]
-            module = importlib.import_module(f"charrnn.cli.{cmd_name}")
+        if cmd_name in COMMANDS and self.commands[cmd_name] is None:
             only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-            only.command(cmd_name, cls=PlainCommand)(getattr(module, function))
+            only.command(cmd_name, cls=PlainCommand)(function_of(cmd_name))
             self.commands[cmd_name] = typer.main.get_command(only)
-        return self.commands[cmd_name]
+        return self.commands.get(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """List the commands by what they do."""
         self.commands = {
             name: TyperCommand(name, help=summary, rich_markup_mode="markdown")
-            for name, (_, summary) in COMMANDS.items()
+            for name, summary in COMMANDS.items()
         }
         super().format_help(ctx, formatter)
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return all parameters, --help included."""
-        return _convert_plainly(super().get_params(ctx))
-
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; how it ends is decided here and not by Typer, which has other codes."""
+        """Run the command; Typer would exit with 1 where the reader of stdout is gone."""
         try:
             return super().invoke(ctx)
-        except SILENT_ENDS as error:
-            raise typer.Exit(_silent_exit_code(error)) from None
-
-
-def _convert_plainly(params: list[Any]) -> list[Any]:
-    for param in params:
-        descriptor = getattr(param, "type_descriptor", None)
-        if descriptor is not None and hasattr(param, "_runtime_param"):
-            param._runtime_param = _PlainConverter(descriptor.annotation)
-    return params
+        except BrokenPipeError:
+            raise typer.Exit(ExitCode.READER_GONE) from None
 
 
 class _PlainConverter:
-    """Takes the place of Typer's own converter of a parameter."""
+    """Converts the text of a parameter as Python does, in place of Typer's own converter.
+
+    Recent versions of Typer convert every value, strings too, with pydantic, whose import takes
+    longer than all that `charrnn generate` does (120 ms). charrnn's options are flags, strings,
+    numbers, paths and lists of strings. This replaces a private attribute of Typer's parameters;
+    where a version of Typer has no such attribute, Typer converts by itself.
+    """
+
+    NOUNS: ClassVar = {int: "a whole number", float: "a number", Path: "a path"}
 
     def __init__(self, annotation: Any) -> None:
         self._annotation = annotation
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Convert the text of a parameter.
+        """Convert a value.
 
         Raises:
             typer.BadParameter: It is not a number where one belongs.
         """
-        if value is None:
-            return () if param.multiple or param.nargs == -1 else None
-        if isinstance(value, tuple):
-            return list(value)
-        if self._annotation not in NOUNS:
+        if value is None or isinstance(value, tuple):
+            return list(value or ()) if param.multiple or param.nargs == -1 else value
+        if self._annotation not in self.NOUNS:
             return value
         try:
             return self._annotation(value)
         except ValueError as error:
-            message = f"{value!r} is not {NOUNS[self._annotation]}."
+            message = f"{value!r} is not {self.NOUNS[self._annotation]}."
             raise typer.BadParameter(message, ctx=ctx, param=param) from error
 
 
@@ -219,7 +197,7 @@ class _PlainConverter:
 
 app = typer.Typer(
     name="charrnn",
-    cls=PlainGroup,
+    cls=LazyGroup,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -5,9 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from charrnn.cli.options import check_range
+from charrnn.cli.options import check_range, option
 from charrnn.console import Console, escape_controls, write_result
 from charrnn.machine import free_threads
 
@@ -16,23 +14,12 @@ if TYPE_CHECKING:
     from charrnn.network import Network
     from charrnn.run.reader import TrainedModel
 
-ByLine = Annotated[
-    bool,
-    typer.Option(
-        "--by-line",
-        help="Print what each line costs, in bits and in bits per character; with --json an "
-        "object a line. Works on a text of any length, as it comes.",
-    ),
-]
-Dearest = Annotated[
-    int | None,
-    typer.Option(
-        "--dearest",
-        metavar="N",
-        help="Only the N lines that cost most per character, the dearest first.",
-        show_default=False,
-    ),
-]
+BY_LINE = """Print what each line costs, in bits and in bits per character; with --json an object a
+line. Works on a text of any length, as it comes."""
+DEAREST = "Only the N lines that cost most per character, the dearest first."
+
+ByLine = Annotated[bool, option(BY_LINE, None, "--by-line")]
+Dearest = Annotated[int | None, option(DEAREST, "N", "--dearest")]
 HEADING = f"{'bits':>9} {'per char':>9} {'line':>8}  text"
 
 

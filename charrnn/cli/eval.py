@@ -1,90 +1,68 @@
 """`charrnn eval`: how well a trained network predicts a text."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
-from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range
+from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.machine import free_threads, processor_count, use_one_blas_thread
+from charrnn.messages import format_name, quote
 
 if TYPE_CHECKING:
     from charrnn.evaluation.eval_text import EvalText
     from charrnn.evaluation.evaluate import ThreadedNetwork
+    from charrnn.evaluation.scoring import Score
     from charrnn.run.reader import TrainedModel
+    from charrnn.text.corpus import SplitName
 
-EXAMPLES = """
-Examples:
-
-    charrnn eval
-
-    charrnn eval --run runs/shakespeare --window 256
-
-    cat poem.txt | charrnn eval --json -
-
-    charrnn eval --by-line --dearest 20 server.log
-"""
-SPLITS = ("valid", "train")
+TEXT = "The text to score; - is stdin. Left out, a split of the run's own corpus."
+WINDOW = """Score windows of N characters, each from a zero state, as networks without a state are
+scored. Left out, the state is carried through the whole text."""
+BATCH_SIZE = "Streams, windows or lines to read side by side; changes nothing but the time."
+SPLITS: "tuple[SplitName, ...]" = ("valid", "train")
 ENGINES = ("auto", "numpy", "torch")
 MOST_ROWS = 65_536
+UNKNOWN_SHOWN = 8
 
 
 def evaluate(
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FILE|-",
-            help="The text to score; - is stdin. Left out, a split of the run's own corpus.",
-            show_default=False,
-        ),
-    ] = None,
+    text: Annotated[str | None, typer.Argument(metavar="FILE|-", help=TEXT)] = None,
     run: RunPath = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            "--split",
-            metavar="|".join(SPLITS),
-            help="Which split of the run's own corpus; left out, valid.",
-            show_default=False,
-        ),
+        option("Which split of the run's own corpus; left out, valid.", "|".join(SPLITS)),
     ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            "--window",
-            metavar="N",
-            help="Score windows of N characters, each from a zero state, as networks without "
-            "a state are scored. Left out, the state is carried through the whole text.",
-            show_default=False,
-        ),
-    ] = None,
+    window: Annotated[int | None, option(WINDOW, "N")] = None,
     engine: Annotated[
         str,
-        typer.Option(
-            "--engine",
-            metavar="|".join(ENGINES),
-            help="auto is NumPy; torch starts slower, and uses a GPU if there is one.",
+        option(
+            "auto is NumPy; torch starts slower, and uses a GPU if there is one.", "|".join(ENGINES)
         ),
     ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size",
-            metavar="N",
-            help="Streams, windows or lines to read side by side; changes nothing but the time.",
-            show_default=False,
-        ),
-    ] = None,
+    batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None,
     by_line: ByLine = False,
     dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
     _debug: Debug = False,
 ) -> None:
-    """Score a text: loss, bits per character and byte, perplexity and accuracy."""
+    """Score a text: loss, bits per character and byte, perplexity and accuracy.
+
+    For example:
+
+        charrnn eval
+
+        charrnn eval --run runs/shakespeare --window 256
+
+        cat poem.txt | charrnn eval --json -
+
+        charrnn eval --dearest 20 server.log
+    """
     check_choice("--split", split, SPLITS)
     check_choice("--engine", engine, ENGINES)
     check_range("--window", window)
@@ -96,7 +74,6 @@ def evaluate(
         )
     if engine != "torch":
         use_one_blas_thread()
-    from charrnn.cli.eval_report import Report, warn_of_unknown
     from charrnn.evaluation.evaluate import rows_for, score_text
     from charrnn.evaluation.scoring import check_finite
     from charrnn.run.paths import resolve_run
@@ -104,13 +81,17 @@ def evaluate(
 
     console = Console(quiet=quiet)
     model = read_model(resolve_run(run))
-    _check_window(window, model)
+    if window is not None and model.card.mode == "lines":
+        raise UserError(
+            f"--window cuts up a stream of text, and {model.path} was trained on lines",
+            hint="leave it out: every line begins from a zero state anyway",
+        )
     if by_line or dearest is not None:
         if window is not None:
             raise UserError("--by-line is stateful: --window cannot go with it")
         write_lines(
             text,
-            split or "valid",
+            "train" if split == "train" else "valid",
             model,
             dearest=dearest,
             as_json=json,
@@ -119,7 +100,7 @@ def evaluate(
             rows=batch_size,
         )
         return
-    scored = _text_to_score(text, split or "valid", model, console)
+    scored = _text_to_score(text, "train" if split == "train" else "valid", model, console)
     network = _network(engine, model)
     begin = time.perf_counter()
     with console.progress("scoring", scored.targets, unit="characters") as advance:
@@ -132,35 +113,21 @@ def evaluate(
             rows=batch_size or rows_for(free_threads()),
             progress=advance,
         )
-    report = Report(
-        model=model,
-        text=scored,
-        window=window,
-        engine="torch" if engine == "torch" else "numpy",
-        score=score,
-        seconds=time.perf_counter() - begin,
-    )
+    report = {
+        **_report(model, scored, score, window),
+        "engine": "torch" if engine == "torch" else "numpy",
+        "seconds": round(time.perf_counter() - begin, 3),
+    }
     check_finite(score.loss_nats, model.path)
-    warn_of_unknown(scored.unknown, console)
+    _warn_of_unknown(scored.unknown, console)
     if json:
-        write_json(report.to_json())
+        write_json(report)
     else:
-        write_result(report.to_text())
-
-
-evaluate.__doc__ = f"{evaluate.__doc__}\n{EXAMPLES}"
-
-
-def _check_window(window: int | None, model: "TrainedModel") -> None:
-    if window is not None and model.card.mode == "lines":
-        raise UserError(
-            f"--window cuts up a stream of text, and {model.path} was trained on lines",
-            hint="leave it out: every line begins from a zero state anyway",
-        )
+        write_result(_table(report))
 
 
 def _text_to_score(
-    name: str | None, split: str, model: "TrainedModel", console: Console
+    name: str | None, split: "SplitName", model: "TrainedModel", console: Console
 ) -> "EvalText":
     """Return the text that is named, or the split of the run's own corpus."""
     from charrnn.config.load import read_run_config
@@ -170,7 +137,7 @@ def _text_to_score(
     data = read_run_config(model.path / CONFIG_FILE).data
     if name is not None:
         return other_text(name, model, data, console.progress)
-    return own_split(model, data, "train" if split == "train" else "valid", console.progress)
+    return own_split(model, data, split, console.progress)
 
 
 def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":
@@ -184,3 +151,68 @@ def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":
     from charrnn.inference.network import NumpyNetwork
 
     return ThreadedNetwork(NumpyNetwork.of(model), free_threads())
+
+
+# --- How it is shown -----------------------------------------------------------------------------
+
+
+def _report(
+    model: "TrainedModel", text: "EvalText", score: "Score", window: int | None
+) -> dict[str, Any]:
+    """Return a score and what it is the score of, as `--json` prints it."""
+    return {
+        "run": str(model.path),
+        "source": text.source,
+        "split": text.split,
+        "mode": model.card.mode,
+        "protocol": "stateful" if window is None else "window",
+        "window": window,
+        "chars": score.chars,
+        "unknown_chars": score.unknown_chars,
+        "loss_nats": score.loss_nats,
+        "bits_per_char": score.bits_per_char,
+        "bits_per_byte": score.bits / text.utf8_bytes,
+        "perplexity": score.perplexity,
+        "accuracy": score.accuracy,
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    """Return the table that people read."""
+    is_lines, window = report["mode"] == "lines", report["window"]
+    if is_lines:
+        reading = "every line read from a zero state to its end"
+    elif window is None:
+        reading = "the state carried from the beginning to the end"
+    else:
+        reading = f"every {window:,} characters from a zero state"
+    ends = ", ends of lines included" if is_lines else ""
+    speed = report["chars"] / max(report["seconds"], 1e-3)
+    rows = {
+        "loss": f"{report['loss_nats']:.4f} nats per character",
+        "bits per character": f"{report['bits_per_char']:.4f}",
+        "bits per byte": f"{report['bits_per_byte']:.4f}",
+        "perplexity": f"{report['perplexity']:.4f}",
+        "accuracy": f"{report['accuracy']:.2%} of characters were the most probable one",
+        "counted": f"{report['chars']:,} characters{ends}; {report['unknown_chars']:,} unknown",
+        "protocol": f"{report['protocol']}: {reading}",
+        "time": f"{report['seconds']:.2f} s, {speed:,.0f} characters per second "
+        f"({report['engine']})",
+    }
+    part = {None: "", "valid": "the validation split of ", "train": "the training split of "}
+    title = f"{format_name(report['run'])} on {part[report['split']]}"
+    width = max(map(len, rows))
+    lines = [f"  {name:<{width}}  {value}" for name, value in rows.items()]
+    return "\n".join([title + format_name(report["source"]), *lines])
+
+
+def _warn_of_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> None:
+    """Warn of characters that the run does not know, the most frequent first."""
+    if not unknown:
+        return
+    examples = [
+        f"{quote(char)} (U+{ord(char):04X}) {count:,}x" for char, count in unknown[:UNKNOWN_SHOWN]
+    ]
+    more = len(unknown) - len(examples)
+    rest = f" and {more:,} others" if more else ""
+    console.warn(f"characters that the run does not know: {', '.join(examples)}{rest}")

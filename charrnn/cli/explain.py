@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
-from charrnn.cli.options import Debug, Json, Quiet, check_range
+from charrnn.cli.options import Debug, Json, Quiet, check_range, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.files import write_atomically
@@ -20,21 +20,15 @@ from charrnn.messages import format_path, join_words, nearest, quote
 if TYPE_CHECKING:
     from charrnn.explain.picture import Picture
 
-EXAMPLES = """
-Examples:
-
-    charrnn explain
-
-    charrnn explain surprisal poem.txt
-
-    charrnn explain units -o units.html
-
-    charrnn explain gradient --run runs/rnn --run runs/lstm -o gradient.svg
-
-    charrnn explain step "To be, or"
-
-    charrnn explain report -o report.html
-"""
+VIEW = "What to look at; left out, the list of views."
+TEXT = """The text to explain; - is stdin. Left out, the validation split of the run's own corpus. For
+step, the text itself."""
+RUN = """The run directory; left out, CHARRNN_RUN, or the run trained last under runs/. gradient takes
+several."""
+OUT = "Write a file in place of a picture in the terminal; - is HTML on stdout."
+UNIT = """units: the hidden unit to show, counted through all layers; auto is the one that follows
+something best."""
+SHOW = "Characters of the text to show; the numbers are of all of it."
 KINDS = ("html", "svg", "png")
 WORDS = frozenset({"surprisal", "units", "step"})
 """Views without a chart: a page of these needs no matplotlib."""
@@ -47,67 +41,34 @@ PIPE_COLUMNS = 80
 
 
 def explain(
-    view: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="VIEW",
-            help="What to look at; left out, the list of views.",
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FILE|-",
-            help="The text to explain; - is stdin. Left out, the validation split of the run's own "
-            "corpus. For step, the text itself.",
-            show_default=False,
-        ),
-    ] = None,
-    runs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--run",
-            metavar="DIR",
-            help="The run directory; left out, CHARRNN_RUN, or the run trained last under runs/. "
-            "gradient takes several.",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="NAME.html|.svg|.png",
-            help="Write a file in place of a picture in the terminal; - is HTML on stdout.",
-            show_default=False,
-        ),
-    ] = None,
-    unit: Annotated[
-        str,
-        typer.Option(
-            "--unit",
-            metavar="N|auto",
-            help="units: the hidden unit to show, counted through all layers; auto is the one that "
-            "follows something best.",
-        ),
-    ] = "auto",
-    show: Annotated[
-        int | None,
-        typer.Option(
-            "--show",
-            metavar="N",
-            help="Characters of the text to show; the numbers are of all of it.",
-            show_default=False,
-        ),
-    ] = None,
+    view: Annotated[str | None, typer.Argument(metavar="VIEW", help=VIEW)] = None,
+    text: Annotated[str | None, typer.Argument(metavar="FILE|-", help=TEXT)] = None,
+    runs: Annotated[list[str] | None, option(RUN, "DIR", "--run")] = None,
+    output: Annotated[str | None, option(OUT, "NAME.html|.svg|.png", "--out", "-o")] = None,
+    unit: Annotated[str, option(UNIT, "N|auto")] = "auto",
+    show: Annotated[int | None, option(SHOW, "N")] = None,
     by_line: ByLine = False,
     dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
     _debug: Debug = False,
 ) -> None:
-    """Show what a run learned: surprisal, units, gates, gradients and more, as pictures."""
+    """Show what a run learned: surprisal, units, gates, gradients and more, as pictures.
+
+    For example:
+
+        charrnn explain
+
+        charrnn explain surprisal poem.txt
+
+        charrnn explain units -o units.html
+
+        charrnn explain gradient --run runs/rnn --run runs/lstm -o gradient.svg
+
+        charrnn explain step "To be, or"
+
+        charrnn explain report -o report.html
+    """
     use_one_blas_thread()
     from charrnn.explain.subject import Request
     from charrnn.explain.views import REPORT, VIEWS, numbers_of
@@ -148,9 +109,6 @@ def explain(
         _write(output, kind, pictures, f"What {request.model.path.name} learned", console)
     else:
         write_result("\n\n".join(map(_in_terminal, pictures.values())))
-
-
-explain.__doc__ = f"{explain.__doc__}\n{EXAMPLES}"
 
 
 def _list_of_views() -> str:

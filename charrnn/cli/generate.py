@@ -6,34 +6,22 @@ twice. The work is done in `generate_run`, after NumPy has been told how many th
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from inspect import Parameter, Signature
-from typing import Annotated, Any, Literal, NamedTuple, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
-import typer
-
-from charrnn.cli.options import Debug, Quiet, RunPath, check_range
+from charrnn.cli.options import Debug, Quiet, RunPath, check_range, option, signature_of
 from charrnn.errors import UserError
 from charrnn.generation.options import GenerationOptions
 from charrnn.machine import use_one_blas_thread
 from charrnn.validation import option_name
 
-BEGINNING = "Where to begin"
-END = "Where to end"
-SHAPE = "What to write"
-OUTPUT = "How to show it"
-
-
-class Help(NamedTuple):
-    """How the help shows an option: its panel, its value, what it means, its other flags."""
-
-    panel: str
-    metavar: str | None = None
-    text: str = ""
-    flags: tuple[str, ...] = ()
-
+beginning = partial(option, panel="Where to begin")
+end = partial(option, panel="Where to end")
+shape = partial(option, panel="What to write")
+output = partial(option, panel="How to show it")
 
 Text = str | None
 Number = int | None
@@ -44,6 +32,7 @@ ESCAPES = r"Read \n, \t, \u00e9 and the like in seeds, --stop, --allow and --ban
 LOAD_STATE = "Go on with the stream that --save-state saved; a seed is read after it."
 RNG_SEED = """The random seed: the same one gives the same text. Left out, a new one each time
 (--json tells which)."""
+JSON = "Print a JSON object a line for each text."
 LOGPROBS = "With --json: the log-probability of every character too."
 NOVELTY = """Tell which share of a text stands in the training text in spans of N characters or
 more, and the longest such span (on stderr, or in --json)."""
@@ -57,21 +46,21 @@ class GenerateArguments:
     """What a command line asks for besides the options of the generation; seeds still unread."""
 
     run: RunPath = None
-    seed: Annotated[Text, Help(BEGINNING, "TEXT", SEED, ("--prompt",))] = None
-    seed_file: Annotated[Text, Help(BEGINNING, "FILE", "Continue the text of a file.")] = None
-    seeds: Annotated[Text, Help(BEGINNING, "FILE", SEEDS)] = None
-    escapes: Annotated[bool, Help(BEGINNING, None, ESCAPES, ("-e",))] = False
-    load_state: Annotated[Text, Help(BEGINNING, "FILE", LOAD_STATE)] = None
-    forever: Annotated[bool, Help(END, None, "The same as --length 0.")] = False
-    rng_seed: Annotated[Number, Help(SHAPE, "N", RNG_SEED)] = None
-    samples: Annotated[int, Help(OUTPUT, "N", "Texts to make (for each seed).", ("-n",))] = 1
-    no_echo: Annotated[bool, Help(OUTPUT, None, "Leave the seed out.")] = False
-    null: Annotated[bool, Help(OUTPUT, None, "End every text with a NUL byte.", ("-0",))] = False
-    json: Annotated[bool, Help(OUTPUT, None, "Print a JSON object a line for each text.")] = False
-    logprobs: Annotated[bool, Help(OUTPUT, None, LOGPROBS)] = False
-    novelty: Annotated[Number, Help(OUTPUT, "N", NOVELTY)] = None
-    save_state: Annotated[Text, Help(OUTPUT, "FILE", SAVE_STATE)] = None
-    batch_size: Annotated[Number, Help(OUTPUT, "N", BATCH_SIZE)] = None
+    seed: Annotated[Text, beginning(SEED, "TEXT", "--seed", "--prompt")] = None
+    seed_file: Annotated[Text, beginning("Continue the text of a file.", "FILE")] = None
+    seeds: Annotated[Text, beginning(SEEDS, "FILE")] = None
+    escapes: Annotated[bool, beginning(ESCAPES, None, "--escapes", "-e")] = False
+    load_state: Annotated[Text, beginning(LOAD_STATE, "FILE")] = None
+    forever: Annotated[bool, end("The same as --length 0.", None, "--forever")] = False
+    rng_seed: Annotated[Number, shape(RNG_SEED, "N")] = None
+    samples: Annotated[int, output("Texts to make (for each seed).", "N", "--samples", "-n")] = 1
+    no_echo: Annotated[bool, output("Leave the seed out.", None, "--no-echo")] = False
+    null: Annotated[bool, output("End every text with a NUL byte.", None, "--null", "-0")] = False
+    json: Annotated[bool, output(JSON, None, "--json")] = False
+    logprobs: Annotated[bool, output(LOGPROBS, None, "--logprobs")] = False
+    novelty: Annotated[Number, output(NOVELTY, "N")] = None
+    save_state: Annotated[Text, output(SAVE_STATE, "FILE")] = None
+    batch_size: Annotated[Number, output(BATCH_SIZE, "N")] = None
     quiet: Quiet = False
     debug: Debug = False
 
@@ -102,23 +91,23 @@ class GenerateArguments:
             raise UserError("--null and --json exclude each other: JSON is one object a line")
 
 
-GENERATION = {
-    "unknown": Help(BEGINNING, "WHAT"),
-    "length": Help(END, "N", flags=("-l",)),
-    "stop": Help(END, "TEXT"),
-    "keep_stop": Help(END),
-    "min_length": Help(END, "N"),
-    "temperature": Help(SHAPE, "X", flags=("-t",)),
-    "top_k": Help(SHAPE, "K"),
-    "top_p": Help(SHAPE, "P"),
-    "min_p": Help(SHAPE, "P"),
-    "allow": Help(SHAPE, "CHARACTERS"),
-    "ban": Help(SHAPE, "CHARACTERS"),
-    "match": Help(SHAPE, "REGEX"),
-    "grammar": Help(SHAPE, "FILE"),
-    "json_schema": Help(SHAPE, "FILE"),
+GENERATION: dict[str, tuple[Any, ...]] = {
+    "unknown": (beginning, "WHAT"),
+    "length": (end, "N", "-l"),
+    "stop": (end, "TEXT"),
+    "keep_stop": (end,),
+    "min_length": (end, "N"),
+    "temperature": (shape, "X", "-t"),
+    "top_k": (shape, "K"),
+    "top_p": (shape, "P"),
+    "min_p": (shape, "P"),
+    "allow": (shape, "CHARACTERS"),
+    "ban": (shape, "CHARACTERS"),
+    "match": (shape, "REGEX"),
+    "grammar": (shape, "FILE"),
+    "json_schema": (shape, "FILE"),
 }
-"""How the help shows the options of a generation, in this order."""
+"""The options of a generation in the order of the help: panel, value's name, short flag."""
 
 
 def generate(**values: Any) -> None:
@@ -138,7 +127,7 @@ def generate(**values: Any) -> None:
 
         charrnn generate --seed "Once" --forever | head -c 10000
     """
-    with flags_in_messages():
+    try:
         changes = {name: values.pop(name) for name in GENERATION}
         arguments = GenerateArguments(**values)
         arguments.check()
@@ -148,19 +137,13 @@ def generate(**values: Any) -> None:
         from charrnn.cli.generate_run import run
 
         run(arguments, changes)
-
-
-@contextmanager
-def flags_in_messages() -> Iterator[None]:
-    """Let errors name options as a command line does: `top_p` in backticks becomes --top-p."""
-    try:
-        yield
     except UserError as error:
         error.message, error.hint = _with_flags(error.message), _with_flags(error.hint)
         raise
 
 
 def _with_flags(message: str) -> str:
+    """Name options as a command line does: `top_p` in backticks becomes --top-p."""
     names = {*GENERATION, *(each.name for each in fields(GenerateArguments))}
     return re.sub(
         "`([a-z_]+)`",
@@ -169,40 +152,27 @@ def _with_flags(message: str) -> str:
     )
 
 
+def _generation_parameter(
+    name: str, declare: Callable[..., Any], metavar: str | None = None, *short: str
+) -> Parameter:
+    """The parameter of an option of a generation; left out, the run's own default counts."""
+    text = GenerationOptions.__dataclass_fields__[name].metadata["help"]
+    shown = declare(text, metavar, option_name(name), *short)
+    kind: Any = get_type_hints(GenerationOptions)[name]
+    if kind is bool:
+        annotation, default = Annotated[bool, shown], False
+    else:
+        accepted = str if get_origin(kind) is Literal else kind
+        annotation, default = Annotated[accepted | None, shown], None
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
 def _signature() -> Signature:
     """The command's signature for Typer: its arguments, then the options of a generation."""
-    hints = get_type_hints(GenerateArguments, include_extras=True)
-    own = [
-        _parameter(each.name, hints[each.name], each.default) for each in fields(GenerateArguments)
-    ]
-    return Signature([*own, *map(_generation_parameter, GENERATION)])
-
-
-def _generation_parameter(name: str) -> Parameter:
-    """The parameter of an option of a generation; left out, the run's own default counts."""
-    kind = get_type_hints(GenerationOptions)[name]
-    text = GenerationOptions.__dataclass_fields__[name].metadata["help"]
-    shown = GENERATION[name]._replace(text=text)
-    if kind is bool:
-        return _parameter(name, Annotated[bool, shown], default=False)
-    accepted: Any = str if get_origin(kind) is Literal else kind
-    return _parameter(name, Annotated[accepted | None, shown], default=None)
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
-    """A parameter that Typer understands; `annotation` holds a `Help`, or Typer's own option."""
-    kind, shown = annotation.__origin__, annotation.__metadata__[0]
-    if isinstance(shown, Help):
-        option = typer.Option(
-            option_name(name),
-            *shown.flags,
-            metavar=shown.metavar,
-            help=" ".join(shown.text.split()),
-            rich_help_panel=shown.panel,
-            show_default=default is not None,
-        )
-        annotation = Annotated[kind, option]
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    own = signature_of(GenerateArguments).parameters.values()
+    return Signature(
+        [*own, *(_generation_parameter(name, *shown) for name, shown in GENERATION.items())]
+    )
 
 
 generate.__signature__ = _signature()  # type: ignore[attr-defined]

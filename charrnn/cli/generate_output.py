@@ -8,13 +8,15 @@ twentieth of a second.
 
 import codecs
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.generate import GenerateArguments
-from charrnn.cli.signals import Interrupts
+from charrnn.cli.signals import HeldSignals
 from charrnn.console import Console, escape_controls
 from charrnn.errors import RunFailedError, UserError
 from charrnn.generation.sequence import GeneratedText
@@ -36,7 +38,7 @@ PAGE = 4096
 class TextOutput:
     """stdout, for text and nothing else."""
 
-    def __init__(self, interrupts: Interrupts) -> None:
+    def __init__(self, signals: HeldSignals, console: Console) -> None:
         """Take stdout.
 
         Raises:
@@ -45,18 +47,16 @@ class TextOutput:
         if sys.stdout is None:
             raise RunFailedError("stdout is closed", hint="open it, or send it to /dev/null")
         sys.stdout.flush()
-        self.is_terminal = sys.stdout.isatty()
-        self.ends_line = True
-        """Whether the text so far ends with a line's end, or there is none."""
-        self.interrupts = interrupts
-        self._bytes = sys.stdout.buffer
-        self._descriptor = _descriptor_of(sys.stdout)
-        encoder = codecs.getincrementalencoder(sys.stdout.encoding or "utf-8")
-        self._encoder = encoder("backslashreplace")
-        self._patience = TERMINAL_SECONDS if self.is_terminal else PIPE_SECONDS
-        self._gathered: list[str] = []
+        self._descriptor = sys.stdout.fileno()
+        self._is_terminal = os.isatty(self._descriptor)
+        self._encoder = codecs.getincrementalencoder(sys.stdout.encoding)("backslashreplace")
+        self._signals = signals
+        self._console = console
+        self._patience = TERMINAL_SECONDS if self._is_terminal else PIPE_SECONDS
         self._flush_at = time.monotonic()
+        self._gathered: list[str] = []
         self._unwritten = b""
+        self._ends_line = True
 
     def write(self, text: str) -> None:
         """Write text, now or soon.
@@ -66,7 +66,7 @@ class TextOutput:
             RunFailedError: It cannot be written.
             Interrupted: A signal came while its reader was not ready.
         """
-        self.ends_line = text.endswith("\n") or (self.ends_line and not text)
+        self._ends_line = text.endswith("\n") or (self._ends_line and not text)
         self._gathered.append(text)
         if time.monotonic() >= self._flush_at or len(self._gathered) >= MOST_GATHERED:
             self.flush()
@@ -75,43 +75,33 @@ class TextOutput:
         """Write what was gathered; raises what `write` raises."""
         text = "".join(self._gathered)
         self._gathered.clear()
-        self._unwritten += self._encoder.encode(escape_controls(text) if self.is_terminal else text)
+        self._unwritten += self._encoder.encode(
+            escape_controls(text) if self._is_terminal else text
+        )
         while self._unwritten:
-            self._wait()
-            page, self._unwritten = self._unwritten[:PAGE], self._unwritten[PAGE:]
-            self._write_page(page)
+            self._signals.wait_until_writable(self._descriptor)
+            try:
+                written = os.write(self._descriptor, self._unwritten[:PAGE])
+            except BlockingIOError:  # another process has filled the pipe meanwhile
+                continue
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                reason = error.strerror or error
+                raise RunFailedError(f"cannot write to stdout: {reason}") from error
+            self._unwritten = self._unwritten[written:]
         self._flush_at = time.monotonic() + self._patience
 
-    def _wait(self) -> None:
-        if self._descriptor is not None:
-            self.interrupts.wait_until_writable(self._descriptor)
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        self._signals.check()
 
-    def _write_page(self, page: bytes) -> None:
-        try:
-            self._bytes.write(page)
-            self._bytes.flush()
-        except BrokenPipeError:
-            raise
-        except BlockingIOError:  # the file is non-blocking; the rest is in its buffer
-            self._wait()
-            self._write_page(b"")
-        except OSError as error:
-            raise RunFailedError(f"cannot write to stdout: {error.strerror or error}") from error
-
-    def end_line(self, console: Console) -> None:
+    def end_line(self) -> None:
         """On a terminal, let what follows begin on a line of its own; stdout is left exact."""
         self.flush()
-        if self.is_terminal and console.is_terminal and not self.ends_line:
-            console.note("")
-            self.ends_line = True
-
-
-def _descriptor_of(stream: TextIO) -> int | None:
-    """The operating system's number for a stream; None for one that lives in memory."""
-    try:
-        return stream.fileno()
-    except OSError:
-        return None
+        if self._is_terminal and self._console.is_terminal and not self._ends_line:
+            self._console.note("")
+            self._ends_line = True
 
 
 class ResultFormat:
@@ -153,12 +143,7 @@ class ResultFormat:
         if self._arguments.logprobs:
             result["log_probabilities"] = [round(p, 6) for p in text.log_probabilities or ()]
         if self._novelty is not None:
-            novelty = self._novelty(text.text)
-            result["novelty"] = {
-                "span": novelty.span,
-                "copied_share": round(novelty.copied_share, 6),
-                "longest": novelty.longest,
-            }
+            result["novelty"] = asdict(self._novelty(text.text))
         return json.dumps(result, allow_nan=False) + "\n"
 
     def novelty_note(self, text: GeneratedText) -> str:

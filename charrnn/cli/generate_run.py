@@ -11,7 +11,7 @@ from typing import Any
 from charrnn.cli.generate import GenerateArguments
 from charrnn.cli.generate_output import ResultFormat, TextOutput
 from charrnn.cli.seed_input import STDIN, read_seed, read_seeds, unescaped
-from charrnn.cli.signals import Interrupted, Interrupts, SecondInterrupt
+from charrnn.cli.signals import HeldSignals, Interrupted
 from charrnn.console import Console
 from charrnn.errors import UserError
 from charrnn.generation.generate import Stream, prefill
@@ -41,22 +41,23 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> None:
     _check_end(arguments, task)
     results = ResultFormat(arguments, model.trained)
     stream = _begin_stream(arguments, model, task) if arguments.is_single else None
-    with Interrupts() as interrupts:
-        out = TextOutput(interrupts)
+    with HeldSignals() as signals:
+        out = TextOutput(signals, console)
         try:
             if stream is None:
                 _write_many(arguments, task, results, out, console)
-            else:
-                _write_one(arguments, stream, results, out, console)
-                _save_stream(arguments, stream, out, model.trained.card)
-        except SecondInterrupt:
-            raise
-        except Interrupted:
-            if stream is not None:
-                _save_stream(arguments, stream, out, model.trained.card)
-            raise
+                return
+            try:
+                _write_one(arguments, stream, results, out)
+            except Interrupted as interrupt:
+                if not interrupt.is_second:
+                    _save_stream(arguments, stream, out, model.trained.card)
+                raise
+            _save_stream(arguments, stream, out, model.trained.card)
         finally:
-            out.end_line(console)
+            out.end_line()
+        if arguments.novelty is not None and not arguments.json:
+            console.note(results.novelty_note(stream.sequence.result()))
 
 
 def _read_files_and_escapes(changes: dict[str, Any], *, escapes: bool) -> dict[str, Any]:
@@ -83,15 +84,15 @@ def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
         )
 
 
-def _seed(arguments: GenerateArguments, *, is_line: bool) -> str:
-    """The seed of a call that has one."""
+def _seeds(arguments: GenerateArguments, *, is_line: bool) -> Iterable[str]:
+    """The seed of a call, or its seeds, one a line."""
     path = STDIN if arguments.seed == STDIN else arguments.seed_file
-    if path is None:
-        seed = arguments.seed or ""
-        return unescaped(seed) if arguments.escapes else seed
-    seed = read_seed(path)
-    # The last line end of a file is not part of its line.
-    return seed.removesuffix("\n").removesuffix("\r") if is_line else seed
+    if path is not None:
+        seed = read_seed(path)
+        # The last line end of a file is not part of its line.
+        return [seed.removesuffix("\n").removesuffix("\r") if is_line else seed]
+    seeds = [arguments.seed or ""] if arguments.seeds is None else read_seeds(arguments.seeds)
+    return map(unescaped, seeds) if arguments.escapes else seeds
 
 
 # --- One text ------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def _begin_stream(
         uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
     else:
         uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
-    seed = _seed(arguments, is_line=task.eos_id is not None)
+    (seed,) = _seeds(arguments, is_line=task.eos_id is not None)
     prefix = prefill(task.prefix(seed, saved.prefix if saved else None), task.network)
     sequence = Sequence(
         task,
@@ -146,31 +147,25 @@ def _check_state_files(arguments: GenerateArguments, task: GenerationTask) -> No
 
 
 def _write_one(
-    arguments: GenerateArguments,
-    stream: Stream,
-    results: ResultFormat,
-    out: TextOutput,
-    console: Console,
+    arguments: GenerateArguments, stream: Stream, results: ResultFormat, out: TextOutput
 ) -> None:
     """Write a text as it is made, or a JSON object that tells of it, also when interrupted."""
-    if arguments.json:
-        try:
-            while not stream.has_ended:
-                stream.advance()
-                out.interrupts.check()
-        except Interrupted:
+    try:
+        if not (arguments.json or arguments.no_echo):
+            out.write(stream.sequence.seed)
+        while not stream.has_ended:
+            text = stream.advance()
+            if not arguments.json:
+                out.write(text)
+            out.check()
+    except Interrupted:
+        if arguments.json:
             out.write(results.json_line(stream.sequence.result()))
-            raise
+        raise
+    if arguments.json:
         out.write(results.json_line(stream.sequence.result()))
-        return
-    out.write("" if arguments.no_echo else stream.sequence.seed)
-    while not stream.has_ended:
-        out.write(stream.advance())
-        out.interrupts.check()
-    out.write(results.terminator)
-    if arguments.novelty is not None:
-        out.end_line(console)
-        console.note(results.novelty_note(stream.sequence.result()))
+    else:
+        out.write(results.terminator)
 
 
 def _save_stream(
@@ -206,7 +201,7 @@ def _write_many(
 
     def check() -> None:
         out.flush()
-        out.interrupts.check()
+        out.check()
 
     sequences = sequences_of(
         _seeds(arguments, is_line=task.eos_id is not None),
@@ -225,10 +220,3 @@ def _write_many(
             out.write(results.plain(text) + results.terminator)
             if arguments.novelty is not None:
                 console.note(f"text {number + 1:,}: {results.novelty_note(text)}")
-
-
-def _seeds(arguments: GenerateArguments, *, is_line: bool) -> Iterable[str]:
-    if arguments.seeds is None:
-        return [_seed(arguments, is_line=is_line)]
-    seeds = read_seeds(arguments.seeds)
-    return map(unescaped, seeds) if arguments.escapes else seeds

@@ -7,23 +7,19 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from charrnn.console import escape_controls
 from charrnn.errors import RunFailedError, UserError
+from charrnn.messages import one_line, reason
 
 READ_BYTES = 1 << 16
-LONGEST_LINE_BYTES = 1 << 24
-LONGEST_SEED_BYTES = 1 << 26
-"""Hours of reading for a network; a longer input is probably an endless device."""
+LONGEST_SEED_BYTES = 1 << 24
+"""An hour of reading for a network; a longer input is probably an endless device."""
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 STDIN = "-"
 
 ESCAPE = re.compile(
-    r"\\(?:u(?P<u>[0-9A-Fa-f]{4})|U(?P<U>[0-9A-Fa-f]{8})|x(?P<x>[0-9A-Fa-f]{2})|(?P<other>.?))",
-    re.DOTALL,
+    r"\\(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[ntr0\\]|(?P<unknown>.?))", re.DOTALL
 )
-SIMPLE_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "0": "\0"}
 
 
 def read_seed(path: str) -> str:
@@ -32,16 +28,11 @@ def read_seed(path: str) -> str:
     Raises:
         UserError: It cannot be read, is not text, or far too long.
     """
-    descriptor, name, encoding = _open(path)
     data = bytearray()
-    for piece in _pieces(descriptor, name):
+    for piece in _pieces(path):
         data += piece
-        if len(data) > LONGEST_SEED_BYTES:
-            raise UserError(
-                f"{name} has more than {LONGEST_SEED_BYTES:,} bytes, too many for a seed",
-                hint="a network remembers some hundred characters; give it the end of the text",
-            )
-    return _decoded(data, encoding, name).removeprefix(BYTE_ORDER_MARK)
+        _check_length(data, _name(path))
+    return _decoded(data, path).removeprefix(BYTE_ORDER_MARK)
 
 
 def read_seeds(path: str) -> Iterator[str]:
@@ -50,14 +41,9 @@ def read_seeds(path: str) -> Iterator[str]:
     Raises:
         UserError: It cannot be read, or a line is not text or far too long.
     """
-    descriptor, name, encoding = _open(path)
-    try:
-        for number, line in enumerate(_split(descriptor, name), start=1):
-            seed = _decoded(line, encoding, f"{name}, line {number:,}").removesuffix("\r")
-            yield seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
-    finally:
-        if path != STDIN:
-            os.close(descriptor)
+    for number, line in enumerate(_lines(path), start=1):
+        seed = _decoded(line, path, f", line {number:,}").removesuffix("\r")
+        yield seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
 
 
 def unescaped(text: str) -> str:
@@ -70,58 +56,63 @@ def unescaped(text: str) -> str:
 
 
 def _unescape(match: re.Match[str]) -> str:
-    digits = match["u"] or match["U"] or match["x"]
     try:
-        return chr(int(digits, 16)) if digits else SIMPLE_ESCAPES[match["other"]]
-    except (KeyError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"--escapes: {escape_controls(match[0], keep=frozenset())} is not an escape",
-            hint=r"known are \n \t \r \0 \\ \xHH \uHHHH \UHHHHHHHH; \\ is a backslash",
-        ) from error
+        if match["unknown"] is None:
+            return match[0].encode("ascii").decode("unicode_escape")
+    except UnicodeDecodeError:
+        pass
+    raise UserError(
+        f"--escapes: {one_line(match[0])} is not an escape",
+        hint=r"known are \n \t \r \0 \\ \xHH \uHHHH \UHHHHHHHH; \\ is a backslash",
+    )
 
 
-def _open(path: str) -> tuple[int, str, str]:
-    """A descriptor to read from, a name for messages, and an encoding."""
-    if path != STDIN:
-        try:
-            return os.open(Path(path), os.O_RDONLY | os.O_CLOEXEC), path, "utf-8"
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    if sys.stdin is None:
-        raise RunFailedError("stdin is closed", hint="`-` reads the seed from stdin")
-    return sys.stdin.fileno(), "stdin", sys.stdin.encoding or "utf-8"
-
-
-def _split(descriptor: int, name: str) -> Iterator[bytes]:
+def _lines(path: str) -> Iterator[bytes]:
     """The lines of a file, whatever the sizes of the pieces that it comes in."""
     rest = b""
-    for piece in _pieces(descriptor, name):
+    for piece in _pieces(path):
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
-        if len(rest) > LONGEST_LINE_BYTES:
-            raise UserError(f"{name} has a line of more than {LONGEST_LINE_BYTES:,} bytes")
+        _check_length(rest, f"a line of {_name(path)}")
     if rest:
         yield rest
 
 
-def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
-    """What is in a file, piece by piece, as it comes in.
+def _pieces(path: str) -> Iterator[bytes]:
+    """What is in a file, or in stdin for `-`, piece by piece, as it comes in.
 
     Reads the descriptor itself: a buffered reader would wait for more than there is, and could
     not be left alone in the middle of a read when the process ends.
     """
+    if path == STDIN and sys.stdin is None:
+        raise RunFailedError("stdin is closed", hint="`-` reads the seed from stdin")
     try:
-        while piece := os.read(descriptor, READ_BYTES):
-            yield piece
+        with open(0 if path == STDIN else path, "rb", buffering=0, closefd=path != STDIN) as file:
+            while piece := os.read(file.fileno(), READ_BYTES):
+                yield piece
     except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {_name(path)}: {reason(error)}") from error
 
 
-def _decoded(data: bytes | bytearray, encoding: str, name: str) -> str:
+def _check_length(data: bytes | bytearray, name: str) -> None:
+    if len(data) > LONGEST_SEED_BYTES:
+        raise UserError(
+            f"{name} has more than {LONGEST_SEED_BYTES:,} bytes, too many for a seed",
+            hint="a network remembers some hundred characters; give it the end of the text",
+        )
+
+
+def _decoded(data: bytes | bytearray, path: str, place: str = "") -> str:
+    encoding = sys.stdin.encoding if path == STDIN else "utf-8"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
+        byte = f"byte {data[error.start]:#04x} at offset {error.start}"
         raise UserError(
-            f"{name} is not {encoding} text: byte {data[error.start]:#04x} at offset {error.start}",
+            f"{_name(path)}{place} is not {encoding} text: {byte}",
             hint="`iconv` converts text from one encoding to another",
         ) from error
+
+
+def _name(path: str) -> str:
+    return "stdin" if path == STDIN else path

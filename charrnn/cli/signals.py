@@ -1,66 +1,80 @@
 """What Ctrl-C (SIGINT) and SIGTERM do to a command, from its first import to its last write.
 
 While modules are imported, and again after the result is written, a signal ends the process at
-once. In between it raises an exception in the main thread, which ends any command with the exit
-code that a shell expects. Two commands want more: `generate` looks for signals between two
-characters (`Interrupts`), `train` finishes its step and saves (`GracefulStop`). A signal that is
-ignored when charrnn starts, as under `nohup`, stays ignored throughout.
+once. In between it raises `Interrupted` in the main thread, which ends any command with the exit
+code that a shell expects. Two commands want more, and hold the first signal back (`HeldSignals`):
+`generate` looks for it between two characters, `train` finishes its step and saves. A signal that
+is ignored when charrnn starts, as under `nohup`, stays ignored throughout.
 
 Python itself ignores SIGPIPE and raises BrokenPipeError when the reader of stdout has gone.
 """
 
-import os
 import select
 import signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from charrnn.errors import ExitCode
 
 EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+CHECK_SECONDS = 0.1
 
 
 class Interrupted(BaseException):
-    """A signal has asked for the end; the process is to exit with `exit_code`."""
+    """A signal has asked for the end.
 
-    def __init__(self, exit_code: ExitCode) -> None:
+    Attributes:
+        exit_code: what the process is to exit with.
+        is_second: whether an earlier signal was being held back; something may be half done.
+    """
+
+    def __init__(self, exit_code: ExitCode, *, is_second: bool = False) -> None:
         super().__init__()
         self.exit_code = exit_code
-
-
-class SecondInterrupt(Interrupted):
-    """A second signal came before the first was noticed; something may be half done."""
+        self.is_second = is_second
 
 
 def end_at_once() -> None:
     """Let signals end the process: there is nothing to clean up or to report."""
-    for number in EXIT_CODES:
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
+    _handle_with(signal.SIG_DFL)
 
 
 def raise_in_main_thread() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt and SIGTERM raise Interrupted."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _raise_interrupted)
+    """Let signals raise Interrupted."""
+
+    def catch(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(EXIT_CODES[signal.Signals(number)])
+
+    _handle_with(catch)
 
 
-def _raise_interrupted(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(EXIT_CODES[signal.Signals(number)])
+def _handle_with(handler: Any) -> dict[signal.Signals, Any]:
+    """Give signals that are not ignored a handler; returns those that they had."""
+    return {
+        number: signal.signal(number, handler)
+        for number in EXIT_CODES
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
 
 
-class _SignalHandling:
-    """Call `_catch` for signals while this context is open."""
+class HeldSignals:
+    """Hold the first signal back while this context is open; a second one raises at once.
+
+    An exception could come anywhere: with a network half a step on, or with a write done and not
+    yet counted. With the signal held back, what was printed and what is saved agree.
+
+    Attributes:
+        exit_code: what to exit with once a signal has come; None until then.
+    """
+
+    def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
+        self.exit_code: ExitCode | None = None
+        self._on_first = on_first
+        self._is_told = False
 
     def __enter__(self) -> Self:
-        self._before = {
-            number: signal.signal(number, self._catch)
-            for number in EXIT_CODES
-            if signal.getsignal(number) is not signal.SIG_IGN
-        }
+        self._before = _handle_with(self._catch)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,61 +82,21 @@ class _SignalHandling:
             signal.signal(number, handler)
 
     def _catch(self, number: int, _frame: FrameType | None) -> None:
-        raise NotImplementedError
-
-
-class GracefulStop(_SignalHandling):
-    """Turn the first signal into a call of `stop`; a second one does what it did before.
-
-    Attributes:
-        exit_code: what to exit with once a signal has come; None until then.
-    """
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self.exit_code: ExitCode | None = None
-        self._stop = stop
-
-    def _catch(self, number: int, _frame: FrameType | None) -> None:
-        which = signal.Signals(number)
+        code = EXIT_CODES[signal.Signals(number)]
         if self.exit_code is not None:
-            signal.signal(which, self._before[which])
-            signal.raise_signal(which)
-            return
-        self.exit_code = EXIT_CODES[which]
-        self._stop()
-
-
-class Interrupts(_SignalHandling):
-    """Hold signals back until `check` is called, or until the reader of stdout is waited for.
-
-    KeyboardInterrupt could come anywhere: with a network half a step on, or with a write done and
-    not yet counted. With signals held back, what was printed and what is saved agree.
-    """
-
-    def __init__(self) -> None:
-        self._caught: ExitCode | None = None
-
-    def __enter__(self) -> Self:
-        self._wake_end, self._signal_end = os.pipe()
-        os.set_blocking(self._signal_end, False)
-        self._wakeup_before = signal.set_wakeup_fd(self._signal_end, warn_on_full_buffer=False)
-        return super().__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._signal_end)
-        os.close(self._wake_end)
+            raise Interrupted(code, is_second=True)
+        self.exit_code = code
+        self._on_first()
 
     def check(self) -> None:
-        """Raise what a signal asked for.
+        """Raise what a signal asked for, once.
 
         Raises:
-            Interrupted: A signal has come since the last check.
+            Interrupted: A signal has come.
         """
-        if self._caught is not None:
-            caught, self._caught = self._caught, None
-            raise Interrupted(caught)
+        if self.exit_code is not None and not self._is_told:
+            self._is_told = True
+            raise Interrupted(self.exit_code)
 
     def wait_until_writable(self, descriptor: int) -> None:
         """Wait until a file takes at least a page of bytes without blocking.
@@ -130,16 +104,6 @@ class Interrupts(_SignalHandling):
         Raises:
             Interrupted: A signal came instead.
         """
-        while True:
+        self.check()
+        while not select.select([], [descriptor], [], CHECK_SECONDS)[1]:
             self.check()
-            woken, writable, _ = select.select([self._wake_end], [descriptor], [])
-            if woken:
-                os.read(self._wake_end, 4096)
-            if writable:
-                return
-
-    def _catch(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal; a second one before the first is noticed ends the work where it is."""
-        if self._caught is not None:
-            raise SecondInterrupt(self._caught)
-        self._caught = EXIT_CODES[signal.Signals(number)]

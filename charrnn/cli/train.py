@@ -1,32 +1,59 @@
 """`charrnn train`: learn a text, leave a run directory."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
-
-from charrnn.cli.options import Debug, Json, Overrides, Quiet
+from charrnn.cli.options import Debug, Json, Overrides, Quiet, option, signature_of
 from charrnn.errors import UserError
+
+CONFIG = "The YAML configuration; - is stdin. What it leaves out has its default."
+OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the
+configuration's name."""
+FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
+INIT_FROM = """Begin with the best weights of another run, and with its network's sizes. The text
+may have other characters: those in both texts keep their weights."""
+MINUTES = """Train about so long: measures this machine, then fixes train.steps; without a
+model.hidden_size, the size and the dropout too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainArguments:
     """What a command line asks for."""
 
-    config_file: Path | None
-    overrides: list[str]
-    out: Path | None
-    overwrite: bool
-    resume: bool
-    from_step: int | None
-    init_from: Path | None
-    minutes: float | None
-    print_config: bool
-    json: bool
-    quiet: bool
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None
+    overrides: Overrides = None
+    out: Annotated[Path | None, option(OUT, "RUN")] = None
+    overwrite: Annotated[
+        bool, option("Replace a run that is there by the new one.", None, "--overwrite")
+    ] = False
+    resume: Annotated[
+        bool, option("Continue a run from where it was saved last.", None, "--resume")
+    ] = False
+    from_step: Annotated[int | None, option(FROM_STEP, "N")] = None
+    init_from: Annotated[Path | None, option(INIT_FROM, "RUN")] = None
+    minutes: Annotated[float | None, option(MINUTES, "M")] = None
+    print_config: Annotated[
+        bool,
+        option(
+            "Print the whole configuration, defaults included, and stop.", None, "--print-config"
+        ),
+    ] = False
+    json: Json = False
+    quiet: Quiet = False
+    debug: Debug = False
+
+    @property
+    def name(self) -> str | None:
+        """The name that the configuration file gives a run; None without one, or for stdin."""
+        file = self.config_file
+        return None if file is None or str(file) == "-" else file.stem
+
+    @property
+    def settings(self) -> list[str]:
+        """What --set was given."""
+        return self.overrides or []
 
     def check(self) -> None:
         """Look for what can be wrong before anything is read.
@@ -36,106 +63,38 @@ class TrainArguments:
         """
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise UserError(f"--minutes is {self.minutes:g}; expected a number above 0")
-        for is_given, message, hint in self._contradictions():
-            if is_given:
-                raise UserError(message, hint=hint)
-
-    def _contradictions(self) -> Iterator[tuple[bool, str, str]]:
-        has_minutes = self.minutes is not None
-        sets_steps = any(each.partition("=")[0].strip() == "train.steps" for each in self.overrides)
-        yield (
-            self.from_step is not None and not self.resume,
-            "--from-step goes back in a run that is resumed",
-            "add --resume, or leave it out",
-        )
-        yield (
-            self.resume and self.init_from is not None,
-            "--resume continues a run, --init-from begins one",
-            "leave one out",
-        )
-        yield (
-            self.resume and self.overwrite,
-            "--resume continues a run, --overwrite replaces it",
-            "leave one out",
-        )
-        yield (
-            has_minutes and self.resume,
+        if self.from_step is not None and not self.resume:
+            raise UserError(
+                "--from-step goes back in a run that is resumed",
+                hint="add --resume, or leave it out",
+            )
+        self._exclude("resume", "init_from", "--resume continues a run, --init-from begins one")
+        self._exclude("resume", "overwrite", "--resume continues a run, --overwrite replaces it")
+        self._exclude(
+            "minutes",
+            "resume",
             "--minutes fixes the steps of a new run and cannot be combined with --resume",
-            "to train longer: --resume --set train.steps=N",
+            hint="to train longer: --resume --set train.steps=N",
         )
-        yield (
-            has_minutes and self.print_config,
+        self._exclude(
+            "minutes",
+            "print_config",
             "--print-config prints what is known before measuring, --minutes decides by measuring",
-            "leave one out; a run's config.yaml has what it was trained with",
+            hint="leave one out; a run's config.yaml has what it was trained with",
         )
-        yield (
-            has_minutes and sets_steps,
-            "--minutes and --set train.steps both say how long to train",
-            "leave one out",
-        )
+        if self.minutes and any(
+            key.partition("=")[0].strip() == "train.steps" for key in self.settings
+        ):
+            raise UserError(
+                "--minutes and --set train.steps both say how long to train", hint="leave one out"
+            )
+
+    def _exclude(self, one: str, other: str, message: str, hint: str = "leave one out") -> None:
+        if getattr(self, one) and getattr(self, other):
+            raise UserError(message, hint=hint)
 
 
-def train(
-    config_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="The YAML configuration; - is stdin. What it leaves out has its default.",
-        ),
-    ] = None,
-    overrides: Overrides = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="RUN",
-            help="The run directory to make (or, with --resume, to continue). "
-            "Left out, runs/ and the configuration's name.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a run that is there by the new one.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run from where it was saved last.")
-    ] = False,
-    from_step: Annotated[
-        int | None,
-        typer.Option(
-            "--from-step",
-            metavar="N",
-            help="With --resume: go back to the save of this step, which train.keep has kept.",
-        ),
-    ] = None,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--init-from",
-            metavar="RUN",
-            help="Begin with the best weights of another run, and with its network's sizes. "
-            "The text may have other characters: those in both texts keep their weights.",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            "--minutes",
-            metavar="M",
-            help="Train about so long: measures this machine, then fixes train.steps; "
-            "without a model.hidden_size, the size and the dropout too.",
-        ),
-    ] = None,
-    print_config: Annotated[
-        bool,
-        typer.Option(
-            "--print-config", help="Print the whole configuration, defaults included, and stop."
-        ),
-    ] = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    _debug: Debug = False,
-) -> None:
+def train(**values: Any) -> None:
     """Train a network on a text; prepares the text first if that is still to be done.
 
     For example:
@@ -150,20 +109,11 @@ def train(
 
         charrnn train --init-from runs/shakespeare --set data.source=poems.txt --out runs/poems
     """
-    arguments = TrainArguments(
-        config_file=config_file,
-        overrides=overrides or [],
-        out=out,
-        overwrite=overwrite,
-        resume=resume,
-        from_step=from_step,
-        init_from=init_from,
-        minutes=minutes,
-        print_config=print_config,
-        json=json,
-        quiet=quiet,
-    )
+    arguments = TrainArguments(**values)
     arguments.check()
     from charrnn.cli.train_run import run
 
     run(arguments)
+
+
+train.__signature__ = signature_of(TrainArguments)  # type: ignore[attr-defined]

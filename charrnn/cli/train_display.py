@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.console import Console
 from charrnn.messages import quote
-from charrnn.training.events import Evaluated, Event, Finished, Started, Stepped
+from charrnn.training.events import Evaluated, Event, Finished, Sampled, Started, Stepped
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -22,104 +22,75 @@ PLAIN_LINE_SECONDS = 10.0
 MOST_CHARACTERS_SHOWN = 20
 
 
-class PlainView:
-    """Prints a line for every evaluation, and one every ten seconds between them."""
+class TrainingView:
+    """Shows the events of a training on stderr: evaluations as lines, steps as a bar or as lines.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.steps = 0
-        self.progress: list[str] = []
-        self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
+    Without a bar, a line is printed every ten seconds.
+    """
 
-    def show(self, event: Event) -> None:
-        """Show one event as a line, or not at all."""
-        match event:
-            case Started(steps=steps, first_step=first):
-                self.steps = steps
-                self.progress = [f"step {first:,} of {steps:,}"]
-            case Stepped():
-                self.progress = [
-                    f"step {event.step:,} of {self.steps:,}",
-                    f"{event.seconds:.0f} s",
-                    _speed(event),
-                    f"train {event.train_loss_nats:.4f}",
-                ]
-                if time.monotonic() >= self.next_line_at:
-                    self._print_line(self.progress)
-            case Evaluated():
-                valid = f"valid {event.valid_loss_nats:.4f}{_best_mark(event)}"
-                self._print_line([*self.progress, valid])
-
-    def _print_line(self, parts: Sequence[str]) -> None:
-        self.next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
-        self.console.note(" | ".join(parts))
-
-
-class LiveView:
-    """Draws a bar with speed, time left and losses; every evaluation leaves a line above it."""
-
-    def __init__(self, progress: "Progress") -> None:
-        self.losses = {"train": "-", "valid": "-", "best": "-"}
-        self.progress = progress
-        self.task = progress.add_task("", total=None, losses="", speed="")
+    def __init__(self, console: Console, bar: "Progress | None" = None) -> None:
+        self._console = console
+        self._bar = bar
+        self._steps = 0
+        self._progress = ""
+        self._valid = ""
+        self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
 
     def show(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event, if it is time to."""
         match event:
             case Started(steps=steps, first_step=first):
-                self.progress.update(self.task, total=steps, completed=first)
+                self._steps = steps
+                self._progress = f"step {first:,} of {steps:,}"
+                if self._bar is not None:
+                    self._bar.add_task("", total=steps, completed=first, losses="", speed="")
             case Stepped():
-                self.losses["train"] = f"{event.train_loss_nats:.4f}"
-                self.progress.update(self.task, completed=event.step, speed=_speed(event))
+                speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
+                loss = f"train {event.train_loss_nats:.4f}"
+                step = f"step {event.step:,} of {self._steps:,}"
+                self._progress = f"{step} | {event.seconds:.0f} s | {speed} | {loss}"
+                if self._bar is not None:
+                    self._bar.update(
+                        self._bar.task_ids[0],
+                        completed=event.step,
+                        speed=speed,
+                        losses=f"{loss}  {self._valid}",
+                    )
+                elif time.monotonic() >= self._next_line_at:
+                    self._print_line(self._progress)
             case Evaluated():
-                self.losses["valid"] = f"{event.valid_loss_nats:.4f}"
-                self.losses["best"] = f"{event.best_loss_nats:.4f}"
-                self.progress.console.print(
-                    f"step {event.step:,}: valid {self.losses['valid']}{_best_mark(event)}",
-                    highlight=False,
-                )
-        losses = "  ".join(f"{name} {loss}" for name, loss in self.losses.items())
-        self.progress.update(self.task, losses=losses)
+                best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
+                self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
+                self._print_line(f"{self._progress} | {self._valid}")
+
+            case Sampled():
+                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
+
+    def _print_line(self, line: str) -> None:
+        self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
+        self._console.note(line)
 
 
 @contextmanager
-def training_view(console: Console) -> Iterator[PlainView | LiveView]:
+def training_view(console: Console) -> Iterator[TrainingView]:
     """Open the view that suits stderr."""
-    if console.is_terminal:
-        with _bar() as progress:
-            yield LiveView(progress)
-    else:
-        yield PlainView(console)
-
-
-def _speed(event: Stepped) -> str:
-    """Characters trained on per second so far, time for evaluations and saves included."""
-    return f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
-
-
-def _best_mark(event: Evaluated) -> str:
-    return " (best)" if event.is_best else f" (best {event.best_loss_nats:.4f})"
-
-
-def _bar() -> "Progress":
+    if not console.is_terminal:
+        yield TrainingView(console)
+        return
+    from rich import progress
     from rich.console import Console as RichConsole
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    return Progress(
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=20),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[losses]}", style="bold"),
+    with progress.Progress(
+        progress.TextColumn("step"),
+        progress.MofNCompleteColumn(),
+        progress.BarColumn(bar_width=20),
+        progress.TimeRemainingColumn(compact=True),
+        progress.TextColumn("{task.fields[speed]}"),
+        progress.TextColumn("{task.fields[losses]}", style="bold"),
         console=RichConsole(stderr=True),
-    )
+    ) as bar:
+        yield TrainingView(console, bar)
 
 
 # --- In words ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.cli.signals import GracefulStop, Interrupted
+from charrnn.cli.signals import HeldSignals
 from charrnn.cli.train import TrainArguments
 from charrnn.cli.train_display import (
     choice_in_words,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
 
 SECONDS_A_MINUTE = 60
-STDIN = Path("-")
 
 
 def run(arguments: TrainArguments) -> None:
@@ -46,28 +45,20 @@ def run(arguments: TrainArguments) -> None:
         Interrupted: A signal stopped the training.
     """
     console = Console(quiet=arguments.quiet)
-    if arguments.print_config:
-        write_result(dump_config(_config_to_train_with(arguments)).rstrip("\n"))
-    elif arguments.resume:
+    if arguments.resume:
         _resume(arguments, console)
     else:
         _begin(arguments, console)
 
 
-def _config_to_train_with(arguments: TrainArguments) -> Config:
-    if not arguments.resume:
-        return _load_config(arguments, _source_of_weights(arguments)).config
-    from charrnn.training.resume import changed_config
-
-    path = _run_to_resume(arguments)
-    return changed_config(path, arguments.config_file, arguments.overrides)[0]
-
-
 def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
-    source = _source_of_weights(arguments)
-    config, explicit, ignored = _load_config(arguments, source)
-    for note in ignored:
+    source = None if arguments.init_from is None else read_model(arguments.init_from)
+    loaded = _load_config(arguments, source)
+    if arguments.print_config:
+        write_result(dump_config(loaded.config).rstrip("\n"))
+        return
+    for note in loaded.notes:
         console.note(note)
     if arguments.out is not None:
         check_free(arguments.out, overwrite=arguments.overwrite)
@@ -77,9 +68,9 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
-    corpus = prepare(config.data, progress=console.progress).corpus
-    _check_memory(config, corpus)
-    config = _tune(config, explicit, corpus, arguments.minutes, console)
+    corpus = prepare(loaded.config.data, progress=console.progress).corpus
+    _check_memory(loaded.config, corpus)
+    config = _tune(loaded, corpus, arguments.minutes, console)
     model = new_model(config, corpus)
     notes = []
     if source is not None:
@@ -92,16 +83,39 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         _train(trainer, console, as_json=arguments.json)
 
 
+def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:
+    """Load the configuration of a new run; with a source, its network has the source's sizes."""
+    if source is None:
+        return load_for_training(arguments.config_file, arguments.settings)
+    from charrnn.training.model import sizes_of
+    from charrnn.training.transfer import check_same_network
+
+    sizes = sizes_of(source.card)
+    loaded = load_for_training(arguments.config_file, arguments.settings, model=sizes)
+    check_same_network(loaded.config.model, source)
+    return loaded
+
+
+def _path_of_new_run(arguments: TrainArguments) -> Path:
+    name = arguments.name or "default"
+    return RUNS_FOLDER / name if arguments.overwrite else free_run_path(name)
+
+
 def _resume(arguments: TrainArguments, console: Console) -> None:
     """Train on with a run that was stopped, or that is to have more steps."""
-    from charrnn.training.model import new_model
     from charrnn.training.resume import changed_config
+
+    path = arguments.out or last_begun_run(arguments.name)
+    if arguments.print_config:
+        config, _ = changed_config(path, arguments.config_file, arguments.settings)
+        write_result(dump_config(config).rstrip("\n"))
+        return
+    from charrnn.training.model import new_model
     from charrnn.training.trainer import Trainer
 
-    path = _run_to_resume(arguments)
     with RunWriter.reopen(path) as writer:
-        config, changes = changed_config(path, arguments.config_file, arguments.overrides)
-        for note in retired_notes(each.partition("=")[0] for each in arguments.overrides):
+        config, changes = changed_config(path, arguments.config_file, arguments.settings)
+        for note in retired_notes(each.partition("=")[0] for each in arguments.settings):
             console.note(note)
         corpus = _corpus_again(config, writer, console)
         _check_memory(config, corpus, lead=f"{path}: ")
@@ -113,37 +127,6 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         for change in changes:
             console.note(f"changed for the steps to come: {change}")
         _train(trainer, console, as_json=arguments.json)
-
-
-def _name_of_config(arguments: TrainArguments) -> str | None:
-    """The name that a configuration file gives a run; None for stdin."""
-    file = arguments.config_file
-    return None if file is None or file == STDIN else file.stem
-
-
-def _run_to_resume(arguments: TrainArguments) -> Path:
-    return arguments.out or last_begun_run(_name_of_config(arguments))
-
-
-def _path_of_new_run(arguments: TrainArguments) -> Path:
-    name = _name_of_config(arguments) or "default"
-    return RUNS_FOLDER / name if arguments.overwrite else free_run_path(name)
-
-
-def _source_of_weights(arguments: TrainArguments) -> TrainedModel | None:
-    return None if arguments.init_from is None else read_model(arguments.init_from)
-
-
-def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:
-    """Load the configuration of a new run; with a source, its network has the source's sizes."""
-    if source is None:
-        return load_for_training(arguments.config_file, arguments.overrides)
-    from charrnn.training.transfer import check_same_network, sizes_of
-
-    sizes = sizes_of(source.card)
-    loaded = load_for_training(arguments.config_file, arguments.overrides, model=sizes)
-    check_same_network(loaded.config.model, source)
-    return loaded
 
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
@@ -167,17 +150,12 @@ def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:
     )
 
 
-def _tune(
-    config: Config,
-    explicit: frozenset[str],
-    corpus: Corpus,
-    minutes: float | None,
-    console: Console,
-) -> Config:
-    """Decide by measuring what the configuration leaves open; settings in `explicit` stay."""
+def _tune(loaded: LoadedConfig, corpus: Corpus, minutes: float | None, console: Console) -> Config:
+    """Decide by measuring what the configuration leaves open; settings that were given stay."""
     from charrnn.training.autotune import resolve
     from charrnn.training.model_size import choose_size, is_size_open
 
+    config, explicit, _ = loaded
     seconds = None if minutes is None else SECONDS_A_MINUTE * minutes
     if seconds is None or not is_size_open(config, explicit):
         return resolve(config, corpus, seconds)
@@ -199,17 +177,14 @@ def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
             f"all {trainer.config.train.steps:,} steps were done before; "
             "--set train.steps=N trains on"
         )
-    finished = None
-    with GracefulStop(stop) as signals, training_view(console) as view:
+    with HeldSignals(stop) as signals, training_view(console) as view:
         for event in trainer.run():
             if isinstance(event, Started):
                 console.note(start_in_words(event, trainer))
-            elif isinstance(event, Finished):
-                finished = event
             view.show(event)
-    assert finished is not None
-    end_report(finished, trainer, console)
+    assert isinstance(event, Finished)
+    end_report(event, trainer, console)
     if as_json:
-        write_json(summary(finished, trainer.writer.path))
-    if finished.reason == "stopped" and signals.exit_code is not None:
-        raise Interrupted(signals.exit_code)
+        write_json(summary(event, trainer.writer.path))
+    if event.reason == "stopped":
+        signals.check()

@@ -4,6 +4,7 @@ Later sources win: the schema's defaults, the file, then `--set` on the command 
 wrong with any of them is reported together, a line each.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 import yaml
 
 from charrnn.config.memory import check_memory
-from charrnn.config.schema import Config, GenerateConfig
+from charrnn.config.schema import Config
 from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -24,6 +25,8 @@ from charrnn.validation import Problem, invalid_value, is_valid, raise_problems,
 
 SECTIONS = {section: types_of(settings) for section, settings in types_of(Config).items()}
 """For each section its settings, with what their annotations accept."""
+DOTTED = {name: f"{section}.{name}" for section, names in SECTIONS.items() for name in names}
+"""The dotted name of every setting; no two sections have one of the same name."""
 RETIRED = {"train.workers": "batches are cut from the text in memory, which needs no process"}
 """Settings of earlier versions that are ignored, and why they are gone."""
 HABITS = {  # names that other tools use
@@ -36,10 +39,10 @@ HABITS = {  # names that other tools use
     "rnn_size": "hidden_size",
     "top_n": "top_k",
 }
+NO_NAME = re.compile("[\0\ud800-\udfff]")
 COMMON_ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")
-LOOK_UP_HINT = "`charrnn train --print-config` shows every setting and its default"
+HINT = "`charrnn train --print-config` shows every setting and its default"
 SET_LEAD = "--set "
-SET_HINT = "for example: --set train.learning_rate=0.002"
 
 
 class Given(NamedTuple):
@@ -114,22 +117,8 @@ def read_run_config(path: Path) -> Config:
     Raises:
         UserError: It is missing, damaged, or a link out of its folder.
     """
-    return parse_config(_read_run_yaml(path), source=source_name(path))
-
-
-def read_generate_config(path: Path) -> GenerateConfig:
-    """Read the `generate` section alone of a run's `config.yaml`: its generation's defaults.
-
-    Raises:
-        UserError: The file is missing or damaged, or something in this section is wrong.
-    """
-    section = {"generate": _read_run_yaml(path).get("generate")}
-    return parse_config(section, source=source_name(path)).generate
-
-
-def _read_run_yaml(path: Path) -> dict[str, Any]:
     checked_size(path, path.parent, limit=MOST_BYTES)
-    return read_yaml(path)
+    return parse_config(read_yaml(path), source=source_name(path))
 
 
 def parse_config(sections: Mapping[str, Any], *, source: str) -> Config:
@@ -172,15 +161,12 @@ def _given_in(sections: Mapping[str, Any], lead: str) -> Iterator[Given]:
 
 def _read_override(override: str) -> Given:
     key, equals, text = override.partition("=")
-    section, dot, setting = key.strip().partition(".")
+    source = SET_LEAD + format_name(key)
     if not equals:
-        raise UserError(f"--set {format_name(key)}: a value is missing", hint=SET_HINT)
-    if not dot:
-        meant = None if section in SECTIONS else _setting_like(section)
-        advice = f"did you mean {meant}?" if meant else "expected section.setting"
-        raise UserError(f"--set {format_name(key)}: unknown key; {advice}", hint=SET_HINT)
-    value = parse_value(text, source=f"--set {format_name(key)}")
-    return Given(SET_LEAD, section, setting, value)
+        hint = "for example: --set train.learning_rate=0.002"
+        raise UserError(f"{source}: a value is missing", hint=hint)
+    section, dot, setting = key.strip().partition(".")
+    return Given(SET_LEAD, section, setting if dot else None, parse_value(text, source=source))
 
 
 def _resolve(given: Sequence[Given], lead: str) -> Config:
@@ -190,7 +176,7 @@ def _resolve(given: Sequence[Given], lead: str) -> Config:
         UserError: Something is wrong; all of it is named.
     """
     problems = (problem for each in given if (problem := _problem_with(each)))
-    raise_problems(problems, hint=LOOK_UP_HINT)
+    raise_problems(problems, hint=HINT)
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for each in given:
         if each.setting is not None and each.key not in RETIRED:
@@ -204,7 +190,7 @@ def _problem_with(given: Given) -> Problem | None:
     """What is unknown or of the wrong type."""
     lead, section, setting, value = given
     if section not in SECTIONS:
-        return Problem(lead + format_name(section), _unknown_section(section))
+        return Problem(lead + format_name(section), _advice(section, SECTIONS))
     if setting is None:
         got = format_value(value)
         return Problem(lead + section, f"expected a section of settings, got {got}")
@@ -212,69 +198,40 @@ def _problem_with(given: Given) -> Problem | None:
         return None
     if setting not in SECTIONS[section]:
         key = f"{lead}{section}.{format_name(setting)}"
-        return Problem(key, _unknown_setting(section, setting))
+        return Problem(key, _advice(setting, SECTIONS[section]))
     kind = SECTIONS[section][setting]
     return None if is_valid(kind, value) else invalid_value(lead + given.key, kind, value)
 
 
-def _unknown_section(name: str) -> str:
-    """Words for a section that is misspelt, or for a setting that stands outside its section."""
-    section, dot, setting = name.partition(".")
-    if section in SECTIONS and dot:
-        return f"a setting stands under its section, as {format_name(setting)} under {section}"
-    if meant := nearest(name, SECTIONS) or _setting_like(name):
-        return f"unknown key; did you mean {meant}?"
-    return f"unknown key; the sections are {join_words(SECTIONS, 'and')}"
-
-
-def _unknown_setting(section: str, name: str) -> str:
-    """Words for a setting that its section does not have, with the one that was meant."""
-    known = SECTIONS[section]
-    habit = HABITS.get(name)
-    if meant := habit if habit in known else nearest(name, known) or _setting_like(name):
-        return f"unknown key; did you mean {meant}?"
-    return f"unknown key; {section} has {join_words(known, 'and')}"
-
-
-def _setting_like(name: str) -> str | None:
-    """The dotted name of the setting, of any section, that a name probably means."""
-    dotted = {
-        setting: f"{section}.{setting}"
-        for section, settings in SECTIONS.items()
-        for setting in settings
-    }
-    meant = HABITS.get(name) or nearest(name, dotted)
-    return dotted[meant] if meant else None
+def _advice(unknown: str, known: Iterable[str]) -> str:
+    """Say which of the known names, or which setting anywhere, an unknown one probably means."""
+    if unknown in DOTTED.values():
+        return "a setting stands under its section, indented"
+    name = HABITS.get(unknown, unknown)
+    meant = nearest(name, known) or DOTTED.get(nearest(name, DOTTED) or "")
+    return f"unknown key; {f'did you mean {meant}?' if meant else f'expected {join_words(known)}'}"
 
 
 def _conflicts(config: Config) -> Iterator[Problem]:
     """What is at odds although each value is fine by itself."""
     data, model = config.data, config.model
-    if any("\0" in source for source in data.sources):
+    if any(NO_NAME.search(source) for source in data.sources):
         found = format_value(data.source)
-        yield Problem("data.source", f"expected names without the character U+0000, got {found}")
+        yield Problem("data.source", f"expected names without U+0000 or surrogates, got {found}")
     if data.shuffle and data.mode == "stream":
-        yield Problem(
-            "data.shuffle", "only lines can be shuffled", hint="set data.mode to lines, or leave it"
-        )
+        yield Problem("data.shuffle", "only lines can be shuffled: set data.mode to lines")
     if not _is_text_encoding(data.encoding):
         yield Problem(
             "data.encoding",
             f"Python has no text encoding {quote(data.encoding)}",
             hint=f"common ones are {join_words(COMMON_ENCODINGS, 'and')}",
         )
-    if model.tie_weights and model.input == "onehot":
+    is_square = model.input == "embedding" and model.embedding_size == model.hidden_size
+    if model.tie_weights and not is_square:
         yield Problem(
             "model.tie_weights",
-            "there is no embedding to tie when the input is onehot",
-            hint="set model.input to embedding, or leave tie_weights false",
-        )
-    elif model.tie_weights and model.embedding_size != model.hidden_size:
-        yield Problem(
-            "model.tie_weights",
-            f"the tied matrix is both embedding_size ({model.embedding_size:,}) "
-            f"and hidden_size ({model.hidden_size:,}) wide",
-            hint="set both to the same number",
+            f"needs model.input embedding (it is {model.input}), and model.embedding_size "
+            f"({model.embedding_size:,}) equal to model.hidden_size ({model.hidden_size:,})",
         )
 
 

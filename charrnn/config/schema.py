@@ -6,7 +6,7 @@ two. Nothing here reads a file, so that what only looks at settings stays quick 
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -114,6 +114,9 @@ class TrainConfig:
     """Older saves to keep beside the last one, for --resume --from-step."""
     log_every_steps: Count = 50
     """Steps between lines of metrics.jsonl; each holds the mean loss since the line before."""
+    sample_every_steps: CountOrZero = 500
+    """Steps between samples of what the network writes, shown and kept in samples.jsonl; 0 for
+    none. They change nothing of what is learned."""
     patience: Count | None = None
     """Stop after this many evaluations in a row without a better loss; null never stops early."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -129,31 +132,29 @@ class TrainConfig:
     """The random seed of weights, dropout and the order of the data."""
 
 
+def described(default: Any, meaning: str) -> Any:
+    """Declare a field by its default and its meaning, which `--help` shows, too."""
+    return field(default=default, metadata={"help": meaning})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerateConfig:
     """This model's defaults for `charrnn generate`; options on the command line go first."""
 
-    temperature: Annotated[float, Meta(ge=0, le=100)] = field(
-        default=0.8,
-        metadata={
-            "help": "Logits are divided by this: below 1 safer, above 1 wilder; "
-            "0 always takes the most probable character."
-        },
+    temperature: Annotated[float, Meta(ge=0, le=100)] = described(
+        0.8,
+        "Logits are divided by this: below 1 safer, above 1 wilder; "
+        "0 always takes the most probable character.",
     )
-    length: CountOrZero = field(
-        default=500,
-        metadata={"help": "Characters to make, the seed not counted; 0 goes on for ever."},
+    length: CountOrZero = described(
+        500, "Characters to make, the seed not counted; 0 goes on for ever."
     )
-    top_k: CountOrZero = field(
-        default=0, metadata={"help": "Only the K most probable characters; 0 for all."}
+    top_k: CountOrZero = described(0, "Only the K most probable characters; 0 for all.")
+    top_p: Annotated[float, Meta(gt=0, le=1)] = described(
+        1.0, "Only the fewest characters whose probabilities sum to this."
     )
-    top_p: Annotated[float, Meta(gt=0, le=1)] = field(
-        default=1.0,
-        metadata={"help": "Only the fewest characters whose probabilities sum to this."},
-    )
-    min_p: Annotated[float, Meta(ge=0, le=1)] = field(
-        default=0.0,
-        metadata={"help": "Only characters at least this share as probable as the most probable."},
+    min_p: Annotated[float, Meta(ge=0, le=1)] = described(
+        0.0, "Only characters at least this share as probable as the most probable."
     )
 
 

@@ -70,12 +70,11 @@ def own_split(
     Raises:
         UserError: The text is gone, or is not any more what it was.
     """
-    _check_mode(model, data)
     corpus = find_prepared(data, model.card.corpus_sha256) or _prepared_again(model, data, progress)
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
             f"{corpus.path} and {model.path / VOCABULARY_FILE} know different characters",
-            hint=f"one of them was changed; {ANY_TEXT_HINT}",
+            hint=f"one of them or {CONFIG_FILE} was changed; {ANY_TEXT_HINT}",
         )
     split = corpus.train if name == "train" else corpus.valid
     size = _utf8_bytes(split, corpus.vocabulary)
@@ -136,18 +135,12 @@ def _utf8_bytes(
     split: Split, vocabulary: Vocabulary, unknown: Mapping[str, int] | None = None
 ) -> int:
     """Count a text's bytes; <unk> counts as U+FFFD where what it stands for is not recorded."""
-    counts_V = count_ids(split.ids, len(vocabulary))
-    chars = [
-        REPLACEMENT if id_ == vocabulary.unk_id else char
-        for id_, char in enumerate(vocabulary.characters)
-    ]
-    lengths_V = [len(char.encode()) for char in chars]
-    if unknown is not None:
-        counts_V[vocabulary.unk_id] = 0
-    known = int(counts_V @ np.array(lengths_V))
-    named = sum(len(char.encode()) * count for char, count in (unknown or {}).items())
-    line_ends = 0 if split.starts is None else len(split.starts) - 1
-    return known + named + line_ends
+    lengths_V = np.array([len(char.encode()) for char in vocabulary.characters])
+    lengths_V[vocabulary.unk_id] = len(REPLACEMENT.encode())
+    size = int(count_ids(split.ids, len(vocabulary)) @ lengths_V)
+    for char, count in (unknown or {}).items():
+        size += (len(char.encode()) - len(REPLACEMENT.encode())) * count
+    return size if split.starts is None else size + len(split.starts) - 1
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
@@ -168,15 +161,6 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
             + ANY_TEXT_HINT,
             exit_code=error.exit_code,
         ) from error
-
-
-def _check_mode(model: TrainedModel, data: DataConfig) -> None:
-    if data.mode != model.card.mode:
-        raise UserError(
-            f"{model.path / CONFIG_FILE} is not the configuration of this model: "
-            f"data.mode is {data.mode}, the model's is {model.card.mode}",
-            hint="copy the whole run directory again",
-        )
 
 
 def _check_length(text: EvalText) -> None:

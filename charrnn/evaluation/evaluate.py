@@ -14,14 +14,13 @@ import numpy as np
 
 from charrnn.evaluation.scoring import (
     Counts,
-    Lines,
     Rows,
     Score,
     Starts,
-    Stretches,
     Tally,
     columns_at_once,
-    count_of,
+    count_ids,
+    longest_first,
     read_columns,
 )
 from charrnn.evaluation.stateful import ParallelReading
@@ -41,6 +40,10 @@ SHORTEST_STREAM = 1024
 REMEMBERED_BYTES = 64 << 20
 
 
+def unheard(_targets: int) -> None:
+    """Ignore progress."""
+
+
 def score_text(
     network: Network,
     ids: IdArray,
@@ -49,7 +52,7 @@ def score_text(
     *,
     window: int | None = None,
     rows: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score a text as its kind and `window` ask for: by lines, in windows, or stateful.
 
@@ -62,27 +65,23 @@ def score_text(
         rows: how many streams, windows or lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    unknown = vocabulary.unk_id
-    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
-        ends = {"bos_id": vocabulary.bos_id, "eos_id": vocabulary.eos_id}
+    bos_id, eos_id, unknown_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.unk_id
+    if starts is not None and bos_id is not None and eos_id is not None:
         return score_lines(
-            network, ids, starts, **ends, unknown_id=unknown, batch_size=rows, progress=progress
+            network,
+            ids,
+            starts,
+            bos_id=bos_id,
+            eos_id=eos_id,
+            unknown_id=unknown_id,
+            batch_size=rows,
+            progress=progress,
         )
     if window is not None:
         return score_windows(
-            network, ids, window, unknown_id=unknown, batch_size=rows, progress=progress
+            network, ids, window, unknown_id=unknown_id, batch_size=rows, progress=progress
         )
-    return score_stream(network, ids, unknown_id=unknown, streams=rows, progress=progress)
-
-
-def nats_of_stream(
-    network: Network, ids: IdArray, *, streams: int = ROWS_AT_ONCE, progress: Progress | None = None
-) -> FloatArray:
-    """Score one text as `score_stream` does; the nats of each target, (N - 1,)."""
-    chunk = columns_at_once(network, streams)
-    stretches = _stretches(network, ids, chunk)
-    readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
-    return np.concatenate([reading.nats() for reading in readings])
+    return score_stream(network, ids, unknown_id=unknown_id, streams=rows, progress=progress)
 
 
 def score_stream(
@@ -92,12 +91,12 @@ def score_stream(
     unknown_id: int,
     streams: int = ROWS_AT_ONCE,
     chunk: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score one text with the state carried through it from a zero state: stateful evaluation.
 
     The text is read in parallel streams, and corrected until the result is that of reading it
-    character by character, up to float32 rounding (see `parallel_reading`).
+    character by character, up to float32 rounding (see `stateful`).
 
     Args:
         network: what predicts.
@@ -114,13 +113,23 @@ def score_stream(
     return sum((reading.score(unknown_id) for reading in readings), Score())
 
 
+def nats_of_stream(
+    network: Network, ids: IdArray, *, streams: int = ROWS_AT_ONCE, progress: Progress = unheard
+) -> FloatArray:
+    """Score one text as `score_stream` does; the nats of each target, (N - 1,)."""
+    chunk = columns_at_once(network, streams)
+    stretches = _stretches(network, ids, chunk)
+    readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
+    return np.concatenate([reading.nats() for reading in readings])
+
+
 def read_stretches(
     network: Network,
     stretches: Iterable[IdArray],
     *,
     streams: int,
     chunk: int,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Iterator[ParallelReading]:
     """Read a text that comes in stretches, with the state carried from each to the next.
 
@@ -136,7 +145,7 @@ def read_stretches(
     for stretch in stretches:
         row_length = _row_length(len(stretch) - 1, streams, chunk)
         reading = ParallelReading(network, stretch, state_SL1H, row_length=row_length, chunk=chunk)
-        reading.run(progress or _unheard)
+        reading.run(progress)
         yield reading
         state_SL1H = reading.last_state()
 
@@ -148,7 +157,7 @@ def score_windows(
     *,
     unknown_id: int,
     batch_size: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score one text in windows of `window` targets, each from a zero state.
 
@@ -156,8 +165,9 @@ def score_windows(
     targets of N ids is counted once; the last window may be shorter. This is what networks
     without a state, transformers, are measured with.
     """
-    rows = Stretches(ids, min(window, len(ids)))
-    return _score_rows(network, rows, batch_size, progress, count_of(ids[1:], unknown_id))
+    rows = Rows.stretches(ids, min(window, len(ids)))
+    unknown_chars = int(count_ids(ids[1:], network.vocabulary_size)[unknown_id])
+    return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
 
 def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
@@ -169,7 +179,7 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     eos_id: int,
     unknown_id: int,
     batch_size: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Score:
     """Score lines, each from a zero state and <bos>, its end <eos> being its last target.
 
@@ -183,8 +193,9 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
         batch_size: how many lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    rows = Lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
-    return _score_rows(network, rows, batch_size, progress, count_of(ids, unknown_id))
+    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
+    unknown_chars = int(count_ids(ids, network.vocabulary_size)[unknown_id])
+    return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
 
 def nats_of_lines(
@@ -194,7 +205,6 @@ def nats_of_lines(
     vocabulary: Vocabulary,
     *,
     batch_size: int = ROWS_AT_ONCE,
-    progress: Progress | None = None,
 ) -> FloatArray:
     """Score lines as `score_lines` does; the nats of each target, line after line, ends included.
 
@@ -202,56 +212,43 @@ def nats_of_lines(
     """
     assert vocabulary.bos_id is not None
     assert vocabulary.eos_id is not None
-    rows = Lines(ids, starts, bos_id=vocabulary.bos_id, eos_id=vocabulary.eos_id)
-    firsts = (np.asarray(starts[:-1]).astype(np.int64) + np.arange(len(starts) - 1))[rows.order]
-    nats_N = np.zeros(len(ids) + len(starts) - 1, np.float32)
-    for begin in range(0, len(firsts), batch_size):
-        batch = np.arange(begin, min(begin + batch_size, len(firsts)))
-        for which, times_T, tally in _read_batch(network, rows, batch):
-            counted_BT = times_T < rows.lengths[which, None]
-            nats_N[(firsts[which, None] + times_T)[counted_BT]] = tally.nats_BT[counted_BT]
-            (progress or _unheard)(tally.targets)
+    rows = Rows.lines(ids, starts, bos_id=vocabulary.bos_id, eos_id=vocabulary.eos_id)
+    borders = np.asarray(starts).astype(np.int64) + np.arange(len(starts))
+    firsts = borders[:-1][longest_first(np.diff(borders))]
+    nats_N = np.zeros(int(borders[-1]), np.float32)
+    for which, times_T, tally in _read_rows(network, rows, batch_size):
+        counted_BT = times_T < rows.lengths[which, None]
+        nats_N[(firsts[which, None] + times_T)[counted_BT]] = tally.nats_BT[counted_BT]
     return nats_N
 
 
 def _score_rows(
-    network: Network, rows: Rows, batch_size: int, progress: Progress | None, unknown_chars: int
+    network: Network, rows: Rows, batch_size: int, progress: Progress, unknown_chars: int
 ) -> Score:
-    """Score rows that have nothing to do with each other, each from a zero state."""
+    """Score rows that have nothing to do with each other."""
     score = Score(unknown_chars=unknown_chars)
-    for begin in range(0, len(rows.lengths), batch_size):
-        which = np.arange(begin, min(begin + batch_size, len(rows.lengths)))
-        score += _score_batch(network, rows, which, progress or _unheard)
-    return score
-
-
-def _score_batch(network: Network, rows: Rows, which: Counts, progress: Progress) -> Score:
-    """Read some rows from zero to their ends."""
-    score = Score()
-    for _, _, tally in _read_batch(network, rows, which):
+    for _, _, tally in _read_rows(network, rows, batch_size):
         score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
         progress(tally.targets)
     return score
 
 
-def _read_batch(
-    network: Network, rows: Rows, which: Counts
+def _read_rows(
+    network: Network, rows: Rows, batch_size: int
 ) -> Iterator[tuple[Counts, Counts, Tally]]:
-    """Yield rows, steps in time and their tally, letting go of each row that has ended."""
-    chunk = columns_at_once(network, len(which))
-    state_SLBH = network.initial_state(len(which))
-    longest = int(rows.lengths[which[0]])
-    for begin in range(0, longest, chunk):
-        which = which[rows.lengths[which] > begin]
-        times_T = np.arange(begin, min(begin + chunk, longest))
-        state_SLBH = state_SLBH[:, :, : len(which)]
-        tally, state_SLBH = read_columns(network, rows, which, times_T, state_SLBH)
-        yield which, times_T, tally
-
-
-def _stretches(network: Network, ids: IdArray, chunk: int) -> Iterator[IdArray]:
-    segment = segment_length(network, chunk)
-    return (ids[at : at + segment + 1] for at in range(0, len(ids) - 1, segment))
+    """Yield rows, steps in time and their tally, letting go of each row when it ends."""
+    for first in range(0, len(rows.lengths), batch_size):
+        which = np.arange(first, min(first + batch_size, len(rows.lengths)))
+        chunk = columns_at_once(network, len(which))
+        state_SLBH = network.initial_state(len(which))
+        longest = int(rows.lengths[first])
+        for begin in range(0, longest, chunk):
+            which = which[rows.lengths[which] > begin]
+            times_T = np.arange(begin, min(begin + chunk, longest))
+            tally, state_SLBH = read_columns(
+                network, rows, which, times_T, state_SLBH[:, :, : len(which)]
+            )
+            yield which, times_T, tally
 
 
 def segment_length(network: Network, chunk: int) -> int:
@@ -259,15 +256,16 @@ def segment_length(network: Network, chunk: int) -> int:
     return max(1, REMEMBERED_BYTES // network.initial_state(1).nbytes) * chunk
 
 
+def _stretches(network: Network, ids: IdArray, chunk: int) -> Iterator[IdArray]:
+    segment = segment_length(network, chunk)
+    return (ids[at : at + segment + 1] for at in range(0, len(ids) - 1, segment))
+
+
 def _row_length(targets: int, streams: int, chunk: int) -> int:
     """How many targets each row has, in whole chunks, for rows worth being read in parallel."""
     row_count = max(1, min(streams, targets // SHORTEST_STREAM))
     chunks = -(-targets // (row_count * chunk))
     return chunks * chunk
-
-
-def _unheard(_targets: int) -> None:
-    """Ignore progress."""
 
 
 def rows_for(threads: int) -> int:

@@ -8,10 +8,10 @@ Shapes: S parts of the state, L layers, B rows, T time, H hidden, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import operator
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,12 +46,7 @@ class Score:
     """Targets that the vocabulary knows only as <unk>."""
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(
-            self.nats + other.nats,
-            self.chars + other.chars,
-            self.correct + other.correct,
-            self.unknown_chars + other.unknown_chars,
-        )
+        return Score(*map(operator.add, astuple(self), astuple(other)))
 
     @property
     def loss_nats(self) -> float:
@@ -82,6 +77,61 @@ class Score:
         return self.correct / self.chars if self.chars else math.nan
 
 
+class Rows:
+    """Stretches of a text that are read side by side, the longest first.
+
+    Args:
+        ids: the text.
+        offsets: where in it the first input of each row stands.
+        lengths: how many targets each row has, in descending order.
+        bos_id: what each row reads first, in place of what stands in the text.
+        eos_id: what is the last target of each row, in place of what stands in the text.
+    """
+
+    def __init__(
+        self,
+        ids: IdArray,
+        offsets: Counts,
+        lengths: Counts,
+        *,
+        bos_id: int | None = None,
+        eos_id: int | None = None,
+    ) -> None:
+        self.lengths = lengths
+        self._ids = np.asarray(ids) if len(ids) else np.zeros(1, np.uint8)
+        self._offsets = offsets
+        self._bos_id = bos_id
+        self._eos_id = eos_id
+
+    @classmethod
+    def stretches(cls, ids: IdArray, length: int) -> "Rows":
+        """One text cut into rows of so many targets; only the last can have fewer."""
+        offsets: Counts = np.arange(0, len(ids) - 1, length, dtype=np.int64)
+        return cls(ids, offsets, np.minimum(length, len(ids) - 1 - offsets))
+
+    @classmethod
+    def lines(cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> "Rows":
+        """Whole lines: read from <bos>, and <eos> is a target like any other."""
+        borders = np.asarray(starts).astype(np.int64)
+        lengths = borders[1:] - borders[:-1] + 1
+        order = longest_first(lengths)
+        return cls(ids, borders[:-1][order] - 1, lengths[order], bos_id=bos_id, eos_id=eos_id)
+
+    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
+        """Inputs and targets of some rows at some steps in time, each (B, T).
+
+        Beyond a row's length they hold arbitrary ids, which must not be counted.
+        """
+        places_BT = self._offsets[which, None] + times_T
+        inputs_BT = self._ids.take(places_BT, mode="clip").astype(np.int64)
+        targets_BT = self._ids.take(places_BT + 1, mode="clip").astype(np.int64)
+        if self._bos_id is not None:
+            inputs_BT[:, times_T == 0] = self._bos_id
+        if self._eos_id is not None:
+            targets_BT[times_T == self.lengths[which, None] - 1] = self._eos_id
+        return inputs_BT, targets_BT
+
+
 def check_finite(loss_nats: float, run: Path) -> None:
     """Refuse to report what is no number.
 
@@ -95,72 +145,6 @@ def check_finite(loss_nats: float, run: Path) -> None:
         )
 
 
-class Rows(Protocol):
-    """Texts to be read side by side, the longest first."""
-
-    @property
-    def lengths(self) -> Counts:
-        """How many targets each row has, in descending order, shape (rows,)."""
-
-    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
-        """Inputs and targets of some rows at some steps in time, each (B, T).
-
-        Beyond a row's length they hold arbitrary ids, which must not be counted.
-        """
-
-
-class Stretches:
-    """Rows that are stretches of one text: every id is the target of the one before it."""
-
-    def __init__(self, ids: IdArray, row_length: int) -> None:
-        self._ids = np.asarray(ids)
-        self._offsets: Counts = np.arange(0, len(ids) - 1, row_length, dtype=np.int64)
-        self._lengths = np.minimum(row_length, len(ids) - 1 - self._offsets)
-
-    @property
-    def lengths(self) -> Counts:
-        """How many targets each row has; only the last can have fewer than the others."""
-        return self._lengths
-
-    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
-        """Inputs and targets of some rows, each (B, T)."""
-        places_BT = self._offsets[which, None] + times_T
-        return _ids_at(self._ids, places_BT), _ids_at(self._ids, places_BT + 1)
-
-
-class Lines:
-    """Rows that are whole lines: read from <bos>, and the end is a target like any other."""
-
-    def __init__(self, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> None:
-        offsets = np.asarray(starts).astype(np.int64)
-        chars: Counts = offsets[1:] - offsets[:-1]
-        self.order: Counts = np.argsort(-chars, kind="stable")
-        self._ids = np.asarray(ids) if len(ids) else np.zeros(1, np.uint8)
-        self._offsets = offsets[:-1][self.order]
-        self._lengths = chars[self.order] + 1
-        self._bos_id = bos_id
-        self._eos_id = eos_id
-
-    @property
-    def lengths(self) -> Counts:
-        """How many targets each line has: its characters and its end."""
-        return self._lengths
-
-    def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
-        """Inputs and targets of some lines, each (B, T)."""
-        places_BT = self._offsets[which, None] + times_T
-        inputs_BT = _ids_at(self._ids, places_BT - 1)
-        targets_BT = _ids_at(self._ids, places_BT)
-        inputs_BT[:, times_T == 0] = self._bos_id
-        targets_BT[times_T == self._lengths[which, None] - 1] = self._eos_id
-        return inputs_BT, targets_BT
-
-
-def _ids_at(ids: npt.NDArray[np.integer[Any]], places_BT: Counts) -> Counts:
-    """The ids at some places of a text, places outside it taken for its ends."""
-    return ids.take(places_BT, mode="clip").astype(np.int64)
-
-
 class Tally(NamedTuple):
     """What some columns of some rows amounted to."""
 
@@ -172,6 +156,11 @@ class Tally(NamedTuple):
     """Each row's targets that were most probable."""
     targets: int
     """The targets of all rows together."""
+
+
+def longest_first(lengths: Counts) -> Counts:
+    """The order in which lines are read, those of equal length as they stand in the text."""
+    return np.argsort(-lengths, kind="stable")
 
 
 def read_columns(
@@ -223,18 +212,9 @@ def columns_at_once(network: Network, row_count: int) -> int:
     return max(1, min(LONGEST_CHUNK, LOGITS_AT_ONCE // (row_count * network.vocabulary_size)))
 
 
-def count_of(ids: IdArray, wanted: int) -> int:
-    """How often an id occurs, without a temporary as long as the text."""
-    return sum(int(np.count_nonzero(block == wanted)) for block in _blocks(ids))
-
-
 def count_ids(ids: IdArray, vocabulary_size: int) -> Counts:
     """How often each id occurs, (V,), without a temporary as long as the text."""
     counts_V: Counts = np.zeros(vocabulary_size, np.int64)
-    for block in _blocks(ids):
-        counts_V += np.bincount(block, minlength=vocabulary_size)
+    for begin in range(0, len(ids), IDS_AT_ONCE):
+        counts_V += np.bincount(ids[begin : begin + IDS_AT_ONCE], minlength=vocabulary_size)
     return counts_V
-
-
-def _blocks(ids: IdArray) -> Iterator[IdArray]:
-    return (ids[at : at + IDS_AT_ONCE] for at in range(0, len(ids), IDS_AT_ONCE))

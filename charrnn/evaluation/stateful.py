@@ -20,10 +20,10 @@ import numpy as np
 from charrnn.evaluation.scoring import (
     Counts,
     Flags,
+    Rows,
     Score,
-    Stretches,
     Sums,
-    count_of,
+    count_ids,
     read_columns,
 )
 from charrnn.network import FloatArray, IdArray, Network
@@ -54,7 +54,7 @@ class ParallelReading:
         """Cut ids into rows of `row_length` targets, a multiple of `chunk` columns."""
         self._network = network
         self._ids = ids
-        self._rows = Stretches(ids, row_length)
+        self._rows = Rows.stretches(ids, row_length)
         self._chunk = chunk
         row_count = len(self._rows.lengths)
         chunks = -(-int(self._rows.lengths[0]) // chunk)
@@ -73,7 +73,8 @@ class ParallelReading:
         self._sweep(np.arange(len(self._rows.lengths)), progress)
         exact = 1
         for sweep in count():
-            mismatched = exact + np.flatnonzero(~self._continues_predecessor()[exact:])
+            ends_SLBH = self._borders_CSLBH[-1][:, :, exact - 1 : -1]
+            mismatched = exact + np.flatnonzero(~agree(ends_SLBH, self._starts_SLBH[:, :, exact:]))
             if not len(mismatched):
                 return
             if sweep >= PARALLEL_SWEEPS:
@@ -88,7 +89,7 @@ class ParallelReading:
             nats=float(self._nats_BC.sum()),
             chars=len(self._ids) - 1,
             correct=int(self._correct_BC.sum()),
-            unknown_chars=count_of(self._ids[1:], unknown_id),
+            unknown_chars=int(count_ids(self._ids[1:], self._network.vocabulary_size)[unknown_id]),
         )
 
     def nats(self) -> FloatArray:
@@ -123,12 +124,6 @@ class ParallelReading:
             mismatched = ~agree(state_SLBH, border_SLBH[:, :, which])
             border_SLBH[:, :, which] = state_SLBH
             which, state_SLBH = which[mismatched], state_SLBH[:, :, mismatched]
-
-    def _continues_predecessor(self) -> Flags:
-        """Which rows were read from the state that the row before them ends with, (B,)."""
-        continues = np.ones(len(self._rows.lengths), np.bool_)
-        continues[1:] = agree(self._borders_CSLBH[-1][:, :, :-1], self._starts_SLBH[:, :, 1:])
-        return continues
 
 
 def agree(state_SLBH: FloatArray, other_SLBH: FloatArray) -> Flags:

@@ -46,14 +46,14 @@ class Worker:
 
     def __init__(self, task: GenerationTask) -> None:
         self._task = task
-        self._batches: dict[int, Batch | SingleBatch] = {}
+        self._batches: dict[int, SequenceBatch | SingleSequence] = {}
         self.taken: set[Slot] = set()
         """The slots in which texts are under way."""
 
     def begin(self, slot: Slot, sequence: Sequence) -> None:
         """Put a sequence into its slot, which is free."""
         if slot.rows not in self._batches:
-            make = SingleBatch if slot.rows == 1 else Batch
+            make = SingleSequence if slot.rows == 1 else SequenceBatch
             self._batches[slot.rows] = make(self._task, slot.rows)
         self._batches[slot.rows].begin(slot.row, sequence)
         self.taken.add(slot)
@@ -66,7 +66,7 @@ class Worker:
         return ended
 
 
-class SingleBatch:
+class SingleSequence:
     """A batch of one row: NumPy multiplies a vector faster than a matrix of one row."""
 
     def __init__(self, task: GenerationTask, _rows: int) -> None:
@@ -82,7 +82,7 @@ class SingleBatch:
         return [self._stream.sequence] if self._stream.has_ended else []
 
 
-class Batch:
+class SequenceBatch:
     """The rows of a product, in each a text or none."""
 
     def __init__(self, task: GenerationTask, rows: int) -> None:

@@ -14,22 +14,16 @@ Shapes: V vocabulary.
 """
 
 import json
-from bisect import bisect_left
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import RunFailedError, UserError
-from charrnn.generation.constraint_errors import (
-    escape_regex,
-    grammar_error,
-    length_error,
-    no_match_error,
-    regex_error,
-)
+from charrnn.generation.options import ConstraintKind
 from charrnn.messages import quote, reason
 from charrnn.text.vocabulary import Vocabulary
 
@@ -45,6 +39,11 @@ MAX_LENGTH_TRIED = 1 << 17
 MAX_STATES = 250_000
 """States that texts share until they start again, each about 1.5 kB (llguidance's default)."""
 _REPEAT_LIMIT = (1 << 32) - 1  # what a repetition counts up to; no text is as long
+_ESCAPED = {"/": r"\/", "\n": r"\n", "\\\n": r"\n"}
+_DIALECT = (
+    "the dialect is that of Rust's regex: no look-around, backreferences or \\b, and ^ and $ only "
+    "at the ends"
+)
 
 
 class Constraint:
@@ -70,31 +69,22 @@ class Constraint:
         """What may be drawn where every character may; None if that is the whole vocabulary."""
         self._grammar = grammar
         self._tokenizer = _tokenizer(vocabulary)
-        self._lock = Lock()
-        self._start = (0, _matcher(self._tokenizer, grammar))
+        self.start = _matcher(self._tokenizer, grammar)
+        """A matcher of the empty text. Its copies share what they have worked out."""
 
     @property
     def problem(self) -> str:
         """What llguidance finds wrong with the grammar; empty if nothing."""
-        return self._start[1].get_error()
+        return self.start.get_error()
 
     def begin(self) -> "ConstraintState":
         """Return the state of an empty text."""
         return ConstraintState(self)
 
-    def matcher(self, *, after: int = -1) -> "tuple[int, LLMatcher]":
-        """Return a matcher at the start, and the number of the memory that it works with.
-
-        Matchers share the memory of what they have worked out, which is bounded. One that found
-        it full asks for another: any with a number greater than `after`.
-        """
-        with self._lock:
-            number, start = self._start
-            if number <= after:
-                number += 1
-                start = _matcher(self._tokenizer, self._grammar)
-                self._start = number, start
-            return number, start.deep_copy()
+    def renew(self, full: "LLMatcher") -> None:
+        """Begin with an empty memory if the one that a matcher shares is full."""
+        if self.start is full:  # another text may have come first
+            self.start = _matcher(self._tokenizer, self._grammar)
 
 
 class ConstraintState:
@@ -107,7 +97,8 @@ class ConstraintState:
 
     def __init__(self, constraint: Constraint) -> None:
         self._constraint = constraint
-        self._memory, self._matcher = constraint.matcher()
+        self._start = constraint.start
+        self._matcher = self._start.deep_copy()
         self._ids: list[int] = []
         self._next_V = self._look_ahead()
 
@@ -152,7 +143,7 @@ class ConstraintState:
         """Work out which ids lead on, (V,), and whether the text may end."""
         constraint, made = self._constraint, len(self._ids)
         mask = self._matcher.compute_bitmask()
-        if self._matcher.is_error() and not _is_dead_end(self._matcher):
+        if _has_failed(self._matcher):
             mask = self._start_again()
         self._may_end = self._matcher.is_accepting() and made >= constraint.min_length
         if self._matcher.is_stopped() or made == constraint.length:
@@ -167,10 +158,12 @@ class ConstraintState:
         Raises:
             RunFailedError: This text alone takes too much.
         """
-        self._memory, self._matcher = self._constraint.matcher(after=self._memory)
+        self._constraint.renew(self._start)
+        self._start = self._constraint.start
+        self._matcher = self._start.deep_copy()
         self._matcher.consume_tokens(self._ids)
         mask = self._matcher.compute_bitmask()
-        if self._matcher.is_error() and not _is_dead_end(self._matcher):
+        if _has_failed(self._matcher):
             raise RunFailedError(
                 f"{self._constraint.option} takes too much time or memory after "
                 f"{len(self._ids):,} characters",
@@ -194,24 +187,24 @@ class ConstraintState:
 
 
 def compile_constraint(
+    kind: ConstraintKind,
+    source: str,
     *,
-    match: str | None = None,
-    grammar: str | None = None,
-    json_schema: str | None = None,
     vocabulary: Vocabulary,
-    usable_V: BoolArray | None = None,
+    usable_V: BoolArray,
     min_length: int = 0,
     length: int | None = None,
 ) -> Constraint:
-    r"""Prepare what texts are held to; exactly one of the first three is given.
+    r"""Prepare what texts are held to.
 
     Args:
-        match: a regular expression that the whole text matches, in the dialect of Rust's `regex`:
-            no look-around, backreferences or `\b`; `^` and `$` at the ends alone.
-        grammar: a context-free grammar in Lark's syntax, as llguidance reads it.
-        json_schema: a JSON schema; texts are JSON without spaces that conforms to it.
+        kind: what `source` is. match: a regular expression that the whole text matches, in the
+            dialect of Rust's `regex`: no look-around, backreferences or `\b`; `^` and `$` at the
+            ends alone. grammar: a context-free grammar in Lark's syntax, as llguidance reads it.
+            json_schema: a JSON schema; texts are JSON without spaces that conforms to it.
+        source: the expression, grammar or schema.
         vocabulary: the model's characters.
-        usable_V: (V,) the characters that may be generated; left out, all.
+        usable_V: (V,) the characters that may be generated.
         min_length: least number of characters of a text.
         length: greatest number of characters of a text; None without limit.
 
@@ -219,20 +212,17 @@ def compile_constraint(
         UserError: It is not understood, too large, or no text of these characters and lengths
             can keep to it.
     """
-    if usable_V is None:
-        usable_V = np.arange(len(vocabulary)) >= len(vocabulary.specials)
-    if match is not None:
-        return _compile_match(match, vocabulary, usable_V, min_length, length)
-    if grammar is not None:
-        option, source = "`grammar`", grammar
-    elif json_schema is not None:
-        option, source = "`json_schema`", _translate_schema(json_schema)
-    else:
-        raise ValueError("neither match nor grammar nor json_schema is given")
-    _check_size(option, source)
-    constraint = Constraint(option, source, vocabulary, usable_V, min_length, length)
-    if problem := constraint.problem:
-        raise grammar_error(option, problem)
+    option = f"`{kind}`"
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        raise UserError(
+            f"{option} has {len(source):,} characters; at most {MAX_SOURCE_CHARACTERS:,} are read"
+        )
+    if kind == "match":
+        return _compile_match(source, vocabulary, usable_V, min_length, length)
+    grammar = _translate_schema(source) if kind == "json_schema" else source
+    constraint = Constraint(option, grammar, vocabulary, usable_V, min_length, length)
+    if constraint.problem:
+        raise _grammar_error(option, constraint.problem)
     if constraint.begin().is_stuck:
         raise UserError(
             f"no text can keep to {option}",
@@ -249,7 +239,6 @@ def _compile_match(
     length: int | None,
 ) -> Constraint:
     """Compile a regular expression, or say why no text can match it."""
-    _check_size("`match`", expression)
     characters = [vocabulary.characters[id_] for id_ in np.flatnonzero(usable_V)]
 
     def compiled(least: int, most: int | None) -> Constraint:
@@ -261,12 +250,12 @@ def _compile_match(
         return not constraint.problem and not constraint.begin().is_stuck
 
     constraint = compiled(min_length, length)
-    if problem := constraint.problem:
-        raise regex_error(expression, problem)
+    if constraint.problem:
+        raise _regex_error(expression, constraint.problem)
     if not constraint.begin().is_stuck:
         return constraint
     if not is_possible(0, None):
-        raise no_match_error(expression, characters)
+        raise _no_match_error(expression, characters)
     if length is not None and not is_possible(0, length):
         more = range(length + 1, MAX_LENGTH_TRIED)
         shortest = length + 1 + bisect_left(more, True, key=lambda most: is_possible(0, most))
@@ -275,7 +264,10 @@ def _compile_match(
         fewer = range(1, min_length)
         possible = bisect_left(fewer, True, key=lambda least: not is_possible(least, length))
         hint = f"a `min_length` of {possible:,} is possible"
-    raise length_error(expression, min_length, length, hint)
+    lengths = f"{min_length:,} or more" if length is None else f"{min_length:,} to {length:,}"
+    raise UserError(
+        f"no text that matches `match` {quote(expression)} has {lengths} characters", hint=hint
+    )
 
 
 def _translate_regex(
@@ -285,7 +277,19 @@ def _translate_regex(
     usable = "".join(f"\\u{{{ord(char):x}}}" for char in characters)
     limit = "" if most is None else min(most, _REPEAT_LIMIT)
     counted = f"/[{usable}]{{{min(least, _REPEAT_LIMIT)},{limit}}}/"
-    return f"start: T\nT: /{escape_regex(expression)}/ & {counted}"
+    if (len(expression) - len(expression.rstrip("\\"))) % 2:
+        raise _not_understood(expression, "a lone backslash", len(expression))
+    if "\n" in expression and re.search(r"\(\?[a-zA-Z]*x", expression):
+        # Its comments would not end where their lines do, once line ends are escaped.
+        place = expression.index("\n") + 1
+        raise _not_understood(expression, "a line end in a verbose expression", place)
+    return f"start: T\nT: /{_escaped(expression)}/ & {counted}"
+
+
+def _escaped(expression: str) -> str:
+    """Write an expression so that it can stand between the slashes of a grammar."""
+    parts = re.findall(r"\\.|.", expression, re.DOTALL)
+    return "".join(_ESCAPED.get(part, part) for part in parts)
 
 
 def _translate_schema(schema: str) -> str:
@@ -294,7 +298,6 @@ def _translate_schema(schema: str) -> str:
     Raises:
         UserError: It is no JSON, or no schema.
     """
-    _check_size("`json_schema`", schema)
     try:
         value = json.loads(schema)
     except (ValueError, RecursionError) as error:
@@ -305,13 +308,6 @@ def _translate_schema(schema: str) -> str:
         raise UserError("`json_schema` is not a JSON schema: it is no JSON object")
     compact = {"x-guidance": {"whitespace_flexible": False}}
     return f"start: %json {json.dumps(compact | value)}"
-
-
-def _check_size(option: str, source: str) -> None:
-    if len(source) > MAX_SOURCE_CHARACTERS:
-        raise UserError(
-            f"{option} has {len(source):,} characters; at most {MAX_SOURCE_CHARACTERS:,} are read"
-        )
 
 
 class _Characters:
@@ -344,6 +340,61 @@ def _matcher(tokenizer: "LLTokenizer", grammar: str) -> "LLMatcher":
     return LLMatcher(tokenizer, source, log_level=0, limits=limits)
 
 
-def _is_dead_end(matcher: "LLMatcher") -> bool:
-    """Whether the matcher found that nothing may follow, and has not failed otherwise."""
-    return matcher.get_error().startswith("NoExtension")
+def _has_failed(matcher: "LLMatcher") -> bool:
+    """Whether a matcher has given up; that nothing may follow is no failure."""
+    return matcher.is_error() and not matcher.get_error().startswith("NoExtension")
+
+
+# --- Errors, in one line: llguidance has several, with an excerpt of what charrnn wrote ----------
+
+
+def _regex_error(expression: str, problem: str) -> UserError:
+    """Translate what llguidance says of an expression."""
+    if kind := re.search(r"lookarounds not supported yet; (\w+)", problem):
+        what = "a word boundary" if kind[1].startswith("Word") else "an anchor in the middle"
+        return _not_understood(expression, f"{what} is not supported")
+    if why := re.search(r"^error: (.*)", problem, re.MULTILINE):
+        marked = re.search(r"^ {4}( *)\^", problem, re.MULTILINE)
+        return _not_understood(expression, why[1], _place(expression, marked))
+    return UserError(
+        f"`match` {quote(expression)} takes too much time or memory",
+        hint="simplify it, or lower `min_length` and `length`",
+    )
+
+
+def _place(expression: str, marked: re.Match[str] | None) -> int | None:
+    """Return the number, from 1, of the character under the mark, which counts escapes too."""
+    if marked is None:
+        return None
+    sizes = range(len(expression))
+    return bisect_right(sizes, len(marked[1]), key=lambda size: len(_escaped(expression[:size])))
+
+
+def _not_understood(expression: str, why: str, place: int | None = None) -> UserError:
+    where = "" if place is None else f" at character {place}"
+    return UserError(
+        f"`match` {quote(expression)} is not understood: {reason(ValueError(why))}{where}",
+        hint=_DIALECT,
+    )
+
+
+def _no_match_error(expression: str, characters: Sequence[str]) -> UserError:
+    """Say which of the expression's characters cannot be generated."""
+    literals = re.sub(
+        r"\\(?:\w\{[^}]*\}|.)|\(\?[^:)]*[:)]|\{[^}]*\}|[][()|*+?.^$-]", "", expression
+    )
+    missing = [quote(char) for char in sorted(set(literals).difference(characters))]
+    hint = "its parts contradict each other, or need characters that may not be generated"
+    if missing:
+        hint = f"it names characters that may not be generated: {', '.join(missing[:5])}"
+    return UserError(f"no text at all can match `match` {quote(expression)}", hint=hint)
+
+
+def _grammar_error(option: str, problem: str) -> UserError:
+    """Translate what llguidance says of a grammar or a schema."""
+    why = re.search(r"^error: (.*)", problem, re.MULTILINE)
+    located = re.match(r"(?:at )?(\d+)\((\d+)\): (.*)", problem)
+    first = located[3] if located else problem.partition("\n")[0]
+    said = reason(ValueError(f"{first} {why[1]}" if why else first))
+    place = f" at line {located[1]}, column {located[2]}" if located else ""
+    return UserError(f"{option} is not understood{place}: {said}")

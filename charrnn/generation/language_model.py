@@ -61,9 +61,9 @@ class LanguageModel:
         """The run's own defaults."""
         if self.trained.card.generate is not None:
             return self.trained.card.generate
-        from charrnn.config.load import read_generate_config
+        from charrnn.config.load import read_run_config
 
-        return read_generate_config(self.trained.path / CONFIG_FILE)
+        return read_run_config(self.trained.path / CONFIG_FILE).generate
 
     def options(self, **changes: Any) -> GenerationOptions:
         """The run's own options with some of them changed; None leaves one as it is.

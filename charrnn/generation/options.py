@@ -7,11 +7,11 @@ option stands in backticks, so that the command line can put the option's own sp
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
-from charrnn.config.schema import CountOrZero, GenerateConfig
+from charrnn.config.schema import CountOrZero, GenerateConfig, described
 from charrnn.errors import UserError
 from charrnn.messages import nearest
 from charrnn.validation import check_bounds
@@ -19,41 +19,32 @@ from charrnn.validation import check_bounds
 Unknown = Literal["error", "replace", "skip", "nearest"]
 
 RNG_SEED_LIMIT = 2**63
-CONSTRAINTS = ("match", "grammar", "json_schema")
+ConstraintKind = Literal["match", "grammar", "json_schema"]
+CONSTRAINTS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationOptions(GenerateConfig):
     """The options of one generation; for those of `GenerateConfig` a run has its own defaults."""
 
-    min_length: CountOrZero = field(
-        default=0,
-        metadata={"help": "At least so many characters before a line, match or stop ends a text."},
+    min_length: CountOrZero = described(
+        0, "At least so many characters before a line, match or stop ends a text."
     )
     stop: list[Annotated[str, Meta(min_length=1)]] = field(
         default_factory=list, metadata={"help": "End a text before this string. Repeatable."}
     )
-    keep_stop: bool = field(
-        default=False, metadata={"help": "End after the stop string, not before it."}
+    keep_stop: bool = described(False, "End after the stop string, not before it.")
+    allow: str | None = described(None, "Write these characters only.")
+    ban: str = described("", "Never write these characters.")
+    match: str | None = described(None, "Write only what this regular expression matches in full.")
+    grammar: str | None = described(
+        None, "Write only what this grammar, in Lark's syntax, derives."
     )
-    allow: str | None = field(default=None, metadata={"help": "Write these characters only."})
-    ban: str = field(default="", metadata={"help": "Never write these characters."})
-    match: str | None = field(
-        default=None,
-        metadata={"help": "Write only what this regular expression matches in full."},
-    )
-    grammar: str | None = field(
-        default=None, metadata={"help": "Write only what this grammar, in Lark's syntax, derives."}
-    )
-    json_schema: str | None = field(
-        default=None, metadata={"help": "Write only JSON that conforms to this JSON schema."}
-    )
-    unknown: Unknown = field(
-        default="error",
-        metadata={
-            "help": "A seed's characters that the model does not know: error (the default), "
-            "replace, skip, or nearest (the other case, or without accents)."
-        },
+    json_schema: str | None = described(None, "Write only JSON that conforms to this JSON schema.")
+    unknown: Unknown = described(
+        "error",
+        "A seed's characters that the model does not know: error (the default), "
+        "replace, skip, or nearest (the other case, or without accents).",
     )
 
     @property
@@ -62,7 +53,7 @@ class GenerationOptions(GenerateConfig):
         return self.length == 0
 
     @property
-    def constraint(self) -> str | None:
+    def constraint(self) -> ConstraintKind | None:
         """The name of the option that texts are held to; None if there is none."""
         return next((name for name in CONSTRAINTS if getattr(self, name) is not None), None)
 
@@ -79,7 +70,7 @@ def change_options(options: GenerateConfig, changes: Mapping[str, Any]) -> Gener
     _refuse_unknown(changes)
     given = {name: value for name, value in changes.items() if value is not None}
     changed = GenerationOptions(**{**asdict(options), **given})
-    check_bounds(changed, naming="`{}`".format)
+    check_bounds(changed)
     _refuse_conflicts(changed)
     return changed
 

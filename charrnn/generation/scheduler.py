@@ -9,8 +9,6 @@ that is further than a window ahead of the text that is handed out next.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
-from typing import Self
 
 from charrnn.errors import UserError
 from charrnn.generation.batching import BATCH_ROWS, Slot, Worker, slot_of
@@ -18,15 +16,10 @@ from charrnn.generation.generate import prefill
 from charrnn.generation.rng import UniformStream
 from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.task import GenerationTask
-from charrnn.inference.network import NumpyNetwork
-from charrnn.machine import free_threads, physical_bytes
+from charrnn.machine import free_threads
 
 WINDOW = 8 * BATCH_ROWS[-1]
 """How many samples may be under way or waiting at most, per thread."""
-MEMORY_SHARE = 0.25
-"""The share of the machine's memory that the threads' buffers may take."""
-BYTES_PER_LOGIT = 32
-"""A row's buffers for each character of the vocabulary: logits, weights, sums, masks."""
 CHECK_SECONDS = 0.1
 
 
@@ -43,20 +36,24 @@ def generate_many(
         task: what all texts share.
         sequences: in order of their samples, which count from 0; taken as there is room for
             them, on a thread of its own, so that waiting for the next one holds nothing up.
-        batch_size: the most texts to be under way at once; left out, what memory and processors
-            allow. It never changes a text.
+        batch_size: the most texts to be under way at once; left out, as many as
+            keep all processors busy. It never changes a text.
         check: called before each wait, and ten times a second within one; it may raise.
 
     Raises:
         Exception: What `sequences` raises, after the texts before it; or what a thread met.
     """
-    threads = thread_count(task.network)
-    if batch_size is None:
-        batch_size = threads * BATCH_ROWS[-1]
-    threads = min(threads, -(-batch_size // BATCH_ROWS[-1]))  # full batches are the cheapest
-    with BatchScheduler(task, sequences, batch_size, threads) as scheduler:
+    rows = BATCH_ROWS[-1]
+    threads = free_threads()
+    if batch_size is not None:
+        threads = min(threads, -(-batch_size // rows))  # full batches are the cheapest
+    share = rows if batch_size is None else batch_size // threads
+    scheduler = BatchScheduler(task, sequences, share, threads)
+    try:
         while (text := scheduler.next_text(check)) is not None:
             yield text
+    finally:
+        scheduler.stop()
 
 
 def sequences_of(
@@ -78,57 +75,35 @@ def sequences_of(
             yield Sequence(task, prefix, UniformStream(rng_seed, sample), seed=seed, scored=scored)
 
 
-def thread_count(network: NumpyNetwork) -> int:
-    """As many threads as there are processors for us and memory for their buffers.
-
-    One, if BLAS has threads of its own: then the processors are shared out already.
-    """
-    thread_bytes = sum(BATCH_ROWS) * network.vocabulary_size * BYTES_PER_LOGIT
-    room = int(MEMORY_SHARE * (physical_bytes() or 0) / thread_bytes)
-    return max(1, min(free_threads(), room))
-
-
 class BatchScheduler:
     """Gives waiting sequences to the threads, and their texts back in order; guarded by a lock."""
 
     def __init__(
-        self, task: GenerationTask, sequences: Iterable[Sequence], batch_size: int, threads: int
+        self, task: GenerationTask, sequences: Iterable[Sequence], share: int, threads: int
     ) -> None:
+        """Start the threads; each has `share` texts under way at most."""
         self._task = task
         self._sequences = sequences
-        self._batch_size = batch_size
-        self._share = -(-batch_size // threads)
+        self._share = share
         self._window = WINDOW * threads
         self._changed = threading.Condition()
         self._waiting: dict[Slot, deque[Sequence]] = {}
-        self._finished: dict[int, GeneratedText] = {}
+        self._finished: dict[int, GeneratedText | BaseException] = {}
+        """Texts by their number; an error is raised in the place of the text that it stands for."""
         self._accepted = 0
         self._handed_out = 0
-        self._under_way = 0
         self._all_accepted = False
         self._stopped = False
-        self._worker_errors: list[BaseException] = []
-        self._deferred_errors: list[BaseException] = []
-        """What is raised after the last text."""
-        self._feeder = threading.Thread(target=self._feed, daemon=True)
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
-
-    def __enter__(self) -> Self:
-        for thread in (self._feeder, *self._threads):
+        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for thread in (threading.Thread(target=self._feed, daemon=True), *self._workers):
             thread.start()
-        return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         """Stop the workers. The feeder may be waiting for input: a daemon, it is not joined."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        for thread in self._threads:
+        for thread in self._workers:
             thread.join()
 
     def next_text(self, check: Callable[[], None]) -> GeneratedText | None:
@@ -143,30 +118,34 @@ class BatchScheduler:
 
     def _has_news(self) -> bool:
         """Whether the next text is there, or never will be."""
-        return self._handed_out in self._finished or bool(self._worker_errors) or self._is_over()
+        return self._handed_out in self._finished or self._is_over()
 
     def _is_over(self) -> bool:
         return self._all_accepted and self._handed_out == self._accepted
 
     def _hand_out(self) -> GeneratedText | None:
-        for error in (*self._worker_errors, *(self._deferred_errors if self._is_over() else ())):
-            raise error
         if self._is_over():
             return None
         text = self._finished.pop(self._handed_out)
+        if isinstance(text, BaseException):
+            raise text
         self._handed_out += 1
         self._changed.notify_all()
         return text
 
     def _feed(self) -> None:
         """Accept sequences while there are any; runs on a thread of its own."""
+        error = None
         try:
             for sequence in self._sequences:
                 if not self._accept(sequence):
                     return
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the texts come out
-            self._deferred_errors.append(error)
+        except BaseException as caught:  # noqa: BLE001 - raised again after the last text
+            error = caught
         with self._changed:
+            if error is not None:
+                self._finished[self._accepted] = error
+                self._accepted += 1
             self._all_accepted = True
             self._changed.notify_all()
 
@@ -190,20 +169,19 @@ class BatchScheduler:
             while self._admit(worker):
                 if ended := worker.advance():
                     self._finish(ended)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the texts come out
+        except BaseException as error:  # noqa: BLE001 - raised again in place of the next text
             with self._changed:
-                self._worker_errors.append(error)
+                self._finished[self._handed_out] = error
                 self._changed.notify_all()
 
     def _admit(self, worker: Worker) -> bool:
         """Begin sequences whose slots are free, waiting for some if need be; False at the end."""
         with self._changed:
             while not self._stopped:
-                room = min(self._share - len(worker.taken), self._batch_size - self._under_way)
-                for sequence in self._admissible(worker.taken)[: max(room, 0)]:
+                room = self._share - len(worker.taken)
+                for sequence in self._admissible(worker.taken)[:room]:
                     slot = slot_of(sequence.uniforms.sample)
                     self._waiting[slot].popleft()
-                    self._under_way += 1
                     worker.begin(slot, sequence)
                 if worker.taken:
                     return True
@@ -223,5 +201,4 @@ class BatchScheduler:
         texts = {sequence.uniforms.sample: sequence.result() for sequence in ended}
         with self._changed:
             self._finished |= texts
-            self._under_way -= len(ended)
             self._changed.notify_all()

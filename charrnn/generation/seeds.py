@@ -4,9 +4,8 @@ Shapes: S parts of the state, L layers, H hidden.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -74,32 +73,32 @@ def _first_id(vocabulary: Vocabulary) -> int:
 
 
 def _without_unknowns(seed: str, vocabulary: Vocabulary, unknown: Unknown) -> str:
-    unknowns = vocabulary.unknown_in(seed)
-    if not unknowns or unknown == "replace":  # what is unknown is encoded as <unk>
+    if unknown == "replace":  # what is unknown is encoded as <unk>
         return seed
-    if unknown == "error":
-        _refuse(unknowns[0], _advice(unknowns[0][1]))
-    if unknown == "skip":
-        gone = {position for position, _ in unknowns}
-        return "".join(char for position, char in enumerate(seed) if position not in gone)
-    replaced = dict(_replacements(unknowns, vocabulary))
+    replaced = {
+        position: _replacement(char, position, vocabulary, unknown)
+        for position, char in vocabulary.unknown_in(seed)
+    }
     return "".join(replaced.get(position, char) for position, char in enumerate(seed))
 
 
-def _advice(char: str) -> str:
+def _replacement(char: str, position: int, vocabulary: Vocabulary, unknown: Unknown) -> str:
+    if unknown == "skip":
+        return ""
+    if unknown == "nearest" and (plainer := nearest_known(char, vocabulary)):
+        return plainer
+    hint = "`unknown` replace, skip or nearest reads the seed all the same"
     if char == "\r":
-        return "lines that end as on Windows? with `unknown` skip the seed is read without its \\r"
-    return "`unknown` replace, skip or nearest reads the seed all the same"
-
-
-def _replacements(
-    unknowns: list[tuple[int, str]], vocabulary: Vocabulary
-) -> Iterator[tuple[int, str]]:
-    for position, char in unknowns:
-        plainer = nearest_known(char, vocabulary)
-        if plainer is None:
-            _refuse((position, char), "nothing in it is near; `unknown` replace or skip goes on")
-        yield position, plainer
+        hint = "lines that end as on Windows? with `unknown` skip the seed is read without its \\r"
+    elif unknown == "nearest":
+        hint = "nothing in it is near; `unknown` replace or skip goes on"
+    shown = escape_controls(char, keep=frozenset())
+    name = f"U+{ord(char):04X} {unicodedata.name(char, '')}".strip()
+    raise UserError(
+        f"the model does not know the character '{shown}' ({name}), "
+        f"number {position + 1} of the seed",
+        hint=hint,
+    )
 
 
 def nearest_known(char: str, vocabulary: Vocabulary) -> str | None:
@@ -116,13 +115,3 @@ def _without_accents(char: str) -> str:
     """A character without its accents, in Unicode's plainest compatible form."""
     parts = unicodedata.normalize("NFKD", char)
     return "".join(part for part in parts if not unicodedata.combining(part))
-
-
-def _refuse(unknown_char: tuple[int, str], hint: str) -> NoReturn:
-    position, char = unknown_char
-    name = unicodedata.name(char, "")
-    raise UserError(
-        f"the model does not know the character '{escape_controls(char, keep=frozenset())}' "
-        f"(U+{ord(char):04X}{' ' if name else ''}{name}), number {position + 1} of the seed",
-        hint=hint,
-    )

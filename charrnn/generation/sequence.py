@@ -7,10 +7,10 @@ Shapes: V vocabulary.
 """
 
 import time
-from collections import abc
 from dataclasses import dataclass
 from typing import Literal
 
+from charrnn.generation.options import GenerationOptions
 from charrnn.generation.rng import UniformStream
 from charrnn.generation.sampling import BoolArray
 from charrnn.generation.seeds import Prefix
@@ -86,11 +86,7 @@ class Sequence:
         self._pieces: list[str] | None = [] if keep else None
         self._log_probabilities: list[float] | None = [] if scored else None
         self._constraint = task.constraint.begin() if task.constraint else None
-        self._stops = (
-            StopFinder(options.stop, keep=options.keep_stop, min_length=options.min_length)
-            if options.stop
-            else None
-        )
+        self._stops = StopFinder(options) if options.stop else None
         if self._constraint and self._constraint.is_complete:
             self.ended_by = "match"
         self.start_clock()
@@ -169,19 +165,18 @@ class StopFinder:
     could still become the beginning of a stop string is held back until it is certain to stay.
     """
 
-    def __init__(
-        self, stops: abc.Sequence[str], *, keep: bool = False, min_length: int = 0
-    ) -> None:
-        """Look for stop strings; `keep` leaves the one that is found in the text.
+    def __init__(self, options: GenerationOptions) -> None:
+        """Look for `stop`; with `keep_stop` the one that is found is left in the text.
 
         A stop string that would leave fewer than `min_length` characters is text like any other.
         If several are complete at once, the longest counts.
         """
+        stops = options.stop
         self._longest_first = sorted(stops, key=len, reverse=True)
         self._beginnings = {stop[:size] for stop in stops for size in range(1, len(stop))}
         self._longest_beginning = max(map(len, stops), default=1) - 1
-        self._keep = keep
-        self._min_length = min_length
+        self._keep = options.keep_stop
+        self._min_length = options.min_length
         self._released = 0
         self._held = ""
         self.found = False
@@ -190,25 +185,20 @@ class StopFinder:
         """Take the next character of the text; return what is now certain to stay."""
         self._held += char
         for stop in self._longest_first:
-            if self._held.endswith(stop) and self._leaves_enough(stop):
+            end = len(self._held) - (0 if self._keep else len(stop))
+            if self._held.endswith(stop) and self._released + end >= self._min_length:
                 self.found = True
-                return self._release(len(self._held) - (0 if self._keep else len(stop)))
+                return self._release(end)
         return self._release(len(self._held) - self._length_to_hold())
 
     def rest(self) -> str:
         """Return what was held back, when the text has ended for another reason."""
         return self._release(len(self._held))
 
-    def _leaves_enough(self, stop: str) -> bool:
-        length = self._released + len(self._held) - (0 if self._keep else len(stop))
-        return length >= self._min_length
-
     def _length_to_hold(self) -> int:
         """The length of the longest end of the text that a stop string could begin with."""
-        for size in range(min(len(self._held), self._longest_beginning), 0, -1):
-            if self._held[-size:] in self._beginnings:
-                return size
-        return 0
+        sizes = range(min(len(self._held), self._longest_beginning), 0, -1)
+        return next((size for size in sizes if self._held[-size:] in self._beginnings), 0)
 
     def _release(self, size: int) -> str:
         released, self._held = self._held[:size], self._held[size:]

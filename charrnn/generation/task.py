@@ -103,9 +103,8 @@ def _compile_constraint(
     from charrnn.generation.constraints import compile_constraint
 
     return compile_constraint(
-        match=options.match,
-        grammar=options.grammar,
-        json_schema=options.json_schema,
+        options.constraint,
+        getattr(options, options.constraint),
         vocabulary=vocabulary,
         usable_V=usable_V.copy(),
         min_length=options.min_length,

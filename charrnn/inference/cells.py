@@ -25,7 +25,7 @@ FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class LayerWeights:
+class ArrangedWeights:
     """One layer's weights, arranged for products from the left; shared by all its users."""
 
     recurrent_KG: FloatArray
@@ -35,7 +35,7 @@ class LayerWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class GruWeights(LayerWeights):
+class GruWeights(ArrangedWeights):
     """A GRU's: two products, because the reset gate scales a part of one of them."""
 
     candidate_bias_H: FloatArray
@@ -92,7 +92,7 @@ def arrange_gates(rows_G: FloatArray, cell: str) -> FloatArray:
 class RnnLayer:
     """h' = tanh(W x + b), torch.nn.RNN's default (Elman 1990)."""
 
-    def __init__(self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray) -> None:
+    def __init__(self, weights: ArrangedWeights, operand: FloatArray, hidden: FloatArray) -> None:
         self._hidden = hidden
         self._sum = aligned(hidden.shape)
         self._multiply = partial(np.dot, operand, weights.recurrent_KG, self._sum)
@@ -108,7 +108,7 @@ class LstmLayer:
     """torch.nn.LSTM's cell: c' = f c + i g, h' = o tanh(c') (Hochreiter 1997, Gers 2000)."""
 
     def __init__(
-        self, weights: LayerWeights, operand: FloatArray, hidden: FloatArray, cell: FloatArray
+        self, weights: ArrangedWeights, operand: FloatArray, hidden: FloatArray, cell: FloatArray
     ) -> None:
         size = hidden.shape[-1]
         self._hidden = hidden

@@ -9,18 +9,17 @@ Shapes: S parts of the state, L layers, B batch, T time, R rows read side by sid
 E embedding, G gate rows, V vocabulary. ...X is (R, X), or (X,) when R is one.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import UserError
 from charrnn.inference.cells import (
+    ArrangedWeights,
     GruLayer,
     GruWeights,
     Layer,
-    LayerWeights,
     LstmLayer,
     RnnLayer,
     aligned,
@@ -34,10 +33,12 @@ from charrnn.run.reader import TrainedModel
 
 TABLE_LIMIT_BYTES = 64 << 20
 """Largest table of first-layer rows; a larger vocabulary's rows are computed as they are read."""
+ALL_ROWS = slice(None)
 
 Weights = Mapping[str, FloatArray]
 Ids = int | npt.NDArray[np.intp]
 """One id where one text is read, an array (R,) where several are."""
+InputRows = Callable[[Ids, FloatArray], FloatArray]
 
 
 class NumpyNetwork:
@@ -52,7 +53,7 @@ class NumpyNetwork:
         _refuse_non_finite(weights)
         self.card = card
         self.state_parts = STATE_PARTS[card.cell]
-        self.input_layer = _input_layer(weights, card)
+        self.input_rows = _input_rows(weights, card)
         self.layers = [_layer_weights(weights, card, layer) for layer in range(card.layers)]
         output = "embedding.weight" if card.tie_weights else "output.weight"
         self.output_HV = transposed(weights[output])
@@ -112,7 +113,7 @@ class NumpyStepper:
 
     def read(self, ids: Ids) -> None:
         """Read one id in each row."""
-        self._first.step(self._network.input_layer.rows(ids, self._addend))
+        self._first.step(self._network.input_rows(ids, self._addend))
         for layer, bias_G in self._upper:
             layer.step(bias_G)
 
@@ -126,17 +127,15 @@ class NumpyStepper:
         shape = self._network.initial_state(self._rows).shape
         return np.array(self._states, np.float32).reshape(shape)
 
-    def set_state(self, state_SLRH: FloatArray) -> None:
-        """Go on from a state."""
+    def set_state(self, state_SLRH: FloatArray, rows: slice = ALL_ROWS) -> None:
+        """Go on from a state, in some of the rows if not in all."""
         for part_LRH, layers in zip(state_SLRH, self._states, strict=True):
             for layer_RH, view in zip(part_LRH, layers, strict=True):
-                view[...] = layer_RH.reshape(view.shape)
+                view.reshape(self._rows, -1)[rows] = layer_RH
 
     def set_row(self, row: int, state_SL1H: FloatArray) -> None:
         """Go on from a state in one row, and leave the others as they are."""
-        for part_L1H, layers in zip(state_SL1H, self._states, strict=True):
-            for layer_1H, view in zip(part_L1H, layers, strict=True):
-                view.reshape(self._rows, -1)[row] = layer_1H[0]
+        self.set_state(state_SL1H, slice(row, row + 1))
 
     def _layer(self, hidden: FloatArray, layer: int) -> Layer:
         """One layer, reading the one below it; layer l's state lies at [l*H : (l+1)*H]."""
@@ -152,56 +151,30 @@ class NumpyStepper:
         return LstmLayer(weights, operand, own, self._states[1][layer])
 
 
-class InputLayer(Protocol):
-    """What a character adds to the first layer's gates."""
+def _input_rows(weights: Weights, card: ModelCard) -> InputRows:
+    """What each id adds to the first layer's gates (...G), from a table if that fits in memory.
 
-    def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
-        """The addend of each id (...G), in `out` or elsewhere."""
-
-
-class InputTable:
-    """One row (G,) for each id: embedding, input weights and biases in one look-up."""
-
-    def __init__(self, table_VG: FloatArray) -> None:
-        self._table_VG = table_VG
-
-    def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
-        """The addend of each id (...G)."""
-        if isinstance(ids, int):
-            row_G: FloatArray = self._table_VG[ids]
-            return row_G
-        return np.take(self._table_VG, ids, axis=0, out=out, mode="clip")
-
-
-class InputProduct:
-    """The same, multiplied out for each character, where a table would be too large."""
-
-    def __init__(
-        self, embedding_VE: FloatArray, weights_EG: FloatArray, bias_G: FloatArray
-    ) -> None:
-        self._embedding_VE = embedding_VE
-        self._weights_EG = weights_EG
-        self._bias_G = bias_G
-
-    def rows(self, ids: Ids, out: FloatArray) -> FloatArray:
-        """The addend of each id (...G)."""
-        np.dot(self._embedding_VE[ids], self._weights_EG, out=out)
-        np.add(out, self._bias_G, out=out)
-        return out
-
-
-def _input_layer(weights: Weights, card: ModelCard) -> InputLayer:
-    """What each id adds to the first layer, as a table if that fits in memory."""
+    What is returned writes into `out`, or returns a row of the table.
+    """
     inputs_EG = transposed(arrange_gates(weights["rnn.weight_ih_l0"], card.cell))
     bias_G = _input_bias(weights, card, 0)
-    if card.input == "onehot":
-        return InputTable(np.add(inputs_EG, bias_G, out=inputs_EG))
-    embedding_VE = weights["embedding.weight"]
-    if card.vocabulary_size * bias_G.nbytes > TABLE_LIMIT_BYTES:
-        return InputProduct(embedding_VE, inputs_EG, bias_G)
-    table_VG = aligned((card.vocabulary_size, card.gate_rows))
-    np.dot(embedding_VE, inputs_EG, out=table_VG)
-    return InputTable(np.add(table_VG, bias_G, out=table_VG))
+    table_VG = inputs_EG
+    if card.input == "embedding":
+        embedding_VE = weights["embedding.weight"]
+        if card.vocabulary_size * bias_G.nbytes > TABLE_LIMIT_BYTES:
+            return lambda ids, out: np.add(
+                np.dot(embedding_VE[ids], inputs_EG, out=out), bias_G, out=out
+            )
+        table_VG = np.dot(embedding_VE, inputs_EG, out=aligned((len(embedding_VE), len(bias_G))))
+    np.add(table_VG, bias_G, out=table_VG)
+
+    def look_up(ids: Ids, out: FloatArray) -> FloatArray:
+        if isinstance(ids, int):
+            row_G: FloatArray = table_VG[ids]
+            return row_G
+        return np.take(table_VG, ids, axis=0, out=out, mode="clip")
+
+    return look_up
 
 
 def _input_bias(weights: Weights, card: ModelCard, layer: int) -> FloatArray:
@@ -212,7 +185,7 @@ def _input_bias(weights: Weights, card: ModelCard, layer: int) -> FloatArray:
     return arrange_gates(weights[f"rnn.bias_ih_l{layer}"] + recurrent_G, card.cell)
 
 
-def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> LayerWeights:
+def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> ArrangedWeights:
     """One layer's weights, with those of the layer below in the same matrix where that is exact."""
     recurrent_GH = arrange_gates(weights[f"rnn.weight_hh_l{layer}"], card.cell)
     below_GH = arrange_gates(weights[f"rnn.weight_ih_l{layer}"], card.cell) if layer else None
@@ -225,7 +198,7 @@ def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> LayerWeight
             below_HG=None if below_GH is None else transposed(below_GH),
         )
     both_GK = recurrent_GH if below_GH is None else np.hstack([below_GH, recurrent_GH])
-    return LayerWeights(transposed(both_GK), bias_G)
+    return ArrangedWeights(transposed(both_GK), bias_G)
 
 
 def _refuse_non_finite(weights: Weights) -> None:

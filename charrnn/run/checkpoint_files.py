@@ -8,14 +8,12 @@ Each is one file, replaced in one rename, so that a kill at any moment leaves th
 the new one. A digest of all that is in it tells damage from a save.
 """
 
-import os
 import re
 from pathlib import Path
 
 from charrnn.errors import UserError
-from charrnn.files import sync_folder, write_atomically, write_errors
+from charrnn.files import read_checked, remove_leftovers, write_atomically, write_errors
 from charrnn.messages import format_path, join_words
-from charrnn.run.reader import read_into_memory
 from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
 STATE_FILE = "state.safetensors"
@@ -46,7 +44,7 @@ class CheckpointFiles:
         content = dump_described(state.tensors, state.description)
         write_atomically(self.file, content)
         if keep:
-            self._keep(step, content)
+            write_atomically(self._kept_file(step), content)
         self._forget_all_but(keep, step)
 
     def load(self) -> Checkpoint | None:
@@ -57,7 +55,7 @@ class CheckpointFiles:
         """
         if not self.file.exists():
             return None
-        kept = [each for each in self.kept_steps() if not self._kept_file(each).samefile(self.file)]
+        kept = self.kept_steps()
         hint = f"--resume --from-step {kept[-1]} goes back to a save that was kept" if kept else ""
         return parse_described(
             self._read(self.file), source=format_path(self.file), hint=hint or DAMAGED_HINT
@@ -80,36 +78,21 @@ class CheckpointFiles:
         write_atomically(self.file, self._read(self._kept_file(step)))
 
     def kept_steps(self) -> list[int]:
-        """The steps of the saves that are kept by name, the last one's included."""
+        """The steps of the saves that are kept by name, the last one among them."""
         if not self.folder.is_dir():
             return []
         names = (KEPT_FILE.fullmatch(entry.name) for entry in self.folder.iterdir())
         return sorted(int(name[1]) for name in names if name)
 
-    def tidy(self) -> None:
-        """Remove what kills in the middle of a save have left."""
-        for temporary in self.folder.glob(f".{Path(STATE_FILE).stem}*"):
-            temporary.unlink(missing_ok=True)
-
     def remove(self) -> None:
         """Remove all saves."""
-        self.tidy()
+        remove_leftovers(self.folder)
         for step in self.kept_steps():
             self._kept_file(step).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
 
     def _read(self, file: Path) -> bytes:
-        return read_into_memory(file, self.folder.parent, limit=STATE_LIMIT_BYTES)
-
-    def _keep(self, step: int, content: bytes) -> None:
-        """Give the save that was just made a name of its own: the same file, where links work."""
-        kept = self._kept_file(step)
-        try:
-            kept.unlink(missing_ok=True)
-            os.link(self.file, kept)
-            sync_folder(self.folder)
-        except OSError:
-            write_atomically(kept, content)
+        return read_checked(file, self.folder.parent, limit=STATE_LIMIT_BYTES)
 
     def _forget_all_but(self, keep: int, step: int) -> None:
         """Keep so many before this step; what comes after it belongs to steps taken back."""

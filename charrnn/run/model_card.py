@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from charrnn import __version__
-from charrnn.config.schema import Config, GenerateConfig
+from charrnn.config.schema import Config, GenerateConfig, Width
 from charrnn.errors import UserError
 from charrnn.files import check_format_version, read_json_object
 from charrnn.messages import format_path
@@ -23,11 +23,7 @@ FORMAT_VERSION = 1
 MOST_CHARACTERS = 0x110010
 """All of Unicode and the special entries: the largest vocabulary that a card is believed."""
 
-Width = Annotated[int, Meta(ge=1, le=65_536)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-
-CARD_LIMIT_BYTES = 1024 * 1024
-FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +122,7 @@ def read_card(path: Path) -> ModelCard:
             if (path / CONFIG_FILE).exists()
             else "a run directory has a config.yaml; is this the folder above it?",
         )
-    data = read_json_object(file, path, limit=CARD_LIMIT_BYTES)
+    data = read_json_object(file, path)
     check_format_version(
         data, file, reads=FORMAT_VERSION, hint="a newer charrnn may have written it"
     )

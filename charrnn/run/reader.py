@@ -8,7 +8,6 @@ import hashlib
 import math
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +15,9 @@ import numpy as np
 
 from charrnn.errors import UserError
 from charrnn.files import checked_size, read_checked, read_json_object
-from charrnn.machine import require_memory
 from charrnn.messages import format_path, quote, reason
 from charrnn.network import FloatArray
-from charrnn.run.model_card import (
-    CARD_LIMIT_BYTES,
-    FLOAT32_BYTES,
-    MOST_CHARACTERS,
-    ModelCard,
-    read_card,
-)
+from charrnn.run.model_card import ModelCard, read_card
 from charrnn.run.paths import (
     CARD_FILE,
     COPY_HINT,
@@ -37,9 +29,6 @@ from charrnn.run.paths import (
 from charrnn.tensors import HEADER_LIMIT_BYTES, BadTensorsError, Tensors, parse_tensors
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.validation import damaged
-
-CHARACTER_LIMIT_BYTES = 24
-"""What a character takes in `vocabulary.json` at the most, however it is written and indented."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,28 +47,15 @@ def read_model(path: Path) -> TrainedModel:
     Raises:
         UserError: Something is missing, damaged, contradictory or from a later version.
     """
-    before = _stamps(path)
     try:
         return _read_model(path)
-    except UserError:
-        if _stamps(path) == before:
-            raise
-        return _read_model(path)  # a training has put better weights in place meanwhile
-
-
-def _stamps(path: Path) -> list[tuple[object, ...]]:
-    """What changes when a training saves."""
-    stamps: list[tuple[object, ...]] = []
-    for name in (CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE):
-        with suppress(OSError, ValueError):
-            status = (path / name).stat()
-            stamps.append((name, status.st_ino, status.st_size, status.st_mtime_ns))
-    return stamps
+    except UserError:  # perhaps because a training has put better weights in place meanwhile
+        return _read_model(path)
 
 
 def _read_model(path: Path) -> TrainedModel:
     card = read_card(path)
-    vocabulary = read_vocabulary(path, most=card.vocabulary_size)
+    vocabulary = read_vocabulary(path)
     if len(vocabulary) != card.vocabulary_size:
         raise UserError(
             f"{format_path(path / VOCABULARY_FILE)} has {len(vocabulary):,} entries, "
@@ -109,26 +85,14 @@ def check_entries(path: Path) -> None:
             checked_size(entry, path, limit=sys.maxsize)
 
 
-def read_vocabulary(path: Path, *, most: int = MOST_CHARACTERS) -> Vocabulary:
-    """Read a run's vocabulary, which has at most so many entries.
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a run's vocabulary.
 
     Raises:
         UserError: It is missing, damaged or from a later version.
     """
     file = path / VOCABULARY_FILE
-    limit = CARD_LIMIT_BYTES + CHARACTER_LIMIT_BYTES * most
-    data = read_json_object(file, path, limit=limit)
-    return Vocabulary.from_json(data, source=format_path(file))
-
-
-def read_into_memory(file: Path, run: Path, *, limit: int) -> bytes:
-    """Read a file of a run whole.
-
-    Raises:
-        UserError: As `checked_size`, or this machine could not hold it.
-    """
-    require_memory(checked_size(file, run, limit=limit), format_path(file))
-    return read_checked(file, run, limit=limit)
+    return Vocabulary.from_json(read_json_object(file, path), source=format_path(file))
 
 
 def whole_weights(path: Path, card: ModelCard) -> tuple[Path, bytes]:
@@ -140,11 +104,11 @@ def whole_weights(path: Path, card: ModelCard) -> tuple[Path, bytes]:
     Raises:
         UserError: There is no such file, or this machine could not hold it.
     """
-    limit = HEADER_LIMIT_BYTES + FLOAT32_BYTES * sum(map(math.prod, card.shapes().values()))
+    limit = HEADER_LIMIT_BYTES + 4 * sum(map(math.prod, card.shapes().values()))
     file = path / WEIGHTS_FILE
     for candidate in (file, path / NEXT_WEIGHTS_FILE):
         if candidate.exists():
-            content = read_into_memory(candidate, path, limit=limit)
+            content = read_checked(candidate, path, limit=limit)
             if hashlib.sha256(content).hexdigest() == card.weights_sha256:
                 return candidate, content
     if not file.exists():

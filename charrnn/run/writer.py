@@ -43,6 +43,7 @@ from charrnn.run.paths import (
     LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
+    SAMPLES_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -50,11 +51,20 @@ from charrnn.run.reader import check_entries, whole_weights
 from charrnn.tensors import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
-WRITTEN = (CONFIG_FILE, VOCABULARY_FILE, NEXT_WEIGHTS_FILE, CARD_FILE, METRICS_FILE)
-"""What is written atomically in the folder of a run, its saves apart."""
-RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
+LOG_FILES = (METRICS_FILE, SAMPLES_FILE)
+"""What grows by a line now and then."""
+RUN_FILES = (
+    *LOG_FILES,
+    CARD_FILE,
+    WEIGHTS_FILE,
+    NEXT_WEIGHTS_FILE,
+    VOCABULARY_FILE,
+    CONFIG_FILE,
+)
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
+LOCK_SECONDS = 0.2
+"""How long a training waits for a lock: `charrnn runs` holds it for a moment to see who has it."""
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
 
 
@@ -80,8 +90,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
 def _may_be_left_by_a_kill(name: str) -> bool:
     """Whether a file or folder may stand in a run before its first save is complete."""
-    begun = (VOCABULARY_FILE, CONFIG_FILE)
-    is_temporary = name.startswith(tuple(f".{each}." for each in begun))
+    is_temporary = name.startswith(".") and name.endswith(".partial")
     return is_temporary or name in {LOCK_FILE, VOCABULARY_FILE, LAST_FOLDER}
 
 
@@ -143,8 +152,8 @@ class RunWriter:
         """Remove a run, or what is left of one that was killed before it was any."""
         with write_errors(self.path):
             self.saves.remove()
+            remove_leftovers(self.path)
             for name in RUN_FILES:
-                remove_leftovers(self.path / name)
                 (self.path / name).unlink(missing_ok=True)
 
     def _tidy(self) -> None:
@@ -154,9 +163,8 @@ class RunWriter:
             if whole_weights(self.path, read_card(self.path))[0] == upcoming:
                 upcoming.replace(self.path / WEIGHTS_FILE)
                 sync_folder(self.path)
-        for name in WRITTEN:
-            remove_leftovers(self.path / name)
-        self.saves.tidy()
+        for folder in (self.path, self.saves.folder):
+            remove_leftovers(folder)
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration, under the notes; from now on this is a run."""
@@ -185,9 +193,10 @@ class RunWriter:
 
         The metrics before it are on the disk first, so that a power cut loses none of them.
         """
-        metrics = self.path / METRICS_FILE
-        with write_errors(metrics), suppress(FileNotFoundError), metrics.open("rb") as stream:
-            os.fsync(stream.fileno())
+        for name in LOG_FILES:
+            log = self.path / name
+            with write_errors(log), suppress(FileNotFoundError), log.open("rb") as stream:
+                os.fsync(stream.fileno())
         self.saves.save(state, step=step, keep=keep)
 
     def load_last(self) -> Checkpoint | None:
@@ -219,15 +228,15 @@ class RunWriter:
                 hint="the model can be used as it is; begin a new run to train on",
             )
 
-    def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add one object to `metrics.jsonl`."""
-        file = self.path / METRICS_FILE
+    def append_line(self, name: str, line: Mapping[str, Any]) -> None:
+        """Add one object to `metrics.jsonl` or `samples.jsonl`."""
+        file = self.path / name
         with write_errors(file), file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(dict(line), allow_nan=False) + "\n")
 
-    def keep_metrics_until(self, step: int) -> None:
-        """Drop the lines after `step`, and a last line that a kill cut short."""
-        file = self.path / METRICS_FILE
+    def keep_lines_until(self, name: str, step: int) -> None:
+        """Drop the lines of a log after `step`, and a last line that a kill cut short."""
+        file = self.path / name
         if not file.exists():
             return
         kept = [line for line in file.read_bytes().splitlines() if _step_of(line) <= step]
@@ -254,7 +263,7 @@ def _lock(path: Path) -> FileLock:
     lock = FileLock(path / LOCK_FILE, thread_local=False)
     with write_errors(path / LOCK_FILE):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:  # an OSError, too
             raise UserError(
                 f"another training is at work in {path}",
@@ -275,7 +284,6 @@ def _notes_in(config: Path) -> list[str]:
 
 def _step_of(line: bytes) -> float:
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
-    return step if isinstance(step, int) else float("inf")

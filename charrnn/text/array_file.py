@@ -9,10 +9,9 @@ be, byte for byte, those of the array that is expected; nothing in it is parsed.
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from charrnn.machine import fits_in_memory
 from charrnn.messages import format_path, reason
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
+Integers = npt.NDArray[np.integer[Any]]
 
 PREPARE_HINT = "prepare the text again"
 
@@ -31,16 +31,16 @@ LARGEST_SHARE_READ = 0.25
 """The share of this machine's memory beyond which an array is mapped instead of read."""
 
 
-@contextmanager
-def new_array_file(path: Path, dtype: npt.DTypeLike, length: int) -> Iterator[IO[bytes]]:
-    """Open a new .npy file for the bytes of `length` values; synced when the block ends well.
+def write_array(path: Path, dtype: npt.DTypeLike, length: int, parts: Iterable[Integers]) -> None:
+    """Write `length` values, which come in parts, to a .npy file, and see to it that it is on disk.
 
     Raises:
         OSError: The disk is full, for example.
     """
     with path.open("wb") as file:
         file.write(_header(dtype, length))
-        yield file
+        for part in parts:
+            file.write(part.astype(dtype, copy=False).data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -56,8 +56,6 @@ def check_array(path: Path, dtype: npt.DTypeLike, length: int) -> None:
         size = checked_size(path, path.parent, limit=sys.maxsize)
         with path.open("rb") as file:
             found = file.read(len(header))
-    except UserError as error:
-        raise UserError(error.message, hint=PREPARE_HINT) from error
     except OSError as error:
         raise _unreadable(path, reason(error)) from error
     if found != header or size != len(header) + length * kind.itemsize:

@@ -12,12 +12,11 @@ from itertools import chain
 from typing import Literal
 
 from charrnn.errors import UserError
-from charrnn.messages import join_words, nearest, quote
+from charrnn.messages import nearest, quote
 
 ErrorHandling = Literal["strict", "replace"]
 
 BYTE_ORDER_MARK = "\ufeff"
-TAKE_THEIR_OWN_MARK = frozenset({"utf-16", "utf-32", "utf-8-sig"})
 NOT_FOR_FILES = frozenset({"idna", "punycode", "undefined"})
 """Codecs for single words, and the one that always fails."""
 
@@ -55,14 +54,13 @@ def decoded(
         UserError: Naming the first byte that does not decode.
     """
     decoder = codecs.getincrementaldecoder(encoding)(errors)
-    may_have_mark = encoding not in TAKE_THEIR_OWN_MARK
-    offset = 0
+    offset, at_start = 0, True
     try:
         for chunk in chain(chunks, [b""]):
             offset += len(chunk)
             text = decoder.decode(chunk, final=not chunk)
-            if text and may_have_mark:
-                text, may_have_mark = text.removeprefix(BYTE_ORDER_MARK), False
+            if text and at_start:
+                text, at_start = text.removeprefix(BYTE_ORDER_MARK), False
             if text:
                 yield text
     except UnicodeError as error:
@@ -81,21 +79,22 @@ def joined(files: Iterable[Iterable[str]]) -> Iterator[str]:
             at_start, last = False, text[-1]
 
 
-def composed(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the NFC form of `texts`, exactly as if they had come in one part.
-
-    Normalisation never moves or merges an ASCII character with what stands before it. So all
-    before the last ASCII character of a part is complete; the rest is held until more has come.
-    """
+def up_to_line_ends(texts: Iterable[str]) -> Iterator[str]:
+    r"""Yield the same text in parts that end with ``\n``, all but the last."""
     held: list[str] = []
     for text in texts:
-        cut = next((at for at in range(len(text) - 1, -1, -1) if text[at].isascii()), None)
-        if cut is None:
-            held.append(text)
-        else:
-            yield unicodedata.normalize("NFC", "".join([*held, text[:cut]]))
-            held = [text[cut:]]
-    yield unicodedata.normalize("NFC", "".join(held))
+        lines, newline, beginning = text.rpartition("\n")
+        if newline:
+            yield "".join([*held, lines, newline])
+            held = []
+        held.append(beginning)
+    if rest := "".join(held):
+        yield rest
+
+
+def composed(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the NFC form of `texts`: normalisation never moves anything over a line end."""
+    return (unicodedata.normalize("NFC", text) for text in up_to_line_ends(texts))
 
 
 def whole_lines(texts: Iterable[str]) -> Iterator[str]:
@@ -103,15 +102,9 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
 
     Only ``\n`` ends a line; one ``\r`` before it is dropped.
     """
-    held: list[str] = []
-    for text in texts:
-        lines, newline, beginning = text.rpartition("\n")
-        if newline:
-            yield "".join([*held, lines, newline]).replace("\r\n", "\n")
-            held = []
-        held.append(beginning)
-    if line := "".join(held):
-        yield f"{line}\n".replace("\r\n", "\n")
+    for text in up_to_line_ends(texts):
+        lines = text if text.endswith("\n") else text + "\n"
+        yield lines.replace("\r\n", "\n")
 
 
 def without_empty_lines(lines: str) -> str:
@@ -141,7 +134,5 @@ def _unknown_encoding(name: str) -> UserError:
     near = nearest(name, known - NOT_FOR_FILES)
     return UserError(
         f"data.encoding: {quote(name)} is not a text encoding that Python knows",
-        hint=f"did you mean {near}?"
-        if near
-        else f"try {join_words(['utf-8', 'latin-1', 'utf-16'])}",
+        hint=f"did you mean {near}?" if near else "try utf-8, latin-1 or utf-16",
     )

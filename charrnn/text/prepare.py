@@ -1,24 +1,23 @@
 """Turn text into a prepared corpus, unless that has been done before.
 
-The text is read from its beginning several times:
-
-1. Hash it. If no folder holds this text prepared with these options, go on.
-2. Count the units (characters, or lines in lines mode), which decides where the split is.
-3. Count the characters of each split. Those of the training part are the vocabulary.
-4. Write the ids.
-
-If the lines are to be shuffled, the text is copied in its new order after the second step, and the
-copy is read from then on.
+1. Hash the text. If no folder holds this text prepared with these options, go on.
+2. Read it: count its characters, and the units (characters, or lines in lines mode) that the two
+   splits share.
+3. Read it again: write the ids of all its characters to a scratch file.
+4. Count the characters of the training part, which become the vocabulary; write each split from
+   the scratch file, in the ids of that vocabulary and in the order that its lines are to have.
 
 A corpus is built in a scratch folder beside its place and renamed when all of it is on the disk.
-Memory does not grow with the text, except for 16 bytes a line if the lines are shuffled.
+Memory does not grow with the text, except by 8 bytes a line in lines mode, or 16 if the lines are
+shuffled.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +27,16 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.files import raise_write_error, scratch_folder, sync_folder, write_json_atomically
-from charrnn.text.array_file import new_array_file
+from charrnn.text.array_file import write_array
 from charrnn.text.corpus import (
     FEWEST_UNITS,
     FORMAT_VERSION,
     MANIFEST_FILE,
     PREPARED_FOLDER,
-    SPLITS,
     START_TYPE,
     VOCABULARY_FILE,
     Corpus,
     Manifest,
-    Mode,
     SourceRecord,
     SplitName,
     SplitRecord,
@@ -51,11 +48,21 @@ from charrnn.text.corpus import (
     read_manifest,
     starts_file,
 )
-from charrnn.text.decoding import without_empty_lines
-from charrnn.text.reading import NEWLINE, Integers, TextReader, Texts, encode
-from charrnn.text.shuffle import shuffled
+from charrnn.text.reading import Integers, TextReader
 from charrnn.text.sources import is_url, open_sources
-from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, code_points_of
+from charrnn.text.vocabulary import (
+    CODE_POINTS,
+    STREAM_SPECIALS,
+    IdArray,
+    Vocabulary,
+    code_points_of,
+)
+
+BLOCK_IDS = 128 * 1024
+"""About so many ids are copied at a time; larger blocks cost the system more than they save."""
+
+Units = range | Integers
+"""Numbers of characters (stream) or of lines."""
 
 
 @dataclass(frozen=True)
@@ -158,22 +165,23 @@ def _build(target: Path, hashes: list[str], corpus_sha256: str, reader: TextRead
 
 def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: TextReader) -> Path:
     """Write everything that belongs to a corpus to a folder in `scratch`; return it."""
-    options = reader.options
-    train, valid, empty_lines = _divide(reader)
-    texts: Texts = reader.texts
+    options, has_lines = reader.options, reader.options.mode == "lines"
+    counts, units, empty_lines = _measure(reader)
+    train_units = _training_units(units, reader)
+    order: Units = range(units)
     if options.shuffle_seed is not None:
-        texts = shuffled(texts, train + valid, options.shuffle_seed, scratch, reader.progress)
-    counts = _count_characters(_split(texts("counting"), train, options.mode), options.mode)
-    vocabulary = Vocabulary.from_counts(
-        counts["train"], min_count=options.min_count, lines=options.mode == "lines"
-    )
-    splits = SplitRecords(
-        train=_split_record(counts["train"], train, vocabulary),
-        valid=_split_record(counts["valid"], valid, vocabulary),
-    )
+        order = shuffled_order(units, options.shuffle_seed)
+    train, valid = order[:train_units], order[train_units:]
+    text = _encode(reader, counts, units if has_lines else None, scratch / "ids")
+    valid_counts = text.count(valid)
+    train_counts = counts - valid_counts
+    vocabulary = Vocabulary.from_counts(train_counts, min_count=options.min_count, lines=has_lines)
     folder = scratch / "corpus"
     folder.mkdir()
-    _write_splits(folder, _split(texts("encoding"), train, options.mode), splits, vocabulary)
+    splits = SplitRecords(
+        train=_write_split(folder, "train", text, train, train_counts, vocabulary),
+        valid=_write_split(folder, "valid", text, valid, valid_counts, vocabulary),
+    )
     write_json_atomically(folder / VOCABULARY_FILE, vocabulary.to_json())
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -184,8 +192,8 @@ def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: 
         ),
         corpus_sha256=corpus_sha256,
         options=options,
-        characters=splits.train.ids + splits.valid.ids,
-        distinct_characters=int(np.count_nonzero(counts["train"] + counts["valid"])),
+        characters=int(counts.sum()),
+        distinct_characters=int(np.count_nonzero(counts)),
         empty_lines=empty_lines,
         vocabulary_size=len(vocabulary),
         dtype=vocabulary.id_type.name,
@@ -196,97 +204,141 @@ def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: 
     return folder
 
 
-def _divide(reader: TextReader) -> tuple[int, int, int]:
-    """Count the units for training and for validation, and the empty lines, which are no units.
+def _measure(reader: TextReader) -> tuple[Integers, int, int]:
+    """Count how often each code point occurs, the units, and the empty lines, which are none."""
+    counts, units, empty_lines = np.zeros(CODE_POINTS, np.int64), 0, 0
+    for part in reader.parts("reading"):
+        found = np.bincount(code_points_of(part.chars))
+        counts[: len(found)] += found
+        units += len(part.chars if part.line_ends is None else part.line_ends)
+        empty_lines += part.empty_lines
+    return counts, units, empty_lines
+
+
+def _training_units(units: int, reader: TextReader) -> int:
+    """Return how many of the units are for training.
 
     Raises:
         UserError: There are too few for two splits.
     """
-    has_lines = reader.options.mode == "lines"
-    units = newlines = 0
-    for text in reader.with_empty_lines("reading"):
-        newlines += text.count("\n")
-        units += without_empty_lines(text).count("\n") if has_lines else len(text)
+    mode, sources = reader.options.mode, reader.sources
     train = int(units * (1 - reader.options.valid_fraction))
     valid = units - train
-    if min(train, valid) < FEWEST_UNITS[reader.options.mode]:
-        name = ", ".join(reader.sources.names)
-        if reader.sources.size == 0:
+    if min(train, valid) < FEWEST_UNITS[mode]:
+        name = ", ".join(sources.names)
+        if sources.size == 0:
             raise UserError(f"{name} is empty", hint="there is nothing to learn from")
-        unit = "lines" if has_lines else "characters"
+        unit = "lines" if mode == "lines" else "characters"
         raise UserError(
             f"{name} is too short: it has {train} {unit} for training and {valid} for validation",
             hint="use a longer text, or another data.valid_fraction",
         )
-    return train, valid, newlines - units if has_lines else 0
+    return train
 
 
-def _split(texts: Iterator[str], train_units: int, mode: Mode) -> Iterator[tuple[SplitName, str]]:
-    """Yield each part with its split, the one that the split falls in cut in two."""
-    left = train_units
-    for text in texts:
-        units = text.count("\n") if mode == "lines" else len(text)
-        if units <= left:
-            yield "train", text
-        elif left == 0:
-            yield "valid", text
+def shuffled_order(lines: int, seed: int) -> Integers:
+    """Return the numbers of all lines in the order that the seed gives them.
+
+    NumPy promises that PCG64's raw output never changes, which it does not for its own shuffles;
+    so this order, and with it the split, is the same with every version.
+    """
+    keys = (np.random.PCG64(seed).random_raw(lines) >> np.uint64(32)).astype(np.uint32)
+    return np.argsort(keys, kind="stable")
+
+
+@dataclass(frozen=True)
+class _EncodedText:
+    """The ids of a whole text, in its own order, in a file."""
+
+    path: Path
+    vocabulary: Vocabulary
+    """All the characters of the text."""
+    starts: Integers | None
+    """Lines mode: where each line starts, and where the last one ends; else None."""
+
+    def ids(self, units: Units) -> Iterator[IdArray]:
+        """Yield the ids of these units, a block at a time."""
+        kind = self.vocabulary.id_type
+        with self.path.open("rb") as file:
+            for begins, ends in self._spans(units):
+                is_cut = begins[1:] != ends[:-1]  # what follows on is read in one go
+                firsts, lasts = begins[np.append(True, is_cut)], ends[np.append(is_cut, True)]
+                offsets, sizes = firsts * kind.itemsize, (lasts - firsts) * kind.itemsize
+                runs = map(os.pread, repeat(file.fileno()), sizes.tolist(), offsets.tolist())
+                yield np.frombuffer(b"".join(runs), kind)
+
+    def line_starts(self, lines: Units) -> Iterator[Integers]:
+        """Yield where each of these lines starts, one after the other, and where the last ends."""
+        last = np.zeros(1, np.int64)
+        yield last
+        for begins, ends in self._spans(lines):
+            starts = last + np.cumsum(ends - begins)
+            last = starts[-1:]
+            yield starts
+
+    def _spans(self, units: Units) -> Iterator[tuple[Integers, Integers]]:
+        """Yield where units begin and end in the file, about `BLOCK_IDS` ids at a time."""
+        if self.starts is None:
+            for first in range(units[0], units[-1] + 1, BLOCK_IDS):
+                yield np.array([first]), np.array([min(first + BLOCK_IDS, units[-1] + 1)])
         else:
-            cut = left
-            if mode == "lines":
-                cut = int(np.flatnonzero(code_points_of(text) == NEWLINE)[left - 1]) + 1
-            yield "train", text[:cut]
-            yield "valid", text[cut:]
-        left = max(left - units, 0)
+            many = max(1, BLOCK_IDS * len(self.starts) // int(self.starts[-1]))
+            for first in range(0, len(units), many):
+                lines = np.asarray(units[first : first + many])
+                yield self.starts[lines], self.starts[lines + 1]
+
+    def count(self, units: Units) -> Integers:
+        """Count how often each code point occurs in these units."""
+        counts = np.zeros(len(self.vocabulary), np.int64)
+        for ids in self.ids(units):
+            counts += np.bincount(ids, minlength=len(counts))
+        by_code_point = np.zeros(CODE_POINTS, np.int64)
+        points = [ord(char) for char in self.vocabulary.known]
+        by_code_point[points] = counts[len(STREAM_SPECIALS) :]
+        return by_code_point
 
 
-def _count_characters(
-    parts: Iterator[tuple[SplitName, str]], mode: Mode
-) -> dict[SplitName, Integers]:
-    """Return for each split how often it has every code point; lines are counted without ends."""
-    counts = {split: np.zeros(CODE_POINTS, np.int64) for split in SPLITS}
-    for split, text in parts:
-        found = np.bincount(code_points_of(text))
-        counts[split][: len(found)] += found
-    if mode == "lines":
-        for count in counts.values():
-            count[NEWLINE] = 0
-    return counts
+def _encode(reader: TextReader, counts: Integers, lines: int | None, path: Path) -> _EncodedText:
+    """Write the ids of the whole text to `path`; `lines` says how many it has in lines mode.
+
+    Raises:
+        UserError: There is half of a surrogate pair in it.
+        OSError: The disk is full, for example.
+    """
+    vocabulary = Vocabulary.from_counts(counts, min_count=1, lines=False)
+    starts = None if lines is None else np.zeros(lines + 1, np.int64)
+    written = line = 0
+    with path.open("wb") as file:
+        for part in reader.parts("encoding"):
+            file.write(vocabulary.encode(part.chars).data)
+            if starts is not None and part.line_ends is not None:
+                starts[line + 1 :][: len(part.line_ends)] = part.line_ends + written
+                line += len(part.line_ends)
+            written += len(part.chars)
+    return _EncodedText(path, vocabulary, starts)
 
 
-def _split_record(counts: Integers, units: int, vocabulary: Vocabulary) -> SplitRecord:
-    known = [ord(char) for char in vocabulary.known]
-    return SplitRecord(
-        ids=int(counts.sum()),
-        lines=units if vocabulary.has_lines else None,
-        unknown=int(counts.sum() - counts[known].sum()),
-    )
-
-
-def _write_splits(
+def _write_split(
     folder: Path,
-    parts: Iterator[tuple[SplitName, str]],
-    sizes: SplitRecords,
+    name: SplitName,
+    text: _EncodedText,
+    units: Units,
+    counts: Integers,
     vocabulary: Vocabulary,
-) -> None:
-    """Write the ids, and in lines mode where lines start.
+) -> SplitRecord:
+    """Write the ids of a split, and in lines mode where its lines start.
 
     Raises:
         OSError: The disk is full, for example.
     """
-    with ExitStack() as stack:
-        ids_files, starts_files = {}, {}
-        for split in SPLITS:
-            ids, lines = sizes[split].ids, sizes[split].lines
-            file = new_array_file(folder / ids_file(split), vocabulary.id_type, ids)
-            ids_files[split] = stack.enter_context(file)
-            if lines is not None:
-                file = new_array_file(folder / starts_file(split), START_TYPE, lines + 1)
-                starts_files[split] = stack.enter_context(file)
-                starts_files[split].write(np.zeros(1, START_TYPE).data)
-        written = dict.fromkeys(SPLITS, 0)
-        for split, text in parts:
-            part, ends = encode(text, vocabulary)
-            ids_files[split].write(part.data)
-            if vocabulary.has_lines:
-                starts_files[split].write((ends + written[split]).astype(START_TYPE).data)
-            written[split] += len(part)
+    size = int(counts.sum())
+    known = [ord(char) for char in vocabulary.known]
+    new_ids = np.pad(vocabulary.encode("".join(text.vocabulary.known)), (len(STREAM_SPECIALS), 0))
+    ids = (np.take(new_ids, block) for block in text.ids(units))
+    write_array(folder / ids_file(name), vocabulary.id_type, size, ids)
+    lines = None
+    if vocabulary.has_lines:
+        lines = len(units)
+        starts = text.line_starts(units)
+        write_array(folder / starts_file(name), START_TYPE, lines + 1, starts)
+    return SplitRecord(ids=size, lines=lines, unknown=size - int(counts[known].sum()))

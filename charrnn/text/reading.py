@@ -1,7 +1,8 @@
-"""The text of sources: as a stream of strings, which every pass reads, and as ids in memory."""
+"""The text of sources: as parts, which prepare reads twice, and as ids in memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,22 @@ from charrnn.console import Advance, Progress, silent
 from charrnn.text.corpus import START_TYPE, Mode, Split, TextOptions
 from charrnn.text.decoding import composed, decoded, joined, whole_lines, without_empty_lines
 from charrnn.text.sources import Source, Sources, open_sources
-from charrnn.text.vocabulary import IdArray, Vocabulary, code_points_of
+from charrnn.text.vocabulary import Vocabulary, code_points_of
 
 Integers = npt.NDArray[np.int64]
 
-Texts = Callable[[str], Iterator[str]]
-"""Reads a text from its beginning, in parts; it is told what for, which a display shows."""
-
 NEWLINE = ord("\n")
+
+
+class Part(NamedTuple):
+    """A part of a text; in lines mode whole lines, those in which nothing stands left out."""
+
+    chars: str
+    """The characters; in lines mode without the line ends."""
+    line_ends: Integers | None
+    """Lines mode: after how many of the characters each line ends; else None."""
+    empty_lines: int
+    """Lines mode: how many were left out."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +38,20 @@ class TextReader:
     options: TextOptions
     progress: Progress = silent
 
-    def texts(self, description: str) -> Iterator[str]:
-        r"""Yield the text in parts of any size; in lines mode whole lines, ``\n`` after each.
-
-        Lines in which nothing stands are left out.
+    def parts(self, description: str) -> Iterator[Part]:
+        """Yield the text in parts of any size; `description` is what the display shows.
 
         Raises:
             UserError: A source cannot be read or decoded.
         """
-        texts = self.with_empty_lines(description)
-        return map(without_empty_lines, texts) if self.options.mode == "lines" else texts
-
-    def with_empty_lines(self, description: str) -> Iterator[str]:
-        """Yield the same, but with the empty lines."""
         with self.progress(description, self.sources.size, unit="bytes") as advance:
             texts = joined(self._decoded(source, advance) for source in self.sources.sources)
             if self.options.normalize == "nfc":
                 texts = composed(texts)
-            yield from whole_lines(texts) if self.options.mode == "lines" else texts
+            if self.options.mode == "lines":
+                yield from map(_part_of_lines, whole_lines(texts))
+            else:
+                yield from (Part(text, None, 0) for text in texts)
 
     def _decoded(self, source: Source, advance: Advance) -> Iterator[str]:
         def chunks() -> Iterator[bytes]:
@@ -58,15 +63,11 @@ class TextReader:
         return decoded(chunks(), encoding=encoding, errors=self.options.errors, name=source.name)
 
 
-def encode(text: str, vocabulary: Vocabulary) -> tuple[IdArray, Integers]:
-    """Return the ids of a part of the text, and after how many of them each of its lines ends.
-
-    In lines mode the text is whole lines, whose ends get no ids. Otherwise it has no lines.
-    """
-    if not vocabulary.has_lines:
-        return vocabulary.encode(text), np.empty(0, np.int64)
-    newlines = np.flatnonzero(code_points_of(text) == NEWLINE)
-    return vocabulary.encode(text.replace("\n", "")), newlines - np.arange(len(newlines))
+def _part_of_lines(lines: str) -> Part:
+    kept = without_empty_lines(lines)
+    newlines = np.flatnonzero(code_points_of(kept) == NEWLINE)
+    line_ends = newlines - np.arange(len(newlines))
+    return Part(kept.replace("\n", ""), line_ends, lines.count("\n") - len(newlines))
 
 
 def read_text(
@@ -94,12 +95,11 @@ def read_text(
     options = TextOptions.from_config(replace(data, mode=mode, shuffle=False))
     ids, starts, length = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)], 0
     with open_sources(names, progress=progress) as sources:
-        for text in TextReader(sources, options, progress).texts("reading"):
-            part, ends = encode(text, vocabulary)
-            ids.append(part)
-            starts.append((ends + length).astype(START_TYPE))
-            length += len(part)
+        for part in TextReader(sources, options, progress).parts("reading"):
+            ids.append(vocabulary.encode(part.chars))
+            if part.line_ends is not None:
+                starts.append((part.line_ends + length).astype(START_TYPE))
+            length += len(part.chars)
             if unknown is not None:
-                chars = text.replace("\n", "") if vocabulary.has_lines else text
-                unknown("".join(char for _, char in vocabulary.unknown_in(chars)))
+                unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
     return Split(np.concatenate(ids), np.concatenate(starts) if vocabulary.has_lines else None)

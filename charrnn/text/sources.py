@@ -12,10 +12,9 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -26,6 +25,9 @@ from charrnn.messages import format_name, join_words, one_line, quote, reason
 
 CHUNK_BYTES = 256 * 1024
 """Small enough that a chunk stays in a core's second cache through all that is done to it."""
+
+IDENTITY = ("st_ino", "st_size", "st_mtime_ns")
+"""What of a file's status changes when another text is in it."""
 
 STDIN = "-"
 BUILTIN_PREFIX = "builtin:"
@@ -40,12 +42,17 @@ class Source:
 
     name: str
     """What to call it in messages and in the manifest."""
-    size: int
-    """Its length in bytes when it was found."""
-    open: Callable[[], AbstractContextManager[IO[bytes]]]
-    """Opens it at its beginning."""
+    file: Path | int
+    """A file, or the descriptor of a copy of what can be read only once."""
+    found: os.stat_result
+    """What the file was like when it was found."""
     encoding: str | None = None
     """Its text encoding where that is known for certain."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.found.st_size
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes; refuse a file that is not, or not any more, as it was found.
@@ -54,9 +61,21 @@ class Source:
             UserError: It cannot be read.
             RunFailedError: It has changed.
         """
-        with _readable(self.name), self.open() as file:
+        is_path = isinstance(self.file, Path)
+        with _readable(self.name), open(self.file, "rb", buffering=0, closefd=is_path) as file:
+            self._check_unchanged(file)
+            file.seek(0)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+            self._check_unchanged(file)
+
+    def _check_unchanged(self, file: IO[bytes]) -> None:
+        now = os.fstat(file.fileno())
+        if any(getattr(now, key) != getattr(self.found, key) for key in IDENTITY):
+            raise RunFailedError(
+                f"{self.name} changed while it was being read",
+                hint="prepare a copy of it, or a finished file",
+            )
 
 
 @dataclass(frozen=True)
@@ -119,13 +138,9 @@ def is_url(name: str) -> bool:
 
 def can_be_read_again(name: str) -> bool:
     """Tell whether `name` is still there when it has been read: not so with stdin and pipes."""
-    if name == STDIN or is_url(name) or name.startswith(BUILTIN_PREFIX):
-        return name != STDIN
-    try:
-        mode = Path(name).stat().st_mode
-    except (OSError, ValueError):
-        return True  # opening it will say what is wrong
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    # os.path answers where pathlib raises, such as in a folder that we may not look into.
+    is_special = os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name))  # noqa: PTH110, PTH112, PTH113
+    return name != STDIN and not is_special
 
 
 def slug_of(name: str) -> str:
@@ -146,88 +161,59 @@ def _find(name: str, sha256: str | None, progress: Progress, stack: ExitStack) -
     if name == STDIN:
         return [_stdin(stack)]
     if name.startswith(BUILTIN_PREFIX):
-        return [_builtin(name)]
+        return [_builtin(name, stack)]
     if is_url(name):
         from charrnn.text.download import fetch
 
-        path = fetch(name, sha256=sha256, progress=progress)
-        return [_source_of_file(path, name)]
+        copy = fetch(name, sha256=sha256, progress=progress)
+        return [replace(_file(copy, stack), name=name)]
     if SCHEME.match(name):
         raise UserError(f"{quote(name)}: only http and https addresses can be fetched")
     with _readable(name):
         is_folder = stat.S_ISDIR(Path(name).stat().st_mode)
-    return _in_folder(Path(name)) if is_folder else [_file(Path(name), stack)]
+    paths = _files_in(Path(name)) if is_folder else [Path(name)]
+    return [_file(path, stack) for path in paths]
 
 
-def _in_folder(folder: Path) -> list[Source]:
+def _files_in(folder: Path) -> list[Path]:
     """Find all files in a folder, however deep, but for the hidden ones."""
 
     def refuse(error: OSError) -> None:
         raise error
 
-    paths: list[Path] = []
+    found: list[Path] = []
     with _readable(str(folder)):
         for parent, folders, files in os.walk(folder, onerror=refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            paths += [Path(parent, name) for name in files if not name.startswith(".")]
-        paths.sort(key=lambda path: path.relative_to(folder).parts)
-        sources = [_source_of_file(path, _printable(path)) for path in paths if path.is_file()]
-    if not sources:
+            found += [Path(parent, name) for name in files if not name.startswith(".")]
+        paths = sorted(path for path in found if path.is_file())
+    if not paths:
         raise UserError(
             f"{format_name(str(folder))} holds no files", hint="hidden files are left out"
         )
-    return sources
+    return paths
 
 
 def _file(path: Path, stack: ExitStack) -> Source:
     name = _printable(path)
-    if path.is_file():
-        return _source_of_file(path, name)
-    with _readable(name), path.open("rb") as stream:
+    with _readable(name), path.open("rb") as stream:  # that we may read it is better known at once
+        if path.is_file():
+            return Source(name, path, os.fstat(stream.fileno()))
         # What comes through a pipe or is typed has an end; what a device such as /dev/zero gives
         # has none.
         if not path.is_fifo() and not stream.isatty():
             raise UserError(f"{name} is a device, not a text", hint="name a file, or - for stdin")
-        return _spooled(stream, name, stack)
-
-
-def _source_of_file(path: Path, name: str) -> Source:
-    with _readable(name), path.open("rb") as file:  # that we may read it is better known at once
-        found = os.fstat(file.fileno())
-
-    @contextmanager
-    def unchanged() -> Iterator[IO[bytes]]:
-        with path.open("rb", buffering=0) as file:
-            _check_unchanged(file, found, name)
-            yield file
-            _check_unchanged(file, found, name)
-
-    return Source(name, found.st_size, unchanged)
-
-
-def _check_unchanged(file: IO[bytes], found: os.stat_result, name: str) -> None:
-    now = os.fstat(file.fileno())
-    before = found.st_ino, found.st_size, found.st_mtime_ns
-    if (now.st_ino, now.st_size, now.st_mtime_ns) != before:
-        raise RunFailedError(
-            f"{name} changed while it was being read",
-            hint="prepare a copy of it, or a finished file",
-        )
-
-
-def _printable(path: Path) -> str:
-    """Return a path as valid Unicode, whatever bytes the file system has in it."""
-    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+        return _copied(stream, name, stack)
 
 
 def _stdin(stack: ExitStack) -> Source:
     if sys.stdin is None:
         raise UserError("stdin is closed", hint="name a file, or pipe text into charrnn")
     with _readable("stdin"):
-        return _spooled(sys.stdin.buffer, "stdin", stack)
+        return _copied(sys.stdin.buffer, "stdin", stack)
 
 
-def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> Source:
+def _copied(stream: IO[bytes], name: str, stack: ExitStack, encoding: str | None = None) -> Source:
     """Copy what can be read only once to a temporary file that vanishes with the process."""
     try:
         copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
@@ -238,20 +224,18 @@ def _spooled(stream: IO[bytes], name: str, stack: ExitStack) -> Source:
             f"cannot copy {name} to the temporary folder: {error.strerror or error}",
             hint="TMPDIR names another folder, with more space",
         ) from error
-    return Source(name, copy.tell(), partial(_rewound, copy))
+    return Source(name, copy.fileno(), os.fstat(copy.fileno()), encoding)
 
 
-@contextmanager
-def _rewound(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    file.seek(0)
-    yield file
+def _printable(path: Path) -> str:
+    """Return a path as valid Unicode, whatever bytes the file system has in it."""
+    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
-def _builtin(name: str) -> Source:
+def _builtin(name: str, stack: ExitStack) -> Source:
     if name != PYTHON_DOCS:
         raise UserError(f"{quote(name)} is not built in", hint=f"{PYTHON_DOCS} is")
-    text = python_docs().encode("utf-8")
-    return Source(name, len(text), partial(BytesIO, text), encoding="utf-8")
+    return _copied(BytesIO(python_docs().encode()), name, stack, encoding="utf-8")
 
 
 def python_docs() -> str:
@@ -281,8 +265,6 @@ def _readable(name: str) -> Iterator[None]:
             f"{label}: there is no such file or folder",
             hint=f"a path, an http(s) address, {join_words(['-', PYTHON_DOCS])} is expected",
         ) from error
-    except PermissionError as error:
-        raise UserError(f"{label}: no permission to read it") from error
     except OSError as error:
         raise UserError(f"{label}: {reason(error)}") from error
     except ValueError as error:

@@ -10,16 +10,18 @@ other text four.
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import UserError
-from charrnn.messages import format_value
-from charrnn.validation import damaged
+from charrnn.files import check_format_version
+from charrnn.messages import quote
+from charrnn.validation import damaged, record_from_json
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
 STREAM_SPECIALS = (PAD, UNK)
@@ -50,9 +52,13 @@ def code_points_of(text: str) -> CodePoints:
     return np.array([text]).view(np.uint32)
 
 
-def is_surrogate(code_point: int) -> bool:
-    """Tell whether this is half of a UTF-16 pair, which is no character by itself."""
-    return 0xD800 <= code_point <= 0xDFFF
+@dataclass(frozen=True)
+class _VocabularyFile:
+    """What `vocabulary.json` holds."""
+
+    format_version: int
+    characters: list[str]
+    special_ids: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,14 @@ class Vocabulary:
         """Give ids to the distinct characters among `chars`, in sorted order.
 
         With `lines`, a line's begin and end have ids too. `chars` may be a text.
+
+        Raises:
+            ValueError: One is no character, but several, or half of a surrogate pair.
         """
         distinct = sorted(set(chars))
         for char in distinct:
-            if not _is_character(char):
-                raise ValueError(f"{char!r} is not a character")
+            if len(char) != 1 or "\ud800" <= char <= "\udfff":
+                raise ValueError(f"{quote(char)} is not a Unicode character")
         return cls((LINES_SPECIALS if lines else STREAM_SPECIALS) + tuple(distinct))
 
     @classmethod
@@ -95,12 +104,12 @@ class Vocabulary:
                 f"no character is seen {min_count:,} times in the training part",
                 hint="lower data.min_count",
             )
-        if halves := [point for point in points if is_surrogate(point)]:
+        try:
+            return cls.from_characters(map(chr, points), lines=lines)
+        except ValueError as error:
             raise UserError(
-                f"the text holds U+{halves[0]:04X}, half of a pair and no character",
-                hint="data.encoding may be the wrong one",
-            )
-        return cls.from_characters(map(chr, points), lines=lines)
+                f"the text cannot be used: {error}", hint="data.encoding may be the wrong one"
+            ) from error
 
     @property
     def bos_id(self) -> int | None:
@@ -168,26 +177,24 @@ class Vocabulary:
         }
 
     @classmethod
-    def from_json(cls, data: object, *, source: str) -> Self:
+    def from_json(cls, data: dict[str, Any], *, source: str) -> Self:
         """Read what `to_json` made; `source` is the file's name, for messages.
 
         Raises:
             UserError: If anything about it is not as `to_json` would have made it.
         """
-        if not isinstance(data, dict):
-            raise damaged(source, "it is not a JSON object", hint=DAMAGED_HINT)
-        version = data.get("format_version")
-        if type(version) is not int or version != FORMAT_VERSION:
-            raise UserError(
-                f"{source}: format version {format_value(version)} is not known",
-                hint=f"this charrnn reads version {FORMAT_VERSION}; a newer one may read this",
-            )
+        check_format_version(
+            data, Path(source), reads=FORMAT_VERSION, hint="a newer charrnn may read this"
+        )
+        stored = record_from_json(_VocabularyFile, data, source=source, hint=DAMAGED_HINT)
+        lines = tuple(stored.characters[: len(LINES_SPECIALS)]) == LINES_SPECIALS
+        chars = stored.characters[len(LINES_SPECIALS if lines else STREAM_SPECIALS) :]
         try:
-            vocabulary = cls(_checked_characters(data.get("characters")))
+            vocabulary = cls.from_characters(chars, lines=lines)
         except ValueError as error:
             raise damaged(source, str(error), hint=DAMAGED_HINT) from error
-        if data.get("special_ids") != vocabulary.to_json()["special_ids"]:
-            what = "`special_ids` does not agree with `characters`"
+        if vocabulary.to_json() != asdict(stored):
+            what = "it is not the special ids and then characters in sorted order"
             raise damaged(source, what, hint=DAMAGED_HINT)
         return vocabulary
 
@@ -218,29 +225,3 @@ class Vocabulary:
         points = [_UNPRINTED] * len(self.specials) + [ord(char) for char in self.known]
         points[self.unk_id] = ord(REPLACEMENT)
         return np.array(points, np.uint32)
-
-
-def _is_character(char: object) -> bool:
-    return isinstance(char, str) and len(char) == 1 and not is_surrogate(ord(char))
-
-
-def _checked_characters(value: object) -> tuple[str, ...]:
-    """Return the list `characters` of a vocabulary.
-
-    Raises:
-        ValueError: It is not a vocabulary's.
-    """
-    if not isinstance(value, list):
-        raise ValueError("`characters` is not a list")
-    specials = LINES_SPECIALS if tuple(value[:4]) == LINES_SPECIALS else STREAM_SPECIALS
-    if tuple(value[: len(specials)]) != specials:
-        raise ValueError(f"`characters` does not begin with {', '.join(STREAM_SPECIALS)}")
-    chars = value[len(specials) :]
-    for id_, char in enumerate(chars, start=len(specials)):
-        if not _is_character(char):
-            raise ValueError(
-                f"`characters` has {format_value(char)} at id {id_}, not one character"
-            )
-    if len(set(chars)) != len(chars):
-        raise ValueError("`characters` names a character twice")
-    return tuple(value)

@@ -121,16 +121,13 @@ def choose_arithmetic(
     ]
     if len(choices) == 1 and wanted != "bfloat16":
         return choices[0]
-    working = [each for each in choices if _works(each.train, model, corpus)]
-    if not working and wanted == "bfloat16":
+    probes = [_steps_or_never(each.train, model, corpus) for each in choices]
+    times = _time_in_turns(probes, median)
+    if wanted == "bfloat16" and min(times) == math.inf:
         raise UserError(
             "train.precision is bfloat16, which does not work here with this network",
             hint="precision: auto takes what works",
         )
-    if len(working) == 1:
-        return working[0]
-    choices = working or choices  # what fails in float32, too, fails with its own error below
-    times = _time_in_turns([time_steps(each.train, model, corpus) for each in choices], median)
     return choices[_first_fast(times)]
 
 
@@ -173,15 +170,6 @@ def _kernels_to_try(config: Config, model: CharRNN, seconds: float | None) -> tu
     return ("torch", "native") if is_long and kernels.available() else ("torch",)
 
 
-def _works(config: TrainConfig, model: CharRNN, corpus: Corpus) -> bool:
-    """Whether a step can be taken with this kernel in this precision."""
-    try:
-        next(time_steps(config, model, corpus))
-    except RuntimeError:  # NotImplementedError is one
-        return False
-    return True
-
-
 def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
     """Time step after step of a copy of the model, in seconds; the model itself learns nothing."""
     twin = copy.deepcopy(model)
@@ -192,6 +180,14 @@ def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[
         with torch_threads(1):
             step.step(0, batch, twin.initial_state(len(batch.ids_BT)), rate=0.0)
         yield time.perf_counter() - begin
+
+
+def _steps_or_never(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
+    """The same, or infinite times where a step fails: what torch cannot compute here."""
+    try:
+        yield from time_steps(config, model, corpus)
+    except RuntimeError:  # NotImplementedError is one
+        yield from itertools.repeat(math.inf)
 
 
 def _time_in_turns(

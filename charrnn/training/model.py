@@ -8,6 +8,7 @@ H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocab
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.errors import UserError
 from charrnn.network import STATE_PARTS, FloatArray, IdArray
+from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
@@ -26,6 +28,8 @@ from charrnn.training.kernels import PackedWeights
 from charrnn.training.rng import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+SIZES = ("cell", "input", "embedding_size", "hidden_size", "layers", "tie_weights")
+"""What two networks must have in common for the weights of one to fit the other."""
 
 
 class CharRNN(nn.Module):
@@ -195,6 +199,12 @@ class TorchNetwork:
         return logits_BTV.cpu().numpy(), state.cpu().numpy()
 
 
+def sizes_of(card: ModelCard) -> dict[str, Any]:
+    """The settings of section `model` that a network with a run's weights must have."""
+    unused = {"embedding_size"} if card.input == "onehot" else set()
+    return {name: getattr(card, name) for name in SIZES if name not in unused}
+
+
 def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
     """Load a trained run's network, on a GPU if there is one; on a CPU it computes in one thread.
 
@@ -203,16 +213,7 @@ def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
     """
     torch.set_num_threads(1)
     card = trained.card
-    config = ModelConfig(
-        cell=card.cell,
-        input=card.input,
-        embedding_size=card.embedding_size,
-        hidden_size=card.hidden_size,
-        layers=card.layers,
-        tie_weights=card.tie_weights,
-        dropout=0.0,
-    )
-    model = CharRNN(config, card.vocabulary_size)
+    model = CharRNN(ModelConfig(**sizes_of(card), dropout=0.0), card.vocabulary_size)
     weights = {name: torch.from_numpy(array.copy()) for name, array in trained.weights.items()}
     if card.tie_weights:
         weights["output.weight"] = weights["embedding.weight"]

@@ -161,8 +161,11 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * cosine)
 
 
-def moments_of(optimizer: Optimizer) -> frozenset[str]:
-    """The names of what an optimiser remembers of each weight."""
-    if isinstance(optimizer, Muon):
-        return frozenset({"momentum"})
-    return frozenset({"step", "exp_avg", "exp_avg_sq"})
+def begin_moments(optimizers: Sequence[Optimizer]) -> None:
+    """Give every weight what its optimiser remembers of it, as zeros."""
+    for optimizer in optimizers:
+        for weight in (each for group in optimizer.param_groups for each in group["params"]):
+            names = ("momentum",) if isinstance(optimizer, Muon) else ("exp_avg", "exp_avg_sq")
+            optimizer.state[weight] = {name: torch.zeros_like(weight) for name in names}
+            if isinstance(optimizer, AdamW):
+                optimizer.state[weight]["step"] = torch.zeros((), device=weight.device)

@@ -14,7 +14,7 @@ from charrnn.config.load import (
 )
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.messages import format_path, format_value
+from charrnn.messages import format_value
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
@@ -52,32 +52,29 @@ def changed_config(
         UserError: Something differs that would make it another training.
     """
     before = read_run_config(run / CONFIG_FILE)
-    if before.train.precision == "auto":
-        raise UserError(
-            f"{format_path(run / CONFIG_FILE)} is not as a training writes it: "
-            "train.precision is auto, and not what that came to",
-            hint="copy the whole run directory again",
-        )
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:
         after = _with_explicit_settings(before, load_for_training(config_file, overrides))
     old, new = asdict(before), asdict(after)
-    changes, refused = [], []
-    for section, settings in old.items():
-        for name, value in settings.items():
-            if value != new[section][name]:
-                change = f"{section}.{name}: {value} -> {new[section][name]}"
-                changes.append(change)
-                if section != "generate" and f"{section}.{name}" not in CHANGEABLE:
-                    refused.append(change)
+    changes = {
+        f"{section}.{name}": f"{section}.{name}: {value} -> {new[section][name]}"
+        for section, settings in old.items()
+        for name, value in settings.items()
+        if value != new[section][name]
+    }
+    refused = [
+        change
+        for key, change in changes.items()
+        if key not in CHANGEABLE and not key.startswith("generate.")
+    ]
     if refused:
         raise UserError(
             f"{run} was trained with other settings: {'; '.join(refused)}",
             hint="resuming allows other steps, learning rate and intervals; "
             "for anything else begin a new run",
         )
-    return after, changes
+    return after, list(changes.values())
 
 
 def _with_explicit_settings(before: Config, loaded: LoadedConfig) -> Config:

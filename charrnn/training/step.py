@@ -10,7 +10,6 @@ Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 import ctypes
 import functools
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class TrainingStep:
         tune_malloc()
         self.model = model
         self.config = config
-        self.precision = getattr(torch, config.precision)
+        self.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
         self.is_native = config.kernel == "native" and model.device.type != "cuda"
         if self.is_native:
             kernels.check_available()
@@ -176,12 +175,10 @@ def tune_malloc() -> None:
     glibc hands large blocks back to the system as soon as they are free, and gets them again page
     by page, zeroed: in each step of training thousands of page faults, a fifth of its time.
     """
-    if not sys.platform.startswith("linux"):
-        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl has none
+    if mallopt is None:  # not glibc
         return
-    if mallopt(MMAP_THRESHOLD, LARGEST_THRESHOLD_BYTES) or mallopt(
-        MMAP_THRESHOLD, OLD_LARGEST_THRESHOLD_BYTES
-    ):
-        mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD_BYTES)
+    for threshold_bytes in (LARGEST_THRESHOLD_BYTES, OLD_LARGEST_THRESHOLD_BYTES):
+        if mallopt(MMAP_THRESHOLD, threshold_bytes):
+            mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD_BYTES)
+            return

@@ -7,24 +7,21 @@ is derived from the seed and the place (see `rng`, `batches`).
 """
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
 import torch
 from msgspec import Meta
 from torch import Tensor
-from torch.optim import Optimizer
 
 from charrnn.errors import UserError
 from charrnn.network import FloatArray
 from charrnn.run.checkpoint_files import DAMAGED_HINT
 from charrnn.tensors import Tensors
 from charrnn.training.model import CharRNN
-from charrnn.training.optimizers import moments_of
+from charrnn.training.optimizers import begin_moments
 from charrnn.training.step import TrainingStep
-from charrnn.validation import damaged, record_from_json
 
 MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
 
@@ -46,6 +43,7 @@ class TrainingProgress:
     evaluated_step: Count = 0
     saved_step: Count = 0
     logged_step: Count = 0
+    sampled_step: Count = 0
     best_loss_nats: Amount | None = None
     best_step: Count = 0
     evaluations_without_gain: Count = 0
@@ -69,7 +67,7 @@ class TrainingProgress:
     @property
     def running_loss_nats(self) -> float:
         """Mean training loss since the line of the metrics before."""
-        return self.running_nats / self.running_chars
+        return self.running_nats / max(self.running_chars, 1)
 
     @property
     def clipped_fraction(self) -> float:
@@ -77,36 +75,9 @@ class TrainingProgress:
         return self.clipped_steps / max(self.step, 1)
 
 
-def read_progress(stored: object) -> TrainingProgress:
-    """Read where the training stood, as its last save describes it.
-
-    Raises:
-        UserError: It is damaged.
-    """
-    source = "the saved state"
-    names = {each.name for each in fields(TrainingProgress)}
-    if not isinstance(stored, dict) or stored.keys() != names:
-        raise damaged(source, "it does not say where the training stood", hint=DAMAGED_HINT)
-    progress = record_from_json(TrainingProgress, stored, source=source, hint=DAMAGED_HINT)
-    earlier = (
-        progress.evaluated_step,
-        progress.saved_step,
-        progress.logged_step,
-        progress.best_step,
-        progress.clipped_steps,
-    )
-    has_begun = progress.step > 0
-    if max(earlier) > progress.step or (progress.running_chars > 0) != has_begun:
-        raise damaged(source, f"not all was before step {progress.step:,}", hint=DAMAGED_HINT)
-    return progress
-
-
 def capture(training_step: TrainingStep, state_SLBH: Tensor | None) -> Tensors:
     """Collect all that the next step depends on, as NumPy arrays."""
-    tensors = {MODEL + name: value for name, value in training_step.model.state_dict().items()}
-    for index, (parameter, optimizer) in enumerate(_with_optimizers(training_step)):
-        for name, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{OPTIMIZER}{index}.{name}"] = value
+    tensors = _tensors_of(training_step)
     if state_SLBH is not None:
         tensors[HIDDEN] = state_SLBH
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
@@ -118,52 +89,36 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
     Raises:
         UserError: The arrays do not fit this network.
     """
-    model, with_optimizers = training_step.model, _with_optimizers(training_step)
-    shapes = {MODEL + name: weight.shape for name, weight in model.state_dict().items()}
-    has_stepped = any(name.startswith(OPTIMIZER) for name in tensors)
-    for index, (weight, optimizer) in enumerate(with_optimizers if has_stepped else []):
-        for name in moments_of(optimizer):
-            shape = torch.Size() if name == "step" else weight.shape
-            shapes[f"{OPTIMIZER}{index}.{name}"] = shape
+    if any(name.startswith(OPTIMIZER) for name in tensors):
+        begin_moments(training_step.optimizers)
+    places = _tensors_of(training_step)
     if HIDDEN in tensors:
-        shapes[HIDDEN] = model.initial_state(training_step.config.batch_size).shape
-    _check_fit(tensors, shapes)
-    values = {
-        name: torch.from_numpy(np.copy(array)).to(model.device) for name, array in tensors.items()
-    }
-    model.load_state_dict({name: values[MODEL + name] for name in model.state_dict()})
-    for index, (weight, optimizer) in enumerate(with_optimizers if has_stepped else []):
-        optimizer.state[weight] = {
-            name: values[f"{OPTIMIZER}{index}.{name}"] for name in moments_of(optimizer)
-        }
-    return values.get(HIDDEN)
-
-
-def _check_fit(tensors: Tensors, shapes: Mapping[str, torch.Size]) -> None:
-    """Refuse arrays that are not exactly those with these names and shapes, in float32."""
-    for name in sorted(tensors.keys() | shapes.keys()):
+        batch_size = training_step.config.batch_size
+        places[HIDDEN] = training_step.model.initial_state(batch_size)
+    for name in sorted(tensors.keys() | places.keys()):
         if name not in tensors:
             what = f"{name} is missing"
-        elif name not in shapes:
+        elif name not in places:
             what = f"{name} has no place in it"
-        elif tensors[name].shape != shapes[name] or tensors[name].dtype != np.float32:
+        elif tensors[name].shape != places[name].shape or tensors[name].dtype != np.float32:
             what = f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}"
         else:
+            places[name].copy_(torch.tensor(tensors[name]))
             continue
         raise UserError(
             f"the saved state does not fit the configuration: {what}", hint=DAMAGED_HINT
         )
+    return places.get(HIDDEN)
 
 
-def _with_optimizers(training_step: TrainingStep) -> list[tuple[Tensor, Optimizer]]:
-    """Every weight, in the model's order, with the optimiser that moves it."""
-    owners = {
-        id(weight): optimizer
-        for optimizer in training_step.optimizers
-        for group in optimizer.param_groups
-        for weight in group["params"]
-    }
-    return [(weight, owners[id(weight)]) for weight in training_step.parameters]
+def _tensors_of(training_step: TrainingStep) -> dict[str, Tensor]:
+    """The weights, and what the optimisers remember of each, by the names they are saved under."""
+    tensors = {MODEL + name: value for name, value in training_step.model.state_dict().items()}
+    for index, parameter in enumerate(training_step.parameters):
+        for optimizer in training_step.optimizers:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{OPTIMIZER}{index}.{name}"] = value
+    return tensors
 
 
 def weights_of_model(model: CharRNN) -> dict[str, FloatArray]:

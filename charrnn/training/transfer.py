@@ -8,19 +8,14 @@ first weights; those that only the other run knows are not copied. The optimiser
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from charrnn.config.schema import ModelConfig
 from charrnn.errors import UserError
-from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.model import CharRNN
-
-SIZES = ("cell", "input", "embedding_size", "hidden_size", "layers", "tie_weights")
-"""What two networks must have in common for the weights of one to fit the other."""
+from charrnn.training.model import CharRNN, sizes_of
 
 
 @dataclass(frozen=True)
@@ -35,14 +30,6 @@ class Transfer:
     """Characters of this text that the other run does not know."""
     left: tuple[str, ...]
     """Characters that only the other run knows."""
-
-
-def sizes_of(card: ModelCard) -> dict[str, Any]:
-    """The settings of section `model` that a network with these weights must have."""
-    sizes = {name: getattr(card, name) for name in SIZES}
-    if card.input == "onehot":
-        del sizes["embedding_size"]
-    return sizes
 
 
 def check_same_network(model: ModelConfig, source: TrainedModel) -> None:

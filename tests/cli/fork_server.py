@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-import torch  # noqa: F401 - what makes a start slow
+import torch._dynamo  # noqa: F401 - what makes a start slow: torch, and what its optimizers import
 
 from charrnn.cli.app import main
 

@@ -1,6 +1,5 @@
 """How every command ends, whatever it was doing."""
 
-import importlib
 import inspect
 import json
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charrnn import __version__
-from charrnn.cli.app import COMMANDS
+from charrnn.cli.app import COMMANDS, function_of
 from tests.cli.process import COMMAND, charrnn, succeed
 from tests.models import write_run
 
@@ -132,7 +131,6 @@ def test_a_full_disk_behind_stderr_keeps_the_exit_code(tmp_path: Path) -> None:
 
 
 def test_the_list_of_commands_says_what_the_help_of_each_begins_with() -> None:
-    for name, (function, summary) in COMMANDS.items():
-        module = importlib.import_module(f"charrnn.cli.{name}")
-        explanation = inspect.getdoc(getattr(module, function)) or ""
+    for name, summary in COMMANDS.items():
+        explanation = inspect.getdoc(function_of(name)) or ""
         assert explanation.partition("\n")[0] == summary

@@ -404,7 +404,7 @@ def test_a_configuration_of_another_mode_is_refused(
 ) -> None:
     config = RUN / "config.yaml"
     config.write_text(config.read_text().replace("mode: stream", "mode: lines"))
-    assert "data.mode is lines" in refused(capsys)
+    assert "know different characters" in refused(capsys)
 
 
 def test_weights_that_overflow_are_a_failure_and_no_score(

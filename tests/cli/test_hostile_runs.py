@@ -69,16 +69,16 @@ Failure = Callable[[tuple[str, ...]], dict[str, Any]]
 
 
 @pytest.fixture
-def failure(capsys: pytest.CaptureFixture[str]) -> Failure:
+def failure(capfd: pytest.CaptureFixture[str]) -> Failure:
     """Run a command that must fail; returns what `--json` says of it."""
 
     def fail(command: tuple[str, ...]) -> dict[str, Any]:
-        capsys.readouterr()
+        capfd.readouterr()
         tracemalloc.start()
         code = charrnn([*command, "--json"])
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert most < MOST_ALLOCATED
         assert "Traceback" not in err
         assert err.replace("\n", "").isprintable()
@@ -262,7 +262,7 @@ PROGRESS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("changes", PROGRESS.values(), ids=PROGRESS.keys())
 def test_a_place_in_a_training_that_cannot_be_is_refused_or_harmless(
-    changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     saves = CheckpointFiles(Path("run/last"))
     saved = saves.load()
@@ -271,7 +271,7 @@ def test_a_place_in_a_training_that_cannot_be_is_refused_or_harmless(
     description = {**saved.description, "progress": progress}
     saves.save(Checkpoint(saved.tensors, description), step=3, keep=0)
     code = charrnn([*RESUME, "--json"])
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert "fault of charrnn" not in err
     assert "\x1b" not in err + out
     assert code in {0, 2}
@@ -312,18 +312,18 @@ def test_a_vocabulary_that_is_none_is_refused(changes: dict[str, Any], failure: 
 
 
 def test_escape_codes_in_a_vocabulary_do_not_reach_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_run(Path("escapes"), characters="\x1b\u202e\x9b\x07a")
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("os.isatty", lambda _: True)
     assert charrnn(["generate", "--run", "escapes", "--length", "200"]) == 0
-    shown = capsys.readouterr().out
+    shown = capfd.readouterr().out
     assert r"\x1b" in shown
     assert shown.replace("\n", "").isprintable()
 
 
 def test_names_of_runs_texts_and_tensors_cannot_act_on_a_terminal(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     name = "\x1b[2J\u202e\x9b\x07"
     shutil.copytree("run", name)
@@ -342,11 +342,11 @@ def test_names_of_runs_texts_and_tensors_cannot_act_on_a_terminal(
         (name,),
     ):
         charrnn(list(command))
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert (out + err).replace("\n", "").isprintable(), command
 
 
-def test_a_pipe_that_a_run_names_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_that_a_run_names_is_not_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
     config = Path("run") / CONFIG_FILE
     config.write_text(config.read_text().replace("text.txt", "pipe"))
     os.mkfifo("pipe")
@@ -354,12 +354,12 @@ def test_a_pipe_that_a_run_names_is_not_waited_for(capsys: pytest.CaptureFixture
     assert charrnn(list(EVAL)) == 0
     shutil.rmtree("data")
     assert charrnn(list(EVAL)) == 2
-    assert "the pipe pipe" in capsys.readouterr().err
+    assert "the pipe pipe" in capfd.readouterr().err
 
 
-def test_a_file_in_last_is_needed_by_resume_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_in_last_is_needed_by_resume_alone(capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("run/last")
     (Path("run") / METRICS_FILE).write_bytes(b"[" * 100_000 + b"\n\xff\n")
     assert charrnn(list(EVAL)) == 0
     assert charrnn(list(GENERATE)) == 0
-    capsys.readouterr()
+    capfd.readouterr()

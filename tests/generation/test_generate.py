@@ -284,7 +284,7 @@ def test_the_texts_do_not_depend_on_the_number_of_threads(
     threads: int, line_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [text.text for text in many(line_model, ["a", "be"] * 150)]
-    monkeypatch.setattr(scheduler, "thread_count", lambda _network: threads)
+    monkeypatch.setattr(scheduler, "free_threads", lambda: threads)
     texts = many(line_model, ["a", "be"] * 150)
     assert [text.text for text in texts] == expected
 
@@ -402,7 +402,7 @@ def state(tmp_path: Path, stream_model: LanguageModel) -> Path:
 
 def test_the_state_of_another_model_is_refused(state: Path, tmp_path: Path) -> None:
     other = read_model(write_run(tmp_path / "other", hidden_size=17))
-    with pytest.raises(UserError, match="another size"):
+    with pytest.raises(UserError, match="another model"):
         load_stream(state, other.card)
 
 

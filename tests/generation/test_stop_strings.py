@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.generation.options import GenerationOptions
 from charrnn.generation.sequence import StopFinder
 
 
@@ -25,7 +26,7 @@ stop_lists = st.lists(st.text("ab\n", min_size=1, max_size=5), min_size=1, max_s
 def test_the_text_is_cut_where_a_stop_string_is_first_complete(
     text: str, stops: list[str], keep: bool, min_length: int
 ) -> None:
-    finder = StopFinder(stops, keep=keep, min_length=min_length)
+    finder = StopFinder(GenerationOptions(stop=stops, keep_stop=keep, min_length=min_length))
     released = ""
     for char in text:
         released += finder.feed(char)
@@ -39,7 +40,7 @@ def test_the_text_is_cut_where_a_stop_string_is_first_complete(
 @given(text=texts, stops=stop_lists)
 def test_what_is_released_is_never_behind_a_later_cut(text: str, stops: list[str]) -> None:
     final, _ = cut(text, stops, keep=False, min_length=0)
-    finder = StopFinder(stops)
+    finder = StopFinder(GenerationOptions(stop=stops))
     released = ""
     for char in text:
         released += finder.feed(char)
@@ -52,7 +53,7 @@ def test_what_is_released_is_never_behind_a_later_cut(text: str, stops: list[str
 def test_no_more_is_held_back_than_a_stop_string_could_begin_with(
     text: str, stops: list[str]
 ) -> None:
-    finder = StopFinder(stops)
+    finder = StopFinder(GenerationOptions(stop=stops))
     fed = released = ""
     for char in text:
         fed += char
@@ -65,7 +66,7 @@ def test_no_more_is_held_back_than_a_stop_string_could_begin_with(
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_longest_of_several_complete_stop_strings_counts(keep: bool) -> None:
-    finder = StopFinder(["c", "bc", "xbc"], keep=keep)
+    finder = StopFinder(GenerationOptions(stop=["c", "bc", "xbc"], keep_stop=keep))
     assert finder.feed("a") == "a"
     assert finder.feed("b") == ""
     assert finder.feed("c") == ("bc" if keep else "")

@@ -273,11 +273,11 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
     better = {name: weight + 1 for name, weight in model.weights.items()}
     read_vocabulary = charrnn.run.reader.read_vocabulary
 
-    def replaced_meanwhile(path: Path, *, most: int) -> Vocabulary:
+    def replaced_meanwhile(path: Path) -> Vocabulary:
         monkeypatch.undo()
         with RunWriter.reopen(path) as writer:
             writer.save_best(better, replace(model.card, step=2))
-        return read_vocabulary(path, most=most)
+        return read_vocabulary(path)
 
     monkeypatch.setattr("charrnn.run.reader.read_vocabulary", replaced_meanwhile)
     found = read_model(run)

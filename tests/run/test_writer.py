@@ -82,8 +82,8 @@ def test_reopening_removes_what_kills_in_the_middle_of_writing_have_left(run: Pa
     with RunWriter.reopen(run) as writer:
         writer.save_last(Checkpoint({}, {}), step=0)
     before = sorted(run.rglob("*"))
-    (run / f".{NEXT_WEIGHTS_FILE}.x7_a").write_bytes(b"part")
-    (run / "last/.state.safetensors.k2_b").write_bytes(b"part")
+    (run / f".{NEXT_WEIGHTS_FILE}.x7.partial").write_bytes(b"part")
+    (run / "last/.state.safetensors.k2.partial").write_bytes(b"part")
     with RunWriter.reopen(run):
         assert sorted(run.rglob("*")) == before
 

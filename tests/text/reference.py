@@ -31,9 +31,7 @@ def whole_text(files: list[bytes], options: TextOptions) -> str:
 
 
 def decoded(content: bytes, options: TextOptions) -> str:
-    text = content.decode(options.encoding, options.errors)
-    takes_its_own = options.encoding in {"utf-16", "utf-32", "utf-8-sig"}
-    return text if takes_its_own else text.removeprefix("\ufeff")
+    return content.decode(options.encoding, options.errors).removeprefix("\ufeff")
 
 
 def lines_of(text: str) -> list[str]:

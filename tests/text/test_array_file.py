@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import UserError
-from charrnn.text.array_file import load_array, new_array_file
+from charrnn.text.array_file import load_array, write_array
 
 VALUES = np.arange(1000, dtype=np.uint16)
 
 
 def write(path: Path, *parts: npt.NDArray[np.uint16]) -> Path:
-    with new_array_file(path, np.uint16, sum(map(len, parts))) as file:
-        for part in parts:
-            file.write(part.data)
+    write_array(path, np.uint16, sum(map(len, parts)), parts)
     return path
 
 
@@ -45,13 +44,12 @@ def test_a_mapped_array_is_what_was_written_and_cannot_be_changed(
 
 
 def test_an_array_whose_writer_failed_is_not_taken_for_whole(tmp_path: Path) -> None:
-    def fail_halfway() -> None:
-        with new_array_file(tmp_path / "a.npy", np.uint16, len(VALUES)) as file:
-            file.write(VALUES[:500].data)
-            raise KeyError
+    def parts() -> Iterator[npt.NDArray[np.uint16]]:
+        yield VALUES[:500]
+        raise KeyError
 
     with pytest.raises(KeyError):
-        fail_halfway()
+        write_array(tmp_path / "a.npy", np.uint16, len(VALUES), parts())
     with pytest.raises(UserError):
         load_array(tmp_path / "a.npy", np.uint16, len(VALUES))
 
@@ -104,5 +102,5 @@ def test_no_content_breaks_the_reader(
 
 def test_a_full_disk_is_an_error_and_no_signal() -> None:
     full, reason = Path("/dev/full"), os.strerror(errno.ENOSPC)
-    with pytest.raises(OSError, match=reason), new_array_file(full, np.uint16, 10) as file:
-        file.write(np.zeros(1_000_000, np.uint16).data)
+    with pytest.raises(OSError, match=reason):
+        write_array(full, np.uint16, 10, [np.zeros(1_000_000, np.uint16)])

@@ -131,9 +131,9 @@ def test_a_file_or_folder_without_permission_is_named() -> None:
     write("folder/closed.txt")
     Path("folder/closed.txt").chmod(0)
     Path("closed").mkdir(mode=0)
-    assert message_of("folder/closed.txt") == "folder/closed.txt: no permission to read it"
-    assert message_of("folder") == "folder/closed.txt: no permission to read it"
-    assert message_of("closed") == "closed: no permission to read it"
+    assert message_of("folder/closed.txt") == "folder/closed.txt: Permission denied"
+    assert message_of("folder") == "folder/closed.txt: Permission denied"
+    assert message_of("closed") == "closed: Permission denied"
 
 
 @pytest.mark.parametrize(

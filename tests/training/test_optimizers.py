@@ -13,8 +13,8 @@ from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import (
     Muon,
+    begin_moments,
     learning_rate_at,
-    moments_of,
     nearly_orthogonal,
     optimizers_for,
 )
@@ -121,7 +121,25 @@ def test_muon_moves_the_matrices_between_units_and_adamw_the_rest(
     assert sorted(held[0] + held[1]) == sorted(map(id, model.parameters()))
     names = {id(weight): name for name, weight in model.rnn.named_parameters()}
     assert {names[each] for each in held[0]} == moved_by_muon
-    assert list(map(moments_of, optimizers)) == [{"momentum"}, {"step", "exp_avg", "exp_avg_sq"}]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_moments_begin_under_the_names_and_in_the_shapes_that_a_step_gives_them(
+    optimizer: str,
+) -> None:
+    model = CharRNN(ModelConfig(hidden_size=8), 11)
+    config = TrainConfig(optimizer=optimizer)  # type: ignore[arg-type]
+    begun, stepped = (optimizers_for(model, config, torch.float32, POOL) for _ in range(2))
+    begin_moments(begun)
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    for each in stepped:
+        each.step()
+    for ours, theirs in zip(begun, stepped, strict=True):
+        for key, moments in theirs.state.items():
+            shapes = {name: (value.shape, value.dtype) for name, value in moments.items()}
+            begun_with = ours.state[key].items()
+            assert {name: (value.shape, value.dtype) for name, value in begun_with} == shapes
 
 
 def test_adamw_moves_everything_where_it_is_asked_for() -> None:

@@ -7,7 +7,6 @@ be moved to another machine, or be tampered with.
 
 import ctypes
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +21,8 @@ from charrnn.errors import UserError
 SOURCE = Path(__file__).with_name("cells.c")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC")
+TUNING = ("-march=native", "-mprefer-vector-width=512")
+"""What is left out where the compiler does not know it."""
 SECONDS_TO_COMPILE = 60
 
 NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
@@ -65,13 +66,10 @@ def compiled_kernels() -> ctypes.CDLL | None:
     """The kernels for this processor; None where they cannot be made, or not be loaded."""
     found = next(filter(shutil.which, COMPILERS), "cc")
     compiler = os.environ.get("CC", "").split() or [found]
-    tuning = ["-march=native", "-mprefer-vector-width=512"]
-    if platform.machine() in {"arm64", "aarch64"}:
-        tuning = ["-mcpu=native"]
     try:
         with tempfile.TemporaryDirectory(prefix="charrnn-") as folder:
             library = Path(folder) / "cells.so"
-            for flags in ([*FLAGS, *tuning], FLAGS):
+            for flags in ([*FLAGS, *TUNING], FLAGS):
                 if _runs([*compiler, *flags, SOURCE, "-o", library, "-lm"]):
                     return ctypes.CDLL(str(library))
     except OSError:  # no room, or a folder from which nothing may be loaded

@@ -1,0 +1,83 @@
+"""`charrnn runs`: the runs in a folder, the lowest loss first."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.options import Debug, Json, Quiet
+from charrnn.console import Console, escape_controls, write_json
+from charrnn.errors import UserError
+from charrnn.messages import format_path
+from charrnn.run.paths import RUNS_FOLDER, START_HINT
+
+if TYPE_CHECKING:
+    from charrnn.run.summary import RunSummary
+
+COLUMNS = ("run", "network", "text", "step", "minutes", "loss", "bits/char", "state")
+PIPE_WIDTH = 10_000
+"""Columns of a table that nobody's terminal limits: every name is written out."""
+
+
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the runs are.")
+    ] = RUNS_FOLDER,
+    json: Json = False,
+    quiet: Quiet = False,
+    _debug: Debug = False,
+) -> None:
+    """List runs with their network, text, steps, minutes and loss, the best first.
+
+    For example:
+
+        charrnn runs
+
+        charrnn runs --json | python -m json.tool
+    """
+    from charrnn.run.summary import find_runs, summarize_all
+
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {format_path(folder)}", hint=START_HINT)
+    summaries, errors = summarize_all(find_runs(folder))
+    if not summaries and not errors:
+        raise UserError(f"there is no run in {format_path(folder)}", hint=START_HINT)
+    console = Console(quiet=quiet)
+    for error in errors:
+        console.warn(error.message)
+    if json:
+        write_json({"folder": str(folder), "runs": [asdict(each) for each in summaries]})
+    else:
+        _write_table(summaries)
+
+
+def _write_table(summaries: "list[RunSummary]") -> None:
+    from rich.console import Console as RichConsole
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
+    for column in table.columns[3:7]:
+        column.justify = "right"
+    for each in summaries:
+        table.add_row(*(Text(escape_controls(cell, keep=frozenset())) for cell in _cells(each)))
+    out = RichConsole()
+    if not out.is_terminal:
+        out = RichConsole(width=PIPE_WIDTH)
+    out.print(table)
+
+
+def _cells(each: "RunSummary") -> tuple[str, ...]:
+    source = each.source if isinstance(each.source, str) else " ".join(each.source)
+    loss, bits = each.valid_loss_nats, each.bits_per_char
+    return (
+        each.run,
+        f"{each.cell} {each.layers} × {each.hidden_size}",
+        source,
+        f"{each.step:,}/{each.steps:,}",
+        f"{each.minutes:.1f}",
+        "" if loss is None else f"{loss:.4f}",
+        "" if bits is None else f"{bits:.4f}",
+        each.state,
+    )

@@ -1,0 +1,131 @@
+"""`charrnn runs`: which runs there are, and how far each has come."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn.config.load import dump_config, read_run_config
+from charrnn.run.writer import RunWriter
+from tests.cli.process import charrnn, succeed, succeed_json
+from tests.models import write_run
+
+
+def runs_in(folder: Path, *arguments: object) -> dict[str, dict[str, object]]:
+    answer = succeed_json("runs", folder, *arguments)
+    return {Path(str(each["run"])).name: each for each in answer["runs"]}
+
+
+def log(run: Path, *losses: float | None, steps: int = 100) -> None:
+    """Write a line of the metrics every `steps` steps, a minute apart."""
+    lines = [
+        {"step": steps * number, "seconds": 60.0 * number, "train_loss_nats": 1.0}
+        | ({} if loss is None else {"valid_loss_nats": loss})
+        for number, loss in enumerate(losses, start=1)
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def set_train(run: Path, **settings: Any) -> None:
+    config = read_run_config(run / "config.yaml")
+    changed = replace(config, train=replace(config.train, **settings))
+    (run / "config.yaml").write_text(dump_config(changed))
+
+
+def test_a_trained_run_is_listed_with_what_its_files_say(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question. " * 40)
+    sets = "data.source=text.txt", "model.hidden_size=8", "train.steps=4", "train.threads=1"
+    options = [option for setting in sets for option in ("--set", setting)]
+    trained = json.loads(
+        succeed("train", "--json", "--quiet", "--out", "runs/a", *options, cwd=tmp_path)
+    )
+    (run,) = succeed_json("runs", cwd=tmp_path)["runs"]
+    assert run["run"] == "runs/a"
+    assert (run["cell"], run["layers"], run["hidden_size"]) == ("lstm", 1, 8)
+    assert (run["source"], run["mode"]) == ("text.txt", "stream")
+    assert (run["step"], run["steps"], run["state"]) == (4, 4, "done")
+    assert run["valid_loss_nats"] == trained["valid_loss_nats"]
+    assert run["bits_per_char"] == pytest.approx(trained["valid_loss_nats"] / math.log(2))
+
+
+def test_the_lowest_loss_comes_first_and_a_run_without_one_last(tmp_path: Path) -> None:
+    for name, loss in [("a", 2.0), ("b", 1.0), ("c", 3.0)]:
+        run = write_run(tmp_path / name)
+        card = json.loads((run / "model.json").read_text())
+        (run / "model.json").write_text(json.dumps(card | {"valid_loss_nats": loss}))
+    (write_run(tmp_path / "begun") / "model.json").unlink()
+    assert list(runs_in(tmp_path)) == ["b", "a", "c", "begun"]
+    assert runs_in(tmp_path)["begun"]["valid_loss_nats"] is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "settings", "state"),
+    [
+        ([2.0, 1.0], {"steps": 200}, "done"),
+        ([2.0, 1.0], {"steps": 201}, "stopped"),
+        ([2.0, 1.0, 1.5, 1.5], {"steps": 900, "patience": 2}, "done"),
+        ([2.0, 1.0, 1.5, None], {"steps": 900, "patience": 2}, "stopped"),
+        ([], {"steps": 1}, "stopped"),
+    ],
+)
+def test_a_run_is_done_when_steps_or_patience_are_over(
+    losses: list[float], settings: dict[str, object], state: str, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run")
+    log(run, *losses)
+    set_train(run, **settings)
+    listed = runs_in(tmp_path)["run"]
+    assert listed["state"] == state
+    assert (listed["step"], listed["minutes"]) == (100 * len(losses), len(losses))
+
+
+def test_a_run_that_a_process_works_in_is_training(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    with RunWriter.reopen(run):
+        assert runs_in(tmp_path)["run"]["state"] == "training"
+    assert runs_in(tmp_path)["run"]["state"] == "stopped"
+
+
+def test_a_run_directory_lists_itself(tmp_path: Path) -> None:
+    assert list(runs_in(write_run(tmp_path / "run"))) == ["run"]
+
+
+def test_a_damaged_run_is_named_and_the_others_are_listed(tmp_path: Path) -> None:
+    write_run(tmp_path / "good")
+    (write_run(tmp_path / "bad") / "model.json").write_text("{")
+    done = charrnn("runs", tmp_path)
+    assert done.returncode == 0
+    assert "good" in done.stdout
+    assert "bad" in done.stderr
+    assert "bad" not in done.stdout
+
+
+def test_a_pipe_gets_every_name_whole_and_no_escape_codes(tmp_path: Path) -> None:
+    name = "n" * 150
+    write_run(tmp_path / name)
+    write_run(tmp_path / "red\x1b[31m")
+    said = succeed("runs", tmp_path)
+    assert name in said
+    assert "\x1b" not in said
+    assert r"red\x1b[31m" in said
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    log(run, 2.0, 1.0)
+    with (run / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 300, "sec')
+    assert runs_in(tmp_path)["run"]["step"] == 200
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_without_runs_is_refused(is_there: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    if is_there:
+        folder.mkdir()
+    done = charrnn("runs", folder)
+    assert done.returncode == 2
+    assert "hint: " in done.stderr
