@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from charrnn.explain.picture import Picture
 
 VIEW = "What to look at; left out, the list of views."
-TEXT = """The text to explain; - is stdin. Left out, the validation split of the run's own corpus. For
-step, the text itself."""
-RUN = """The run directory; left out, CHARRNN_RUN, or the run trained last under runs/. gradient takes
-several."""
+TEXT = """The text to explain; - is stdin. Left out, the validation split of the run's own corpus.
+For step, the text itself."""
+RUN = """The run directory; left out, CHARRNN_RUN, or the run trained last under runs/. gradient
+takes several."""
 OUT = "Write a file in place of a picture in the terminal; - is HTML on stdout."
 UNIT = """units: the hidden unit to show, counted through all layers; auto is the one that follows
 something best."""

@@ -20,7 +20,6 @@ from charrnn.evaluation.evaluate import (
 )
 from charrnn.evaluation.scoring import columns_at_once
 from charrnn.network import FloatArray, IdArray, Network
-from charrnn.text.reading import encode
 from charrnn.text.vocabulary import Vocabulary, code_points_of
 
 LONGEST_SHOWN = 10_000
@@ -70,13 +69,15 @@ def _separate_lines(
         lines = text.removesuffix("\n").split("\n")
         numbered = [(number + at, line) for at, line in enumerate(lines, start=1) if line]
         number += len(lines)
-        ids, ends = encode("".join(f"{line}\n" for _, line in numbered), vocabulary)
-        starts = np.concatenate([[0], ends])
+        if not numbered:
+            continue
+        ids = vocabulary.encode("".join(line for _, line in numbered))
+        starts = np.cumsum([0, *(len(line) for _, line in numbered)])
         nats_N = nats_of_lines(network, ids, starts, vocabulary, batch_size=rows)
         firsts = starts[:-1] + np.arange(len(numbered))
-        bits = np.add.reduceat(nats_N, firsts, dtype=np.float64) * NATS_TO_BITS if numbered else []
-        for (at, line), cost in zip(numbered, bits, strict=True):
-            yield LineCost(at, line[:LONGEST_SHOWN], float(cost), len(line) + 1)
+        bits = np.add.reduceat(nats_N, firsts, dtype=np.float64) * NATS_TO_BITS
+        for (at, line), cost in zip(numbered, bits.tolist(), strict=True):
+            yield LineCost(at, line[:LONGEST_SHOWN], cost, len(line) + 1)
 
 
 def _lines_of_stream(

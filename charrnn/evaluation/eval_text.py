@@ -7,10 +7,9 @@ run has never seen becomes <unk>, and is remembered so that it can be told.
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from typing import IO
 
 import numpy as np
 
@@ -23,9 +22,10 @@ from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, TextOptions, find_prepared
+from charrnn.text.decoding import decoded
 from charrnn.text.prepare import prepare
-from charrnn.text.reading import TextReader, read_text
-from charrnn.text.sources import STDIN, Source, Sources, can_be_read_again, open_sources
+from charrnn.text.reading import TextReader, normalized, read_text
+from charrnn.text.sources import CHUNK_BYTES, STDIN, can_be_read_again, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 LINES_AT_ONCE = 1 << 14
@@ -110,13 +110,13 @@ def texts_of(
     """
     options = TextOptions.from_config(replace(data, mode=model.card.mode, shuffle=False))
     if name == STDIN and sys.stdin is not None:
-        stream: IO[bytes] = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        stdin = Source("stdin", 0, lambda: nullcontext(stream))  # raw waits for no full buffer
-        sources = Sources((name,), (stdin,))
-        yield from TextReader(sources, options).with_empty_lines("reading")
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
+        chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
+        texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
+        yield from normalized(texts, options)
     else:
         with open_sources([name], progress=progress) as sources:
-            yield from TextReader(sources, options, progress).with_empty_lines("reading")
+            yield from TextReader(sources, options, progress).texts("reading")
 
 
 def texts_of_split(text: EvalText, vocabulary: Vocabulary) -> Iterator[str]:

@@ -33,8 +33,7 @@ from charrnn.messages import format_name
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.decoding import without_empty_lines
-from charrnn.text.reading import encode
+from charrnn.text.reading import part_of
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 MOST_CHARACTERS = 1_000_000
@@ -286,12 +285,12 @@ def _read_beginning(texts: Iterator[str], vocabulary: Vocabulary) -> Text:
     length = 0
     parts, ids, ends = [""], [np.empty(0, vocabulary.id_type)], [np.zeros(1, np.int64)]
     for text in texts:
-        kept = without_empty_lines(text) if vocabulary.has_lines else text
-        part_ids, part_ends = encode(kept, vocabulary)
-        parts.append(kept.replace("\n", "") if vocabulary.has_lines else kept)
-        ids.append(part_ids)
-        ends.append(part_ends + length)
-        length += len(part_ids)
+        part = part_of(text, "lines" if vocabulary.has_lines else "stream")
+        parts.append(part.chars)
+        ids.append(vocabulary.encode(part.chars))
+        if part.line_ends is not None:
+            ends.append(part.line_ends + length)
+        length += len(part.chars)
         if length >= MOST_CHARACTERS:
             break
     starts = np.concatenate(ends) if vocabulary.has_lines else None
