@@ -3,7 +3,7 @@
     python scripts/draw_ideas.py input.txt
 
 `input.txt` is Tiny Shakespeare (docs/training.md says where it comes from). An LSTM, a GRU and a
-plain RNN are trained on it for 100 seconds each, and an LSTM on source code of Python's standard
+plain RNN are trained on it for two minutes each, and an LSTM on source code of Python's standard
 library, all in a temporary folder.
 """
 
@@ -24,8 +24,8 @@ CONFIG = """
 model: {hidden_size: 192}
 train: {batch_size: 32, sequence_length: 64, eval_every_steps: 400}
 """
-SECONDS = ("--minutes", "1.7")
-STEPS = ("--set", "train.steps=860")
+SECONDS = ("--minutes", "2")
+STEPS = ("--set", "train.steps=2000")
 RUNS = ("--run", "runs/rnn", "--run", "runs/gru", "--run", "runs/lstm")
 DRAWN = {
     "surprisal.png": ("surprisal", "--run", "runs/lstm"),
@@ -66,9 +66,9 @@ def main() -> None:
         (folder / "shakespeare.txt").write_bytes(Path(sys.argv[1]).read_bytes())
         (folder / "code.txt").write_text(source_code(), encoding="utf-8")
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        train(folder, "code", "code.txt", "lstm", *STEPS)
         for cell in ("lstm", "gru", "rnn"):
             train(folder, cell, "shakespeare.txt", cell, *SECONDS)
-        train(folder, "code", "code.txt", "lstm", *STEPS)
         for picture, arguments in DRAWN.items():
             charrnn(folder, "explain", *arguments, "-o", str(PICTURES / picture))
             charrnn(folder, "explain", *arguments)
