@@ -13,6 +13,7 @@ so that no crash leaves it behind.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -44,6 +45,7 @@ from charrnn.run.paths import (
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
     SAMPLES_FILE,
+    TENSORBOARD_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -153,6 +155,8 @@ class RunWriter:
         with write_errors(self.path):
             self.saves.remove()
             remove_leftovers(self.path)
+            if (self.path / TENSORBOARD_FOLDER).exists():
+                shutil.rmtree(self.path / TENSORBOARD_FOLDER)
             for name in RUN_FILES:
                 (self.path / name).unlink(missing_ok=True)
 
