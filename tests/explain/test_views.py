@@ -276,7 +276,7 @@ def test_a_compressor_that_is_not_installed_is_left_out_and_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyppmd", None)
     found = numbers("baselines", stream_run(tmp_path))
-    assert found["missing"] == ["PPMd"]
+    assert "PPMd" in found["missing"]
     assert "charrnn-cli[plots]" in " ".join(baselines.picture(found).sentences)
 
 
