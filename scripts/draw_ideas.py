@@ -1,25 +1,22 @@
-"""Draw docs/pictures: what four small networks learned, as docs/ideas.md shows it.
+"""Draw docs/pictures: what some networks learned, as docs/ideas.md shows it.
 
     python scripts/draw_ideas.py input.txt
 
 `input.txt` is Tiny Shakespeare (docs/training.md says where it comes from). An LSTM, a GRU and a
-plain RNN are trained on it for two minutes each, and an LSTM on source code of Python's standard
-library, all in a temporary folder.
+plain RNN of equal size are trained on it for two minutes each, and an LSTM on source code of
+Python's standard library, all in a temporary folder.
 """
 
-import asyncio
-import email
-import http
-import json
-import logging
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-CODE_PACKAGES = (asyncio, email, http, json, logging)
+LIBRARY = Path(sysconfig.get_path("stdlib"))
+PACKAGES = ("asyncio", "email", "http", "json", "logging")
 CONFIG = """
 model: {hidden_size: 192}
 train: {batch_size: 32, sequence_length: 64, eval_every_steps: 400}
@@ -28,15 +25,15 @@ SECONDS = ("--minutes", "2")
 STEPS = ("--set", "train.steps=2000")
 RUNS = ("--run", "runs/rnn", "--run", "runs/gru", "--run", "runs/lstm")
 DRAWN = {
-    "surprisal.png": ("surprisal", "--run", "runs/lstm"),
-    "units-lines.png": ("units", "--run", "runs/lstm"),
+    "surprisal.png": ("surprisal", "--run", "runs/gru"),
+    "units-lines.png": ("units", "--run", "runs/gru"),
     "units-brackets.png": ("units", "--run", "runs/code"),
     "gates.svg": ("gates", "--run", "runs/lstm"),
     "gradient.svg": ("gradient", *RUNS),
-    "context.svg": ("context", "--run", "runs/lstm"),
-    "baselines.svg": ("baselines", "--run", "runs/lstm"),
-    "calibration.svg": ("calibration", "--run", "runs/lstm"),
-    "embedding.svg": ("embedding", "--run", "runs/lstm"),
+    "context.svg": ("context", "--run", "runs/gru"),
+    "baselines.svg": ("baselines", "--run", "runs/gru"),
+    "calibration.svg": ("calibration", "--run", "runs/gru"),
+    "embedding.svg": ("embedding", "--run", "runs/gru"),
 }
 
 
@@ -52,9 +49,8 @@ def train(folder: Path, run: str, text: str, cell: str, *length: str) -> None:
 
 
 def source_code() -> str:
-    """The modules of some packages, one after the other."""
-    folders = [Path(str(package.__file__)).parent for package in CODE_PACKAGES]
-    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    """Some packages of Python's standard library, one after the other."""
+    files = [file for name in PACKAGES for file in sorted((LIBRARY / name).glob("*.py"))]
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

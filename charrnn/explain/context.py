@@ -7,6 +7,8 @@ difference from the loss with all of the text before it, which is known at every
 Shapes: M places, T time.
 """
 
+import math
+
 import numpy as np
 
 from charrnn.evaluation.scoring import nats_and_correct
@@ -20,6 +22,8 @@ LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 PLACES = ((24, 1024), (256, 128), (2048, 32))
 """At how many places contexts of up to which length are read."""
 COLUMNS_AT_ONCE = 64
+AROUND = 0.15
+"""The loss for a length is the mean over those around it, by this share: fewer places suffice."""
 NEAR = 0.01
 
 
@@ -104,7 +108,11 @@ def _by_window(subject: Subject) -> tuple[list[int], list[float]]:
         differences_T[:read] = _differences(subject, places, read)
     all_text = float(subject.nats_N.mean(dtype=np.float64))
     lengths = [length for length in LENGTHS if length <= longest]
-    return lengths, [all_text + float(differences_T[length - 1]) for length in lengths]
+    near = [
+        differences_T[math.ceil(length * (1 - AROUND)) - 1 : math.floor(length * (1 + AROUND))]
+        for length in lengths
+    ]
+    return lengths, [all_text + float(differences.mean()) for differences in near]
 
 
 def _differences(subject: Subject, places: int, length: int) -> Floats:

@@ -213,7 +213,7 @@ def test_short_contexts_cost_what_reading_them_from_zero_costs(tmp_path: Path) -
     losses = dict(zip(found["length"], found["loss_nats"], strict=True))
     subject = Subject.of(model, None)
     network, last = NumpyNetwork.of(model), len(subject.targets_N) - 32
-    for length in (1, 4, 32):
+    for length in (1, 2, 4):
         differences = []
         for begin in range(last + 1):
             inputs = subject.inputs_N[None, begin : begin + length]
