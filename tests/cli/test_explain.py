@@ -267,3 +267,20 @@ def test_the_lines_of_an_endless_text_are_scored_as_they_come() -> None:
         timeout=60,
     )
     assert [line.split()[2] for line in done.stdout.splitlines()] == ["1", "2", "3"]
+
+
+def test_a_line_that_is_out_of_the_ordinary_is_the_dearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entries = [
+        f"host{n % 7} sshd[{1000 + 37 * n}]: session opened for user{n % 5}" for n in range(99)
+    ]
+    Path("ok.log").write_text("".join(f"{entry}\n" for entry in entries * 3))
+    small = ["model.hidden_size=32", "train.steps=60", "train.batch_size=8", "train.threads=1"]
+    settings = [f"--set={each}" for each in (*small, "data.source=ok.log", "data.mode=lines")]
+    assert run(["train", "--quiet", *settings]) == 0
+    odd = "host3 sshd[4242]: $(curl evil)"
+    Path("new.log").write_text("\n".join([*entries[:20], odd, *entries[20:40]]))
+    capsys.readouterr()
+    (dearest,) = printed(capsys, "eval", "--dearest", "1", "new.log").splitlines()
+    assert dearest.endswith(odd)
