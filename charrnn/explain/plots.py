@@ -20,7 +20,6 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans A
 TEXT_FONTS = ("DejaVu Sans Mono", "Noto Sans Mono CJK SC", *FONTS)
 CHART_INCHES = (7.0, 4.2)
 TEXT_COLUMNS = 80
-SHORTEST_LINE = 40
 TEXT_LINES = 24
 CELL_INCHES = (0.1, 0.21)
 DOTS_PER_INCH = 144
@@ -194,14 +193,15 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     from matplotlib.patches import Rectangle
 
     fonts, lines = _installed(TEXT_FONTS), _lines(text)
-    columns = max(SHORTEST_LINE, *map(len, lines))
+    title = shorten(text.title, TEXT_COLUMNS)
+    columns = max(len(title), *map(len, lines))
     width, height = CELL_INCHES
     figure = Figure(figsize=(columns * width + 0.2, (len(lines) + 1.5) * height))
     axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, columns + 0.2 / width)
     axes.set_ylim(len(lines) + 0.25, -1.25)
-    axes.text(0, -0.5, _plain(shorten(text.title, columns)), va="center", style="italic")
+    axes.text(0, -0.5, _plain(title), va="center", style="italic")
     for row, line in enumerate(lines):
         for column, (shown, number) in enumerate(line):
             colour = colour_of(number, text.most)
