@@ -5,9 +5,13 @@ run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +19,19 @@ import numpy as np
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
-from charrnn.evaluation.scoring import Starts, count_ids
+from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids
 from charrnn.messages import format_name, format_path, join_words
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
-from charrnn.text.decoding import UndecodableError
+from charrnn.text.corpus import Corpus, Split, SplitName, TextOptions, find_prepared
+from charrnn.text.decoding import UndecodableError, decoded
 from charrnn.text.prepare import prepare
-from charrnn.text.reading import read_text
-from charrnn.text.sources import STDIN, is_pipe
+from charrnn.text.reading import TextReader, normalized, read_text
+from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
+LINES_AT_ONCE = 1 << 14
 ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
 
@@ -58,9 +63,9 @@ def own_split(
     model: TrainedModel,
     data: DataConfig,
     name: SplitName,
+    progress: Progress = silent,
     *,
     data_dir: Path | None = None,
-    progress: Progress = silent,
 ) -> EvalText:
     """A split of the corpus that the run was trained on, prepared again if it has to be.
 
@@ -68,8 +73,8 @@ def own_split(
         model: the run.
         data: the `data` section of its configuration.
         name: the split.
-        data_dir: where prepared corpora are kept; left out, `prepared_folder` knows.
         progress: opens a display if the text must be read.
+        data_dir: where prepared corpora are kept; left out, `prepared_folder` knows.
 
     Raises:
         UserError: The text is gone, or is not any more what it was.
@@ -102,17 +107,52 @@ def other_text(
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-    try:
+    with _told_how_to_convert(name, model, data):
         split = read_text(
             [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
         )
-    except UndecodableError as error:
-        raise UserError(error.message, hint=_conversion(name, model, data, error)) from error
     source = "stdin" if name == STDIN else name
     size = _utf8_bytes(split, model.vocabulary, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
     _check_length(text)
     return text
+
+
+def texts_of(
+    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+) -> Iterator[str]:
+    """Yield any text in parts, as the run reads texts; stdin as it comes, however long.
+
+    In lines mode the parts are whole lines, the empty ones too.
+
+    Raises:
+        UserError: The text cannot be read.
+    """
+    options = TextOptions.from_config(replace(data, mode=model.card.mode, shuffle=False))
+    if name == STDIN and sys.stdin is not None:
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
+        chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
+        texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
+        with _told_how_to_convert(name, model, data):
+            yield from normalized(texts, options)
+    else:
+        with (
+            _told_how_to_convert(name, model, data),
+            open_sources([name], data=data, progress=progress) as sources,
+        ):
+            yield from TextReader(sources, options, progress).texts("reading")
+
+
+def texts_of_split(text: EvalText, vocabulary: Vocabulary) -> Iterator[str]:
+    """Yield a split in parts, as `texts_of` yields other texts; <unk> as U+FFFD."""
+    if text.starts is None:
+        for at in range(0, len(text.ids), IDS_AT_ONCE):
+            yield vocabulary.decode(text.ids[at : at + IDS_AT_ONCE])
+        return
+    for at in range(0, len(text.starts) - 1, LINES_AT_ONCE):
+        starts = text.starts[at : at + LINES_AT_ONCE + 1].tolist()
+        lines = (vocabulary.decode(text.ids[begin:end]) for begin, end in pairwise(starts))
+        yield "".join(f"{line}\n" for line in lines)
 
 
 def _utf8_bytes(
@@ -127,15 +167,21 @@ def _utf8_bytes(
     return size if split.starts is None else size + len(split.starts) - 1
 
 
-def _conversion(name: str, model: TrainedModel, data: DataConfig, error: UndecodableError) -> str:
-    """The command that scores a text of another encoding."""
-    own = error.likely[0] if error.likely else "ENCODING"
-    convert = f"iconv -f {own} -t {data.encoding}" + (
-        "" if name == STDIN else f" {shlex.quote(name)}"
-    )
-    score = f"charrnn eval --run {shlex.quote(str(model.path))} -"
-    guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it a text?"
-    return f"{guess}: `{convert} | {score}` converts it to the run's own {data.encoding} first"
+@contextmanager
+def _told_how_to_convert(name: str, model: TrainedModel, data: DataConfig) -> Iterator[None]:
+    """Answer a text in another encoding with the command that scores it."""
+    try:
+        yield
+    except UndecodableError as error:
+        own = error.likely[0] if error.likely else "ENCODING"
+        file = "" if name == STDIN else f" {shlex.quote(name)}"
+        convert = f"iconv -f {own} -t {data.encoding}{file}"
+        score = f"charrnn eval --run {shlex.quote(str(model.path))} -"
+        guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it text?"
+        raise UserError(
+            error.message,
+            hint=f"{guess}: `{convert} | {score}` converts it to the run's own encoding",
+        ) from error
 
 
 def _prepared_again(

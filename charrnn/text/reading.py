@@ -1,6 +1,6 @@
 """The text of sources: as parts, which prepare reads twice, and as ids in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -44,24 +44,33 @@ class TextReader:
         Raises:
             UserError: A source cannot be read or decoded.
         """
+        return (part_of(text, self.options.mode) for text in self.texts(description))
+
+    def texts(self, description: str) -> Iterator[str]:
+        """Yield the same as strings; in lines mode whole lines, the empty ones too."""
         with self.progress(description, self.sources.size, unit="bytes") as advance:
             texts = joined(
                 source.text(self.options.encoding, self.options.errors, advance)
                 for source in self.sources.sources
             )
-            if self.options.normalize == "nfc":
-                texts = composed(texts)
-            if self.options.mode == "lines":
-                yield from map(_part_of_lines, whole_lines(texts))
-            else:
-                yield from (Part(text, None, 0) for text in texts)
+            yield from normalized(texts, self.options)
 
 
-def _part_of_lines(lines: str) -> Part:
-    kept = without_empty_lines(lines)
+def normalized(texts: Iterable[str], options: TextOptions) -> Iterator[str]:
+    """Yield decoded texts normalised as the options say; in lines mode whole lines."""
+    if options.normalize == "nfc":
+        texts = composed(texts)
+    yield from whole_lines(texts) if options.mode == "lines" else texts
+
+
+def part_of(text: str, mode: Mode) -> Part:
+    """Make a part of a text, of whole lines in lines mode."""
+    if mode == "stream":
+        return Part(text, None, 0)
+    kept = without_empty_lines(text)
     newlines = np.flatnonzero(code_points_of(kept) == NEWLINE)
     line_ends = newlines - np.arange(len(newlines))
-    return Part(kept.replace("\n", ""), line_ends, lines.count("\n") - len(newlines))
+    return Part(kept.replace("\n", ""), line_ends, text.count("\n") - len(newlines))
 
 
 def read_text(
