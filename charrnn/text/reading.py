@@ -50,9 +50,7 @@ class TextReader:
                 return
             for file, texts in enumerate(files):
                 for examples in examples_of(texts, self.options.separator):
-                    kept = [example[: self.options.cut_at] for example in examples]
-                    lengths = np.fromiter(map(len, kept), np.int64, len(kept))
-                    yield Part(file, "".join(kept), lengths)
+                    yield _part_of_examples(file, examples, self.options.cut_at)
 
     def _text(self, source: Source, advance: Advance) -> Iterator[str]:
         """Yield the text of one source, in parts of any size."""
@@ -66,6 +64,11 @@ class TextReader:
         errors = self.options.errors
         texts = decoded(chunks(), encoding=encoding, errors=errors, name=source.name)
         return composed(texts) if self.options.normalize == "nfc" else texts
+
+
+def _part_of_examples(file: int, examples: list[str], cut_at: int | None) -> Part:
+    kept = examples if cut_at is None else [example[:cut_at] for example in examples]
+    return Part(file, "".join(kept), np.fromiter(map(len, kept), np.int64, len(kept)))
 
 
 def read_text(
