@@ -63,6 +63,7 @@ from charrnn.text.vocabulary import (
 
 BLOCK_IDS = 128 * 1024
 """About so many ids are copied at a time; larger blocks cost the system more than they save."""
+BLOCK_CHARS = 1024 * 1024
 
 UNITS = {"stream": "characters", "lines": "lines", "examples": "examples"}
 """What a text of each mode consists of, in words."""
@@ -283,8 +284,9 @@ def _measure(reader: TextReader) -> _Measure:
     measure = _Measure(np.zeros(CODE_POINTS, np.int64), np.zeros(len(sources), np.int64))
     seen, most = np.zeros(len(sources), np.int64), 0
     for file, chars, lengths in reader.parts("reading"):
-        found = np.bincount(code_points_of(chars))
-        measure.counts[: len(found)] += found
+        for block in _blocks(chars):
+            found = np.bincount(code_points_of(block))
+            measure.counts[: len(found)] += found
         if lengths is None:
             measure.units[file] += len(chars)
             continue
@@ -396,13 +398,19 @@ def _encode(reader: TextReader, counts: Integers, starts: Integers, path: Path) 
     written = example = 0
     with path.open("wb") as file:
         for _, chars, lengths in reader.parts("encoding"):
-            file.write(vocabulary.encode(chars).data)
+            for block in _blocks(chars):
+                file.write(vocabulary.encode(block).data)
             if lengths is not None:
                 ends = written + np.cumsum(lengths[lengths > 0])
                 starts[example + 1 :][: len(ends)] = ends
                 example += len(ends)
             written += len(chars)
     return _EncodedText(path, vocabulary, starts)
+
+
+def _blocks(chars: str) -> Iterator[str]:
+    """Cut up what is far longer than usual, of which arrays would take many times its memory."""
+    return (chars[at : at + BLOCK_CHARS] for at in range(0, len(chars), BLOCK_CHARS))
 
 
 def _write_split(
