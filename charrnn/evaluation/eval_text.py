@@ -38,20 +38,23 @@ class EvalText:
     """Where it comes from, for people."""
     ids: IdArray
     starts: Starts | None
-    """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
+    """Where in `ids` each line or example starts, and where the last one ends; None for a
+    stream."""
     utf8_bytes: int
-    """Its bytes in UTF-8; in lines mode, one more for each line's end."""
+    """Its bytes in UTF-8; of lines and examples, with what ends each of them."""
     split: SplitName | None = None
     """Which split of the run's own corpus it is; None for another text."""
     unknown: Sequence[tuple[str, int]] = ()
     """Characters that the run does not know, and how often each stands here, if that is known."""
+    cut_at: int | None = None
+    """The length of examples that were cut, whose end is not known."""
 
     @property
     def targets(self) -> int:
-        """How many characters there are to predict, the ends of lines among them."""
+        """How many characters there are to predict, the ends of lines or examples among them."""
         if self.starts is None:
             return max(0, len(self.ids) - 1)
-        return len(self.ids) + len(self.starts) - 1
+        return len(self.ids) + known_ends(self.starts, self.cut_at)
 
 
 def own_split(
@@ -82,8 +85,9 @@ def own_split(
             hint=f"one of them or {CONFIG_FILE} was changed; {ANY_TEXT_HINT}",
         )
     split = corpus.train if name == "train" else corpus.valid
-    size = _utf8_bytes(split, corpus.vocabulary)
-    return EvalText(", ".join(data.sources), split.ids, split.starts, size, name)
+    size = _utf8_bytes(split, corpus.vocabulary, model.card.separator)
+    sources = data.valid_sources if name == "valid" and data.valid_sources else data.sources
+    return EvalText(", ".join(sources), split.ids, split.starts, size, name, cut_at=split.cut_at)
 
 
 def other_text(
@@ -109,14 +113,23 @@ def other_text(
     except UndecodableError as error:
         raise UserError(error.message, hint=_conversion(name, model, data, error)) from error
     source = "stdin" if name == STDIN else name
-    size = _utf8_bytes(split, model.vocabulary, unknown)
+    size = _utf8_bytes(split, model.vocabulary, model.card.separator, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
     _check_length(text)
     return text
 
 
+def known_ends(starts: Starts, cut_at: int | None) -> int:
+    """Count the lines or examples whose end is known: those that were not cut."""
+    lengths = np.diff(starts)
+    return len(lengths) - (0 if cut_at is None else int(np.count_nonzero(lengths == cut_at)))
+
+
 def _utf8_bytes(
-    split: Split, vocabulary: Vocabulary, unknown: Mapping[str, int] | None = None
+    split: Split,
+    vocabulary: Vocabulary,
+    separator: str,
+    unknown: Mapping[str, int] | None = None,
 ) -> int:
     """Count a text's bytes; <unk> counts as U+FFFD where what it stands for is not recorded."""
     lengths_V = np.array([len(char.encode()) for char in vocabulary.characters])
@@ -124,7 +137,10 @@ def _utf8_bytes(
     size = int(count_ids(split.ids, len(vocabulary)) @ lengths_V)
     for char, count in (unknown or {}).items():
         size += (len(char.encode()) - len(REPLACEMENT.encode())) * count
-    return size if split.starts is None else size + len(split.starts) - 1
+    if split.starts is None:
+        return size
+    end = len((separator or "\n").encode())  # a file ends with a line end
+    return size + end * known_ends(split.starts, split.cut_at)
 
 
 def _conversion(name: str, model: TrainedModel, data: DataConfig, error: UndecodableError) -> str:
@@ -141,16 +157,22 @@ def _conversion(name: str, model: TrainedModel, data: DataConfig, error: Undecod
 def _prepared_again(
     model: TrainedModel, data: DataConfig, data_dir: Path | None, progress: Progress
 ) -> Corpus:
-    if gone := [name for name in data.sources if is_pipe(name)]:
+    names = data.sources + data.valid_sources
+    if gone := [name for name in names if is_pipe(name)]:
         source = "stdin" if gone[0] == STDIN else f"the pipe {format_name(gone[0])}"
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
             "which is not prepared here",
             hint=f"`charrnn prepare` it again with the run's {CONFIG_FILE}; {ANY_TEXT_HINT}",
         )
-    expected = replace(data, sha256=model.card.corpus_sha256)
+    expected = model.card.corpus_sha256
+    if not data.valid_sources:  # then this is the SHA-256 of its one text
+        data = replace(data, sha256=expected)
     try:
-        return prepare(expected, data_dir=data_dir, progress=progress).corpus
+        corpus = prepare(data, data_dir=data_dir, progress=progress).corpus
+        if corpus.manifest.corpus_sha256 != expected:
+            raise UserError(f"{', '.join(names)} has changed")
+        return corpus
     except UserError as error:
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",

@@ -8,26 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.schema import DataConfig
-from charrnn.console import Progress, silent
-from charrnn.text.corpus import START_TYPE, Mode, Split, TextOptions
-from charrnn.text.decoding import composed, joined, whole_lines, without_empty_lines
-from charrnn.text.sources import Sources, open_sources
-from charrnn.text.vocabulary import Vocabulary, code_points_of
+from charrnn.console import Advance, Progress, silent
+from charrnn.text.corpus import START_TYPE, Split, TextOptions
+from charrnn.text.decoding import composed, joined
+from charrnn.text.examples import examples_of
+from charrnn.text.sources import Source, Sources, open_sources
+from charrnn.text.vocabulary import Vocabulary
 
 Integers = npt.NDArray[np.int64]
 
-NEWLINE = ord("\n")
-
 
 class Part(NamedTuple):
-    """A part of a text; in lines mode whole lines, those in which nothing stands left out."""
+    """A part of a text: characters of a stream, or whole examples."""
 
+    file: int
+    """The number of the source that it is from."""
     chars: str
-    """The characters; in lines mode without the line ends."""
-    line_ends: Integers | None
-    """Lines mode: after how many of the characters each line ends; else None."""
-    empty_lines: int
-    """Lines mode: how many were left out."""
+    """The characters; without what stands between examples."""
+    lengths: Integers | None
+    """How many of them each example has, none where nothing stands; None for a stream."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +44,23 @@ class TextReader:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            texts = joined(
-                source.text(self.options.encoding, self.options.errors, advance)
-                for source in self.sources.sources
-            )
-            if self.options.normalize == "nfc":
-                texts = composed(texts)
-            if self.options.mode == "lines":
-                yield from map(_part_of_lines, whole_lines(texts))
-            else:
-                yield from (Part(text, None, 0) for text in texts)
+            files = (self._text(source, advance) for source in self.sources.sources)
+            if self.options.mode == "stream":
+                yield from (Part(file, text, None) for file, text in joined(files))
+                return
+            for file, texts in enumerate(files):
+                for examples in examples_of(texts, self.options.separator):
+                    yield _part_of_examples(file, examples, self.options.cut_at)
+
+    def _text(self, source: Source, advance: Advance) -> Iterator[str]:
+        """Yield the text of one source, in parts of any size."""
+        texts = source.text(self.options.encoding, self.options.errors, advance)
+        return composed(texts) if self.options.normalize == "nfc" else texts
 
 
-def _part_of_lines(lines: str) -> Part:
-    kept = without_empty_lines(lines)
-    newlines = np.flatnonzero(code_points_of(kept) == NEWLINE)
-    line_ends = newlines - np.arange(len(newlines))
-    return Part(kept.replace("\n", ""), line_ends, lines.count("\n") - len(newlines))
+def _part_of_examples(file: int, examples: list[str], cut_at: int | None) -> Part:
+    kept = examples if cut_at is None else [example[:cut_at] for example in examples]
+    return Part(file, "".join(kept), np.fromiter(map(len, kept), np.int64, len(kept)))
 
 
 def read_text(
@@ -77,8 +76,8 @@ def read_text(
 
     Args:
         names: What to read, as `charrnn prepare` takes it.
-        data: How the model's own text was read: encoding, errors, normalisation.
-        vocabulary: The model's; it also says whether the text is taken as lines.
+        data: How the model's own text was read: encoding, errors, normalisation, separator.
+        vocabulary: The model's; it also says whether the text is taken as examples.
         unknown: Called with the characters of each part that became `<unk>`.
         warn: Called if files of a folder are left out, with their names.
         progress: Opens a display for the reading.
@@ -87,17 +86,18 @@ def read_text(
         UserError: A source cannot be read or decoded.
         RunFailedError: The network or the disk failed.
     """
-    mode: Mode = "lines" if vocabulary.has_lines else "stream"
-    options = TextOptions.from_config(replace(data, mode=mode, shuffle=False))
-    ids, starts, length = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)], 0
+    divided = "lines" if data.mode == "stream" else data.mode
+    mode = divided if vocabulary.has_lines else "stream"
+    options = TextOptions.from_config(replace(data, mode=mode, shuffle=False, truncate=False))
+    ids, lengths = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)]
     with open_sources(names, data=data, progress=progress) as sources:
         if warn is not None and sources.left_out:
             warn(sources.left_out_in_words)
         for part in TextReader(sources, options, progress).parts("reading"):
             ids.append(vocabulary.encode(part.chars))
-            if part.line_ends is not None:
-                starts.append((part.line_ends + length).astype(START_TYPE))
-            length += len(part.chars)
+            if part.lengths is not None:
+                lengths.append(part.lengths[part.lengths > 0].astype(START_TYPE))
             if unknown is not None:
                 unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
-    return Split(np.concatenate(ids), np.concatenate(starts) if vocabulary.has_lines else None)
+    starts = np.cumsum(np.concatenate(lengths), dtype=START_TYPE)
+    return Split(np.concatenate(ids), starts if vocabulary.has_lines else None)
