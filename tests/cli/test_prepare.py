@@ -221,6 +221,7 @@ def test_an_encoding_that_is_asked_for_is_used_where_nothing_speaks_against_it(
         (gzip.compress(gzip.compress(b"a")), "book is gzip data compressed with gzip"),
         (gzip.compress(TEXT.encode())[:-9], "book is gzip data that is cut short"),
     ],
+    ids=["pdf", "docx", "tar.gz", "gz.gz", "cut short"],
 )
 def test_what_is_no_text_is_named_for_what_it_is(
     capsys: pytest.CaptureFixture[str], content: bytes, told: str

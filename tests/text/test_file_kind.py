@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import sys
 import zipfile
@@ -146,6 +147,7 @@ def archive(*names: str) -> bytes:
         (b"Once upon a time", None),
         (b"", None),
     ],
+    ids=itertools.count(),
 )
 def test_documents_are_known_by_name(head: bytes, name: str | None) -> None:
     found = document_format(head)
