@@ -26,8 +26,8 @@ class DataConfig:
     """What is read, and how text becomes ids."""
 
     source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
-    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, a prepared text,
-    or several; compressed files (gz, xz, bz2, zst) are read as what is in them."""
+    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, `builtin:names`, a
+    prepared text, or several; compressed files (gz, xz, bz2, zst) are read as what is in them."""
     valid_source: Name | Annotated[list[Name], Meta(min_length=1)] | None = None
     """A text of its own for validation, named as source is; all of source is then for training."""
     include: Name | list[Name] = field(default_factory=list)

@@ -26,6 +26,8 @@ from charrnn.console import Advance, Progress, silent
 from charrnn.errors import RunFailedError, UserError
 from charrnn.files import expanded
 from charrnn.messages import format_name, join_words, one_line, quote, reason
+from charrnn.shipped import NAMES as NAMES_FILE
+from charrnn.shipped import shipped_path
 from charrnn.text.decoding import ErrorHandling, UndecodableError, canonical_encoding, decoded
 from charrnn.text.file_kind import (
     HEAD_BYTES,
@@ -46,6 +48,7 @@ IDENTITY = ("st_ino", "st_size", "st_mtime_ns")
 STDIN = "-"
 BUILTIN_PREFIX = "builtin:"
 PYTHON_DOCS = "builtin:python-docs"
+NAMES = "builtin:names"
 URL = re.compile(r"https?://", re.IGNORECASE)
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DESCRIPTOR = re.compile(r"/dev/(fd/\d+|stdin)|/proc/(self|\d+)/fd/\d+")
@@ -391,9 +394,15 @@ def _printable(path: Path) -> str:
 
 
 def _builtin(name: str, stack: ExitStack) -> Source:
-    if name != PYTHON_DOCS:
-        raise UserError(f"{quote(name)} is not built in", hint=f"{PYTHON_DOCS} is")
-    return _copied(BytesIO(python_docs().encode()), name, stack, encoding="utf-8")
+    texts = {PYTHON_DOCS: python_docs, NAMES: shipped_names}
+    if name not in texts:
+        raise UserError(f"{quote(name)} is not built in", hint=f"{join_words(texts, 'and')} are")
+    return _copied(BytesIO(texts[name]().encode()), name, stack, encoding="utf-8")
+
+
+def shipped_names() -> str:
+    """Return the list of names that comes with charrnn, one a line."""
+    return shipped_path(NAMES_FILE).read_text(encoding="utf-8")
 
 
 def python_docs() -> str:
