@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.console import Console
 from charrnn.messages import quote
-from charrnn.training.events import Evaluated, Event, Finished, Started, Stepped
+from charrnn.training.events import Evaluated, Event, Finished, Sampled, Started, Stepped
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -62,6 +62,10 @@ class TrainingView:
                 best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
                 self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
                 self._print_line(f"{self._progress} | {self._valid}")
+
+            case Sampled():
+                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
