@@ -45,7 +45,7 @@ def prepare(
 
         charrnn prepare tunes.abc --set data.mode=examples --set data.separator=blank
 
-        charrnn prepare --config configs/shakespeare.yaml --json
+        charrnn prepare --config shakespeare --json
     """
     from charrnn.config.load import load_config
     from charrnn.text.prepare import prepare as prepare_corpus

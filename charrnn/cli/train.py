@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from charrnn.cli.options import Debug, Json, Overrides, Quiet, option, signature_of
 from charrnn.errors import UserError
 
-CONFIG = "The YAML configuration; - is stdin. What it leaves out has its default."
+CONFIG = """The YAML configuration, a file or one of charrnn's own by its name; - is stdin. What it
+leaves out has its default."""
 OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the
 configuration's name."""
 FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
@@ -101,11 +102,11 @@ def train(**values: Any) -> None:
 
     For example:
 
-        charrnn train --config configs/quickstart.yaml
+        charrnn train --config quickstart
 
         charrnn train --set data.source=poems.txt --minutes 2
 
-        charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
+        charrnn train --config shakespeare --minutes 5 --set train.seed=2
 
         charrnn train --resume --out runs/shakespeare --set train.steps=6000
 

@@ -26,7 +26,8 @@ class DataConfig:
     """What is read, and how text becomes ids."""
 
     source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
-    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, or several."""
+    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs` or `builtin:names`;
+    or several."""
     valid_source: Name | Annotated[list[Name], Meta(min_length=1)] | None = None
     """A text of its own for validation, named as source is; all of source is then for training."""
     sha256: Sha256 | None = None
