@@ -45,7 +45,7 @@ class DataConfig:
     separator: Annotated[str, Meta(min_length=1, max_length=1000)] = "blank"
     """Examples mode: what stands between two examples. blank: blank lines. line: a line end.
     file: nothing, every file is one. Anything else is that very text."""
-    max_length: Count | None = 10_000
+    max_length: Count | None = 5_000
     """The most characters of a line or example; a longer one is refused, by its number."""
     truncate: bool = False
     """Cut lines and examples at max_length instead; what is cut has no learned end."""

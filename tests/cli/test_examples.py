@@ -152,7 +152,7 @@ def test_a_line_that_would_take_all_memory_is_refused_by_its_number_and_length(
     done = charrnn(command, *settings, cwd=tmp_path)
     assert done.returncode == 2
     assert "lines.txt: line 3 has 210,000 characters" in done.stderr
-    assert "data.max_length is 10,000" in done.stderr
+    assert "data.max_length is 5,000" in done.stderr
     assert not list(tmp_path.glob("data/prepared/*"))
 
 
