@@ -92,7 +92,6 @@ def _drawn_curves(summaries: "list[RunSummary]", kind: str) -> bytes:
         title="Validation loss",
         x_label="minutes of training",
         y_label="nats per character",
-        log_x=True,
         series=[
             Series(name=run, x=[x for x, _ in curve], y=[y for _, y in curve])
             for run, curve in curves.items()
