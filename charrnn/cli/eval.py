@@ -1,6 +1,5 @@
 """`charrnn eval`: how well a trained network predicts a text."""
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.by_line import ByLine, Dearest, write_lines
 from charrnn.cli.options import (
     DataDir,
     Debug,
@@ -19,7 +19,7 @@ from charrnn.cli.options import (
     option,
 )
 from charrnn.console import Console, write_json, write_result
-from charrnn.errors import RunFailedError, UserError
+from charrnn.errors import UserError
 from charrnn.machine import free_threads, processor_count, use_one_blas_thread
 from charrnn.messages import format_name, quote
 
@@ -56,6 +56,8 @@ def evaluate(
         ),
     ] = "auto",
     batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None,
+    by_line: ByLine = False,
+    dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
     _debug: Debug = False,
@@ -69,6 +71,8 @@ def evaluate(
         charrnn eval --run runs/shakespeare --window 256
 
         cat poem.txt | charrnn eval --json -
+
+        charrnn eval --dearest 20 server.log
     """
     check_choice("--split", split, SPLITS)
     check_choice("--engine", engine, ENGINES)
@@ -82,6 +86,7 @@ def evaluate(
     if engine != "torch":
         use_one_blas_thread()
     from charrnn.evaluation.evaluate import rows_for, score_text
+    from charrnn.evaluation.scoring import check_finite
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
 
@@ -94,6 +99,21 @@ def evaluate(
             hint=f"leave it out: every {kind} begins from a zero state anyway",
         )
     own: SplitName = "train" if split == "train" else "valid"
+    if by_line or dearest is not None:
+        if window is not None:
+            raise UserError("--by-line is stateful: --window cannot go with it")
+        write_lines(
+            text,
+            own,
+            model,
+            dearest=dearest,
+            data_dir=data_dir,
+            as_json=json,
+            console=console,
+            network=_network(engine, model),
+            rows=batch_size,
+        )
+        return
     scored = _text_to_score(text, own, model, data_dir, console)
     network = _network(engine, model)
     begin = time.perf_counter()
@@ -113,12 +133,7 @@ def evaluate(
         "engine": "torch" if engine == "torch" else "numpy",
         "seconds": round(time.perf_counter() - begin, 3),
     }
-    if not math.isfinite(score.perplexity):
-        raise RunFailedError(
-            f"the loss is {score.loss_nats:.4g}: "
-            f"the weights of {format_name(str(model.path))} are of no use",
-            hint="train it again, with a lower train.learning_rate",
-        )
+    check_finite(score.loss_nats, model.path)
     _warn_of_unknown(scored.unknown, console)
     if json:
         write_json(report)

@@ -101,8 +101,7 @@ def _show(manifest: "Manifest", title: str, unit: str, console: Console) -> None
     if manifest.empty_lines:
         console.note(f"{manifest.empty_lines:,} empty {unit} were left out")
     if manifest.cut:
-        length = f"{manifest.options.cut_at:,}"
-        console.note(f"{manifest.cut:,} {unit} have {length} characters or more; cut there")
+        console.note(f"{unit} cut at {manifest.options.cut_at:,} characters: {manifest.cut:,}")
     if manifest.distinct_characters == 1:
         console.warn("the text has a single distinct character; there is nothing to learn")
 

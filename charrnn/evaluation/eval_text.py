@@ -5,9 +5,12 @@ run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +18,19 @@ import numpy as np
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
-from charrnn.evaluation.scoring import Starts, count_ids
+from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids, has_end
 from charrnn.messages import format_name, format_path, join_words
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
-from charrnn.text.decoding import UndecodableError
+from charrnn.text.decoding import UndecodableError, decoded
 from charrnn.text.prepare import prepare
-from charrnn.text.reading import read_text
-from charrnn.text.sources import STDIN, is_pipe
+from charrnn.text.reading import Part, TextReader, options_for, parts_of, read_text
+from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
+LINES_AT_ONCE = 1 << 14
 ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
 
@@ -54,16 +58,16 @@ class EvalText:
         """How many characters there are to predict, the ends of lines or examples among them."""
         if self.starts is None:
             return max(0, len(self.ids) - 1)
-        return len(self.ids) + known_ends(self.starts, self.cut_at)
+        return len(self.ids) + int(has_end(self.starts, self.cut_at).sum())
 
 
 def own_split(
     model: TrainedModel,
     data: DataConfig,
     name: SplitName,
+    progress: Progress = silent,
     *,
     data_dir: Path | None = None,
-    progress: Progress = silent,
 ) -> EvalText:
     """A split of the corpus that the run was trained on, prepared again if it has to be.
 
@@ -71,8 +75,8 @@ def own_split(
         model: the run.
         data: the `data` section of its configuration.
         name: the split.
-        data_dir: where prepared corpora are kept; left out, `prepared_folder` knows.
         progress: opens a display if the text must be read.
+        data_dir: where prepared corpora are kept; left out, `prepared_folder` knows.
 
     Raises:
         UserError: The text is gone, or is not any more what it was.
@@ -106,12 +110,10 @@ def other_text(
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-    try:
+    with _told_how_to_convert(name, model, data):
         split = read_text(
             [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
         )
-    except UndecodableError as error:
-        raise UserError(error.message, hint=_conversion(name, model, data, error)) from error
     source = "stdin" if name == STDIN else name
     size = _utf8_bytes(split, model.vocabulary, model.card.separator, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
@@ -119,10 +121,39 @@ def other_text(
     return text
 
 
-def known_ends(starts: Starts, cut_at: int | None) -> int:
-    """Count the lines or examples whose end is known: those that were not cut."""
-    lengths = np.diff(starts)
-    return len(lengths) - (0 if cut_at is None else int(np.count_nonzero(lengths == cut_at)))
+def parts_of_text(
+    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+) -> Iterator[Part]:
+    """Yield any text in parts, as the run reads texts; stdin as it comes, however long.
+
+    Raises:
+        UserError: The text cannot be read.
+    """
+    options = options_for(data, model.vocabulary)
+    if name == STDIN and sys.stdin is not None:
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
+        chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
+        texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
+        with _told_how_to_convert(name, model, data):
+            yield from parts_of([texts], options)
+    else:
+        with (
+            _told_how_to_convert(name, model, data),
+            open_sources([name], data=data, progress=progress) as sources,
+        ):
+            yield from TextReader(sources, options, progress).parts("reading")
+
+
+def parts_of_split(text: EvalText, vocabulary: Vocabulary) -> Iterator[Part]:
+    """Yield a split in parts, as `parts_of_text` yields other texts; <unk> as U+FFFD."""
+    if text.starts is None:
+        for at in range(0, len(text.ids), IDS_AT_ONCE):
+            yield Part(0, vocabulary.decode(text.ids[at : at + IDS_AT_ONCE]), None)
+        return
+    for at in range(0, len(text.starts) - 1, LINES_AT_ONCE):
+        starts = text.starts[at : at + LINES_AT_ONCE + 1].astype(np.int64)
+        chars = vocabulary.decode(text.ids[int(starts[0]) : int(starts[-1])])
+        yield Part(0, chars, np.diff(starts))
 
 
 def _utf8_bytes(
@@ -140,18 +171,24 @@ def _utf8_bytes(
     if split.starts is None:
         return size
     end = len((separator or "\n").encode())  # a file ends with a line end
-    return size + end * known_ends(split.starts, split.cut_at)
+    return size + end * int(has_end(split.starts, split.cut_at).sum())
 
 
-def _conversion(name: str, model: TrainedModel, data: DataConfig, error: UndecodableError) -> str:
-    """The command that scores a text of another encoding."""
-    own = error.likely[0] if error.likely else "ENCODING"
-    convert = f"iconv -f {own} -t {data.encoding}" + (
-        "" if name == STDIN else f" {shlex.quote(name)}"
-    )
-    score = f"charrnn eval --run {shlex.quote(str(model.path))} -"
-    guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it a text?"
-    return f"{guess}: `{convert} | {score}` converts it to the run's own {data.encoding} first"
+@contextmanager
+def _told_how_to_convert(name: str, model: TrainedModel, data: DataConfig) -> Iterator[None]:
+    """Answer a text in another encoding with the command that scores it."""
+    try:
+        yield
+    except UndecodableError as error:
+        own = error.likely[0] if error.likely else "ENCODING"
+        file = "" if name == STDIN else f" {shlex.quote(name)}"
+        convert = f"iconv -f {own} -t {data.encoding}{file}"
+        score = f"charrnn eval --run {shlex.quote(str(model.path))} -"
+        guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it text?"
+        raise UserError(
+            error.message,
+            hint=f"{guess}: `{convert} | {score}` converts it to the run's own encoding",
+        ) from error
 
 
 def _prepared_again(

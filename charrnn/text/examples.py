@@ -39,6 +39,13 @@ def examples_of(texts: Iterable[str], separator: str) -> Iterator[list[str]]:
         yield from _divided(lines, separator_text(separator))
 
 
+def examples_in(text: str, between: str) -> list[str]:
+    """Divide a whole text as a file is, by what `separator_text` says stands between examples."""
+    names = {between: name for name, between in SEPARATOR_TEXTS.items()}
+    divided = examples_of([text], names.get(between, between))
+    return [example for examples in divided for example in examples if example]
+
+
 def _divided(texts: Iterable[str], separator: str) -> Iterator[list[str]]:
     """Divide a text of whole lines from left to right, in whatever parts it comes."""
     held, enough = "", 0

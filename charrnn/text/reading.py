@@ -1,6 +1,6 @@
 """The text of sources: as parts, which prepare reads twice, and as ids in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.schema import DataConfig
-from charrnn.console import Advance, Progress, silent
+from charrnn.console import Progress, silent
 from charrnn.text.corpus import START_TYPE, Split, TextOptions
 from charrnn.text.decoding import composed, joined
 from charrnn.text.examples import examples_of
-from charrnn.text.sources import Source, Sources, open_sources
+from charrnn.text.sources import Sources, open_sources
 from charrnn.text.vocabulary import Vocabulary
 
 Integers = npt.NDArray[np.int64]
@@ -44,18 +44,21 @@ class TextReader:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            files = (self._text(source, advance) for source in self.sources.sources)
-            if self.options.mode == "stream":
-                yield from (Part(file, text, None) for file, text in joined(files))
-                return
-            for file, texts in enumerate(files):
-                for examples in examples_of(texts, self.options.separator):
-                    yield _part_of_examples(file, examples, self.options.cut_at)
+            encoding, errors = self.options.encoding, self.options.errors
+            files = (source.text(encoding, errors, advance) for source in self.sources.sources)
+            yield from parts_of(files, self.options)
 
-    def _text(self, source: Source, advance: Advance) -> Iterator[str]:
-        """Yield the text of one source, in parts of any size."""
-        texts = source.text(self.options.encoding, self.options.errors, advance)
-        return composed(texts) if self.options.normalize == "nfc" else texts
+
+def parts_of(files: Iterable[Iterable[str]], options: TextOptions) -> Iterator[Part]:
+    """Yield decoded files, normalised, as parts of a stream or as whole examples."""
+    if options.normalize == "nfc":
+        files = map(composed, files)
+    if options.mode == "stream":
+        yield from (Part(file, text, None) for file, text in joined(files))
+        return
+    for file, texts in enumerate(files):
+        for examples in examples_of(texts, options.separator):
+            yield _part_of_examples(file, examples, options.cut_at)
 
 
 def _part_of_examples(file: int, examples: list[str], cut_at: int | None) -> Part:
@@ -86,9 +89,7 @@ def read_text(
         UserError: A source cannot be read or decoded.
         RunFailedError: The network or the disk failed.
     """
-    divided = "lines" if data.mode == "stream" else data.mode
-    mode = divided if vocabulary.has_lines else "stream"
-    options = TextOptions.from_config(replace(data, mode=mode, shuffle=False, truncate=False))
+    options = options_for(data, vocabulary)
     ids, lengths = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)]
     with open_sources(names, data=data, progress=progress) as sources:
         if warn is not None and sources.left_out:
@@ -101,3 +102,10 @@ def read_text(
                 unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
     starts = np.cumsum(np.concatenate(lengths), dtype=START_TYPE)
     return Split(np.concatenate(ids), starts if vocabulary.has_lines else None)
+
+
+def options_for(data: DataConfig, vocabulary: Vocabulary) -> TextOptions:
+    """Return how any text is read for a run: as its own was, but whole and in its order."""
+    divided = "lines" if data.mode == "stream" else data.mode
+    mode = divided if vocabulary.has_lines else "stream"
+    return TextOptions.from_config(replace(data, mode=mode, shuffle=False, truncate=False))

@@ -170,7 +170,7 @@ def test_what_is_told_of_a_long_example_can_be_followed(tmp_path: Path) -> None:
     # What is prepared already is held to the length, too.
     assert charrnn("prepare", *options, cwd=tmp_path).returncode == 2
     cut = charrnn("prepare", *options, "--set", "data.truncate=true", cwd=tmp_path)
-    assert "1 examples have 30 characters or more; cut there" in cut.stderr
+    assert "examples cut at 30 characters: 1" in cut.stderr
 
 
 def test_a_separator_that_stands_nowhere_is_told(tmp_path: Path) -> None:
