@@ -71,9 +71,10 @@ def write_run(
 ) -> Path:
     """Make a run directory of a model that was never trained; `sizes` are fields of its card.
 
-    In lines mode, a line's end is left out of the characters. Returns the path.
+    In lines mode, what separates them is left out of the characters. Returns the path.
     """
-    known = [char for char in characters if not (lines and char == "\n")]
+    left_out = sizes.get("separator", "\n") if lines else ""
+    known = [char for char in characters if char != left_out]
     vocabulary = Vocabulary.from_characters(known, lines=lines)
     card = replace(
         DEFAULT_CARD,
@@ -117,7 +118,7 @@ def write_corpus_run(path: Path, data: DataConfig, *, scale: float = 0.2, **size
     corpus = prepare(data).corpus
     card = replace(
         DEFAULT_CARD,
-        mode=data.mode,
+        mode="lines" if corpus.vocabulary.has_lines else "stream",
         vocabulary_size=len(corpus.vocabulary),
         corpus_sha256=corpus.manifest.corpus_sha256,
         **sizes,

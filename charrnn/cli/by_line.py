@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from charrnn.network import Network
     from charrnn.run.reader import TrainedModel
     from charrnn.text.corpus import SplitName
+    from charrnn.text.reading import Part
 
 BY_LINE = """Print what each line costs, in bits and in bits per character; with --json an object a
 line. Works on a text of any length, as it comes."""
@@ -48,10 +49,11 @@ def write_lines(
     from charrnn.inference.network import NumpyNetwork
 
     check_range("--dearest", dearest)
-    texts = _texts(name, split, model, data_dir, console)
+    parts, cut_at = _parts(name, split, model, data_dir, console)
     network = network or ThreadedNetwork(NumpyNetwork.of(model), free_threads())
     rows = rows or rows_for(free_threads())
-    costs: Iterable[LineCost] = cost_by_line(network, model.vocabulary, texts, rows=rows)
+    known = model.vocabulary
+    costs: Iterable[LineCost] = cost_by_line(network, known, parts, cut_at=cut_at, rows=rows)
     if dearest is not None:
         costs = heapq.nlargest(dearest, costs, key=lambda cost: cost.bits_per_char)
     if not as_json:
@@ -61,23 +63,24 @@ def write_lines(
         write_result(_as_json(cost) if as_json else _as_text(cost))
 
 
-def _texts(
+def _parts(
     name: str | None, split: str, model: "TrainedModel", data_dir: Path | None, console: Console
-) -> Iterator[str]:
+) -> tuple["Iterator[Part]", int | None]:
+    """Return a text, or a split, in parts; and the length of those examples that were cut."""
     from charrnn.config.load import read_run_config
-    from charrnn.evaluation.eval_text import own_split, texts_of, texts_of_split
+    from charrnn.evaluation.eval_text import own_split, parts_of_split, parts_of_text
     from charrnn.run.paths import CONFIG_FILE
 
     data = read_run_config(model.path / CONFIG_FILE).data
     if name is not None:
-        return texts_of(name, model, data, console.progress)
+        return parts_of_text(name, model, data, console.progress), None
     own: SplitName = "train" if split == "train" else "valid"
     text = own_split(model, data, own, console.progress, data_dir=data_dir)
-    return texts_of_split(text, model.vocabulary)
+    return parts_of_split(text, model.vocabulary), text.cut_at
 
 
 def _as_text(cost: "LineCost") -> str:
-    text = escape_controls(cost.text)
+    text = escape_controls(cost.text, keep=frozenset("\t"))  # an example may have several lines
     return f"{cost.bits:9.1f} {cost.bits_per_char:9.3f} {cost.number:8}  {text}"
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TEXT = "The text to score; - is stdin. Left out, a split of the run's own corpus."
 WINDOW = """Score windows of N characters, each from a zero state, as networks without a state are
 scored. Left out, the state is carried through the whole text."""
-BATCH_SIZE = "Streams, windows or lines to read side by side; changes nothing but the time."
+BATCH_SIZE = "Streams, windows or examples to read side by side; changes only the time."
 SPLITS: "tuple[SplitName, ...]" = ("valid", "train")
 ENGINES = ("auto", "numpy", "torch")
 MOST_ROWS = 65_536
@@ -92,10 +92,11 @@ def evaluate(
 
     console = Console(quiet=quiet)
     model = read_model(resolve_run(run))
+    kind = "line" if model.card.separator == "\n" else "example"
     if window is not None and model.card.mode == "lines":
         raise UserError(
-            f"--window cuts up a stream of text, and {model.path} was trained on lines",
-            hint="leave it out: every line begins from a zero state anyway",
+            f"--window cuts up a stream of text, and {model.path} was trained on {kind}s",
+            hint=f"leave it out: every {kind} begins from a zero state anyway",
         )
     own: SplitName = "train" if split == "train" else "valid"
     if by_line or dearest is not None:
@@ -122,6 +123,7 @@ def evaluate(
             scored.ids,
             scored.starts,
             model.vocabulary,
+            cut_at=scored.cut_at,
             window=window,
             rows=batch_size or rows_for(free_threads()),
             progress=advance,
@@ -136,7 +138,7 @@ def evaluate(
     if json:
         write_json(report)
     else:
-        write_result(_table(report))
+        write_result(_table(report, kind))
 
 
 def _text_to_score(
@@ -194,16 +196,16 @@ def _report(
     }
 
 
-def _table(report: dict[str, Any]) -> str:
-    """Return the table that people read."""
+def _table(report: dict[str, Any], kind: str) -> str:
+    """Return the table that people read; `kind` is line or example, where it is not a stream."""
     is_lines, window = report["mode"] == "lines", report["window"]
     if is_lines:
-        reading = "every line read from a zero state to its end"
+        reading = f"every {kind} read from a zero state to its end"
     elif window is None:
         reading = "the state carried from the beginning to the end"
     else:
         reading = f"every {window:,} characters from a zero state"
-    ends = ", ends of lines included" if is_lines else ""
+    ends = f", ends of {kind}s included" if is_lines else ""
     speed = report["chars"] / max(report["seconds"], 1e-3)
     rows = {
         "loss": f"{report['loss_nats']:.4f} nats per character",

@@ -64,7 +64,8 @@ class TrainingView:
                 self._print_line(f"{self._progress} | {self._valid}")
 
             case Sampled():
-                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                between = "\n\n" if any("\n" in text for text in event.texts) else "\n"
+                written = between.join(event.texts).rstrip("\n").splitlines()
                 self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
 
     def _print_line(self, line: str) -> None:

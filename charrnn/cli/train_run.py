@@ -81,7 +81,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         console.warn(warning)
     corpus = prepared.corpus
     _check_memory(loaded.config, corpus)
-    config = _tune(loaded, corpus, arguments.minutes, console)
+    config = _with_room(_tune(loaded, corpus, arguments.minutes, console), loaded.explicit, corpus)
     model = new_model(config, corpus)
     notes = []
     if source is not None:
@@ -111,6 +111,14 @@ def _take_prepared_options(loaded: LoadedConfig) -> LoadedConfig:
     """Let a prepared corpus that is the source say how its text was read."""
     data = with_prepared_options(loaded.config.data, loaded.explicit)
     return loaded._replace(config=replace(loaded.config, data=data))
+
+
+def _with_room(config: Config, explicit: frozenset[str], corpus: Corpus) -> Config:
+    """Let generation go on for as long as the longest example, unless a length was given."""
+    longest = corpus.train.longest_line - 1
+    if "generate.length" in explicit or longest <= config.generate.length:
+        return config
+    return replace(config, generate=replace(config.generate, length=longest))
 
 
 def _path_of_new_run(arguments: TrainArguments) -> Path:
@@ -154,14 +162,15 @@ def _corpus_again(
     Raises:
         UserError: It is neither there nor prepared.
     """
-    gone = [name for name in config.data.sources if not can_be_read_again(name)]
+    names = config.data.sources + config.data.valid_sources
+    gone = [name for name in names if not can_be_read_again(name)]
     state = writer.load_last() if gone else None
     if state is not None:
         sha256 = str(state.description.get("corpus_sha256"))
         corpus = find_prepared(config.data, sha256, data_dir)
         if corpus is not None:
-            names = join_words(map(format_name, gone), "and")
-            console.note(f"{names} cannot be read again; the text is taken from {corpus.path}")
+            missing = join_words(map(format_name, gone), "and")
+            console.note(f"{missing} cannot be read again; the text is taken from {corpus.path}")
             return corpus
     try:
         return prepare(config.data, data_dir=data_dir, progress=console.progress).corpus

@@ -18,8 +18,9 @@ from charrnn.evaluation.evaluate import (
     read_stretches,
     segment_length,
 )
-from charrnn.evaluation.scoring import columns_at_once
+from charrnn.evaluation.scoring import columns_at_once, has_end
 from charrnn.network import FloatArray, IdArray, Network
+from charrnn.text.reading import Part
 from charrnn.text.vocabulary import Vocabulary, code_points_of
 
 LONGEST_SHOWN = 10_000
@@ -29,7 +30,7 @@ NATS_TO_BITS = 1 / np.log(2)
 
 @dataclass(frozen=True, slots=True)
 class LineCost:
-    """One line and what it cost."""
+    """One line, or example, and what it cost."""
 
     number: int
     """Its place in the text, from 1; empty lines count."""
@@ -46,38 +47,46 @@ class LineCost:
 
 
 def cost_by_line(
-    network: Network, vocabulary: Vocabulary, texts: Iterable[str], *, rows: int = ROWS_AT_ONCE
+    network: Network,
+    vocabulary: Vocabulary,
+    parts: Iterable[Part],
+    *,
+    cut_at: int | None = None,
+    rows: int = ROWS_AT_ONCE,
 ) -> Iterator[LineCost]:
-    """Yield what each line costs, in the order of the text.
+    """Yield what each line, or each example, costs, in the order of the text.
 
     Args:
         network: what predicts.
         vocabulary: the run's; it also says whether each line is read for itself.
-        texts: the text in parts of any size; in lines mode whole lines, the empty ones too.
+        parts: the text.
+        cut_at: the length of examples that were cut, whose end is no target.
         rows: how many streams or lines to read side by side at most.
     """
     if vocabulary.has_lines:
-        return _separate_lines(network, vocabulary, texts, rows)
-    return _lines_of_stream(network, vocabulary, texts, rows)
+        return _separate_lines(network, vocabulary, parts, cut_at, rows)
+    return _lines_of_stream(network, vocabulary, (part.chars for part in parts), rows)
 
 
 def _separate_lines(
-    network: Network, vocabulary: Vocabulary, texts: Iterable[str], rows: int
+    network: Network, vocabulary: Vocabulary, parts: Iterable[Part], cut_at: int | None, rows: int
 ) -> Iterator[LineCost]:
-    number = 0
-    for text in texts:
-        lines = text.removesuffix("\n").split("\n")
-        numbered = [(number + at, line) for at, line in enumerate(lines, start=1) if line]
-        number += len(lines)
-        if not numbered:
+    before = 0
+    for _, text, lengths in parts:
+        assert lengths is not None
+        numbers = before + 1 + np.flatnonzero(lengths)
+        before += len(lengths)
+        if not len(numbers):
             continue
-        ids = vocabulary.encode("".join(line for _, line in numbered))
-        starts = np.cumsum([0, *(len(line) for _, line in numbered)])
-        nats_N = nats_of_lines(network, ids, starts, vocabulary, batch_size=rows)
-        firsts = starts[:-1] + np.arange(len(numbered))
-        bits = np.add.reduceat(nats_N, firsts, dtype=np.float64) * NATS_TO_BITS
-        for (at, line), cost in zip(numbered, bits.tolist(), strict=True):
-            yield LineCost(at, line[:LONGEST_SHOWN], cost, len(line) + 1)
+        starts = np.cumsum(np.concatenate([[0], lengths[lengths > 0]]))
+        ids = vocabulary.encode(text)
+        nats_N = nats_of_lines(network, ids, starts, vocabulary, cut_at=cut_at, batch_size=rows)
+        chars = np.diff(starts) + has_end(starts, cut_at)
+        bits = np.add.reduceat(nats_N, np.cumsum(chars) - chars, dtype=np.float64) * NATS_TO_BITS
+        borders = pairwise(starts.tolist())
+        costs = zip(numbers.tolist(), borders, bits.tolist(), chars.tolist(), strict=True)
+        for number, (begin, end), cost, count in costs:
+            yield LineCost(number, text[begin : min(end, begin + LONGEST_SHOWN)], cost, count)
 
 
 def _lines_of_stream(

@@ -20,6 +20,7 @@ from charrnn.evaluation.scoring import (
     Tally,
     columns_at_once,
     count_ids,
+    has_end,
     longest_first,
     read_columns,
 )
@@ -44,12 +45,13 @@ def unheard(_targets: int) -> None:
     """Ignore progress."""
 
 
-def score_text(
+def score_text(  # noqa: PLR0913 - what it takes beyond the text is named
     network: Network,
     ids: IdArray,
     starts: Starts | None,
     vocabulary: Vocabulary,
     *,
+    cut_at: int | None = None,
     window: int | None = None,
     rows: int = ROWS_AT_ONCE,
     progress: Progress = unheard,
@@ -59,8 +61,9 @@ def score_text(
     Args:
         network: what predicts.
         ids: the text.
-        starts: where its lines begin and the last one ends, or None for a stream.
+        starts: where its lines or examples begin and the last one ends, or None for a stream.
         vocabulary: what the ids mean.
+        cut_at: the length of examples that were cut, whose end is no target.
         window: targets in a window; None carries the state through a stream.
         rows: how many streams, windows or lines to read side by side at most.
         progress: told of every batch of targets scored.
@@ -74,6 +77,7 @@ def score_text(
             bos_id=bos_id,
             eos_id=eos_id,
             unknown_id=unknown_id,
+            cut_at=cut_at,
             batch_size=rows,
             progress=progress,
         )
@@ -178,10 +182,11 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     bos_id: int,
     eos_id: int,
     unknown_id: int,
+    cut_at: int | None = None,
     batch_size: int = ROWS_AT_ONCE,
     progress: Progress = unheard,
 ) -> Score:
-    """Score lines, each from a zero state and <bos>, its end <eos> being its last target.
+    """Score lines or examples, each from a zero state and <bos>, its end <eos> the last target.
 
     Args:
         network: what predicts.
@@ -190,10 +195,11 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
         bos_id: the id that every line is read from.
         eos_id: the id that every line ends with.
         unknown_id: the id of <unk>.
+        cut_at: the length of those that were cut, whose end is no target.
         batch_size: how many lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
+    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
     unknown_chars = int(count_ids(ids, network.vocabulary_size)[unknown_id])
     return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
@@ -204,16 +210,19 @@ def nats_of_lines(
     starts: Starts,
     vocabulary: Vocabulary,
     *,
+    cut_at: int | None = None,
     batch_size: int = ROWS_AT_ONCE,
 ) -> FloatArray:
     """Score lines as `score_lines` does; the nats of each target, line after line, ends included.
 
-    The target t of line i stands at `starts[i] + i + t`.
+    Without cut ones, the target t of line i stands at `starts[i] + i + t`.
     """
     assert vocabulary.bos_id is not None
     assert vocabulary.eos_id is not None
-    rows = Rows.lines(ids, starts, bos_id=vocabulary.bos_id, eos_id=vocabulary.eos_id)
-    borders = np.asarray(starts).astype(np.int64) + np.arange(len(starts))
+    bos_id, eos_id = vocabulary.bos_id, vocabulary.eos_id
+    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
+    ends_before = np.concatenate([[0], np.cumsum(has_end(starts, cut_at))])
+    borders = np.asarray(starts).astype(np.int64) + ends_before
     firsts = borders[:-1][longest_first(np.diff(borders))]
     nats_N = np.zeros(int(borders[-1]), np.float32)
     for which, times_T, tally in _read_rows(network, rows, batch_size):

@@ -85,7 +85,8 @@ class Rows:
         offsets: where in it the first input of each row stands.
         lengths: how many targets each row has, in descending order.
         bos_id: what each row reads first, in place of what stands in the text.
-        eos_id: what is the last target of each row, in place of what stands in the text.
+        eos_id: what is the last target of each ended row, in place of what stands in the text.
+        ended: which rows end with `eos_id`.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Rows:
         *,
         bos_id: int | None = None,
         eos_id: int | None = None,
+        ended: Flags | None = None,
     ) -> None:
         self.lengths = lengths
         self._ids = np.asarray(ids) if len(ids) else np.zeros(1, np.uint8)
         self._offsets = offsets
         self._bos_id = bos_id
         self._eos_id = eos_id
+        self._last = lengths - 1 if ended is None else np.where(ended, lengths - 1, -1)
 
     @classmethod
     def stretches(cls, ids: IdArray, length: int) -> "Rows":
@@ -110,12 +113,25 @@ class Rows:
         return cls(ids, offsets, np.minimum(length, len(ids) - 1 - offsets))
 
     @classmethod
-    def lines(cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> "Rows":
-        """Whole lines: read from <bos>, and <eos> is a target like any other."""
+    def lines(
+        cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int, cut_at: int | None = None
+    ) -> "Rows":
+        """Whole lines: read from <bos>, and <eos> is a target like any other.
+
+        Those of length `cut_at` were cut, and have no <eos>.
+        """
         borders = np.asarray(starts).astype(np.int64)
-        lengths = borders[1:] - borders[:-1] + 1
+        ended = has_end(starts, cut_at)
+        lengths = np.diff(borders) + ended
         order = longest_first(lengths)
-        return cls(ids, borders[:-1][order] - 1, lengths[order], bos_id=bos_id, eos_id=eos_id)
+        return cls(
+            ids,
+            borders[:-1][order] - 1,
+            lengths[order],
+            bos_id=bos_id,
+            eos_id=eos_id,
+            ended=ended[order],
+        )
 
     def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
         """Inputs and targets of some rows at some steps in time, each (B, T).
@@ -128,7 +144,7 @@ class Rows:
         if self._bos_id is not None:
             inputs_BT[:, times_T == 0] = self._bos_id
         if self._eos_id is not None:
-            targets_BT[times_T == self.lengths[which, None] - 1] = self._eos_id
+            targets_BT[times_T == self._last[which, None]] = self._eos_id
         return inputs_BT, targets_BT
 
 
@@ -156,6 +172,12 @@ class Tally(NamedTuple):
     """Each row's targets that were most probable."""
     targets: int
     """The targets of all rows together."""
+
+
+def has_end(starts: Starts, cut_at: int | None) -> Flags:
+    """Which lines or examples have an end to predict: those that were not cut."""
+    flags: Flags = np.diff(starts) != (-1 if cut_at is None else cut_at)
+    return flags
 
 
 def longest_first(lengths: Counts) -> Counts:

@@ -18,14 +18,14 @@ from charrnn.config.load import read_run_config
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
-from charrnn.evaluation.eval_text import own_split, texts_of
+from charrnn.evaluation.eval_text import EvalText, own_split, parts_of_text
 from charrnn.evaluation.evaluate import (
     ThreadedNetwork,
     nats_of_lines,
     nats_of_stream,
     rows_for,
 )
-from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite
+from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite, has_end
 from charrnn.explain.cells import TracedNetwork
 from charrnn.inference.network import NumpyNetwork
 from charrnn.machine import free_threads
@@ -33,7 +33,7 @@ from charrnn.messages import format_name
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
-from charrnn.text.reading import part_of
+from charrnn.text.reading import Part
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 MOST_CHARACTERS = 1_000_000
@@ -81,10 +81,10 @@ class Subject:
             own = own_split(model, data, "valid", progress)
             names = ", ".join(each.rsplit("/", 1)[-1] for each in data.sources)
             source = f"the validation split of {format_name(names)}"
-            text = text_of_ids(own.ids, own.starts, model.vocabulary)
+            text = text_of_ids(*_uncut(own), model.vocabulary)
         else:
             source = "stdin" if name == "-" else format_name(name)
-            text = _read_beginning(texts_of(name, model, data, progress), model.vocabulary)
+            text = _read_beginning(parts_of_text(name, model, data, progress), model.vocabulary)
         subject = cls(model, data, source, text)
         if not len(subject.targets_N):
             raise UserError(f"{source} is too short", hint="there is nothing in it to predict")
@@ -280,18 +280,26 @@ def _beginning(text: Text, most: int = MOST_CHARACTERS) -> Text:
     return Text(characters[:end], ids[:end], starts)
 
 
-def _read_beginning(texts: Iterator[str], vocabulary: Vocabulary) -> Text:
+def _uncut(split: EvalText) -> tuple[IdArray, Starts | None]:
+    """The ids of a split and where each line starts, without examples that were cut."""
+    if split.starts is None or split.cut_at is None:
+        return split.ids, split.starts
+    lengths, kept = np.diff(split.starts), has_end(split.starts, split.cut_at)
+    starts: Starts = np.cumsum(np.concatenate([[0], lengths[kept]]))
+    return split.ids[np.repeat(kept, lengths)], starts
+
+
+def _read_beginning(parts: Iterator[Part], vocabulary: Vocabulary) -> Text:
     """Read a text in parts until there is enough of it."""
     length = 0
-    parts, ids, ends = [""], [np.empty(0, vocabulary.id_type)], [np.zeros(1, np.int64)]
-    for text in texts:
-        part = part_of(text, "lines" if vocabulary.has_lines else "stream")
-        parts.append(part.chars)
-        ids.append(vocabulary.encode(part.chars))
-        if part.line_ends is not None:
-            ends.append(part.line_ends + length)
+    chars, lengths = [""], [np.zeros(1, np.int64)]
+    for part in parts:
+        chars.append(part.chars)
+        if part.lengths is not None:
+            lengths.append(part.lengths[part.lengths > 0])
         length += len(part.chars)
         if length >= MOST_CHARACTERS:
             break
-    starts = np.concatenate(ends) if vocabulary.has_lines else None
-    return _beginning(Text("".join(parts), np.concatenate(ids), starts))
+    text = "".join(chars)
+    starts = np.cumsum(np.concatenate(lengths)) if vocabulary.has_lines else None
+    return _beginning(Text(text, vocabulary.encode(text), starts))

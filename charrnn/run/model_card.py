@@ -56,6 +56,8 @@ class ModelCard:
     """The run's defaults of generation; None in runs of 0.1.0, whose `config.yaml` has them."""
     text: TextFormat | None = None
     """How the text was read; None in earlier runs, whose `config.yaml` says."""
+    separator: Annotated[str, Meta(max_length=1000)] = "\n"
+    """Mode lines: what stands between two examples of the text; empty if each was a file."""
 
     @classmethod
     def of(
@@ -68,7 +70,9 @@ class ModelCard:
         valid_loss_nats: float,
     ) -> "ModelCard":
         """Describe weights trained with a configuration; their checksum is known when written."""
-        model = config.model
+        from charrnn.text.examples import LINE, separator_text
+
+        model, data = config.model, config.data
         return cls(
             format_version=FORMAT_VERSION,
             charrnn_version=__version__,
@@ -78,7 +82,7 @@ class ModelCard:
             hidden_size=model.hidden_size,
             layers=model.layers,
             tie_weights=model.tie_weights,
-            mode=config.data.mode,
+            mode="stream" if data.mode == "stream" else "lines",
             vocabulary_size=vocabulary_size,
             corpus_sha256=corpus_sha256,
             step=step,
@@ -86,6 +90,7 @@ class ModelCard:
             weights_sha256="",
             generate=config.generate,
             text=TextFormat(encoding=config.data.encoding, normalize=config.data.normalize),
+            separator=separator_text(data.separator if data.mode == "examples" else LINE),
         )
 
     @property

@@ -20,9 +20,20 @@ SETTINGS = tuple(field.name for field in fields(DataConfig))
 
 
 def prepared_source(data: DataConfig) -> Path | None:
-    """Return the folder of the prepared corpus that is the only source; None if none is."""
+    """Return the folder of the prepared corpus that is the only source; None if none is.
+
+    Raises:
+        UserError: A text of its own for validation is named beside it.
+    """
     folder = expanded(data.sources[0])
-    return folder if len(data.sources) == 1 and is_prepared_text(folder) else None
+    if len(data.sources) > 1 or not is_prepared_text(folder):
+        return None
+    if data.valid_sources:
+        raise UserError(
+            f"{format_path(folder)} is prepared, its validation part included",
+            hint="leave data.valid_source out, or name the text itself",
+        )
+    return folder
 
 
 def with_prepared_options(data: DataConfig, explicit: Container[str] = ()) -> DataConfig:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from charrnn.evaluation.by_line import LineCost, cost_by_line
 from charrnn.inference.network import NumpyNetwork
+from charrnn.text.reading import Part
 from charrnn.text.vocabulary import Vocabulary
 from tests.models import DEFAULT_CARD, random_weights
 
@@ -28,6 +29,7 @@ def network_of(vocabulary: Vocabulary) -> NumpyNetwork:
 
 STREAM = Vocabulary.from_characters(LETTERS, lines=False)
 LINES = Vocabulary.from_characters(LETTERS.replace("\n", ""), lines=True)
+A_S = Part(0, "a" * 5000, None)
 NETWORKS = {False: network_of(STREAM), True: network_of(LINES)}
 
 
@@ -42,12 +44,12 @@ def bits_of(network: NumpyNetwork, inputs: list[int], targets: list[int]) -> lis
     ]
 
 
-def cut(text: str, places: list[int]) -> Iterator[str]:
+def cut(text: str, places: list[int]) -> Iterator[Part]:
     """A text in parts."""
     ends = sorted({place % (len(text) + 1) for place in places} | {len(text)})
     for begin, end in zip([0, *ends], ends, strict=False):
         if text[begin:end]:
-            yield text[begin:end]
+            yield Part(0, text[begin:end], None)
 
 
 @given(text=texts, places=st.lists(st.integers(0, 300), max_size=6))
@@ -69,13 +71,18 @@ def test_a_stream_costs_the_same_line_by_line_in_whatever_parts_it_comes(
         at = end
 
 
+def examples(*parts: list[str]) -> Iterator[Part]:
+    """Whole lines, in parts."""
+    for lines in parts:
+        yield Part(0, "".join(lines), np.array([len(line) for line in lines], np.int64))
+
+
 @given(lines=st.lists(st.text("abc ?", max_size=80), max_size=20), at=st.integers(0, 20))
 @settings(max_examples=60)
 def test_lines_cost_what_each_costs_alone_and_empty_ones_are_left_out(
     lines: list[str], at: int
 ) -> None:
-    parts = ["".join(f"{line}\n" for line in some) for some in (lines[:at], lines[at:]) if some]
-    found = list(cost_by_line(NETWORKS[True], LINES, parts))
+    found = list(cost_by_line(NETWORKS[True], LINES, examples(lines[:at], lines[at:])))
     expected = [(number, line) for number, line in enumerate(lines, start=1) if line]
     assert [(cost.number, cost.text) for cost in found] == expected
     for cost in found:
@@ -88,11 +95,11 @@ def test_lines_cost_what_each_costs_alone_and_empty_ones_are_left_out(
 def test_an_endless_text_is_scored_as_it_comes() -> None:
     asked = 0
 
-    def endless() -> Iterator[str]:
+    def endless() -> Iterator[Part]:
         nonlocal asked
         while True:
             asked += 1
-            yield "abc\n"
+            yield Part(0, "abc\n", None)
 
     costs = cost_by_line(NETWORKS[False], STREAM, endless())
     first = [next(costs) for _ in range(10)]
@@ -100,7 +107,16 @@ def test_an_endless_text_is_scored_as_it_comes() -> None:
     assert asked <= 12
 
 
+def test_the_end_of_an_example_that_was_cut_costs_nothing() -> None:
+    found = list(cost_by_line(NETWORKS[True], LINES, examples(["abc", "ab", "bca"]), cut_at=3))
+    for cost, ended in zip(found, (False, True, False), strict=True):
+        ids = LINES.encode(cost.text).tolist()
+        inputs, targets = ([2, *ids], [*ids, 3]) if ended else ([2, *ids[:-1]], ids)
+        assert cost.bits == pytest.approx(sum(bits_of(NETWORKS[True], inputs, targets)), abs=1e-3)
+        assert cost.chars == len(targets)
+
+
 def test_a_line_without_an_end_is_scored_whole_and_kept_in_part() -> None:
-    (cost,) = cost_by_line(NETWORKS[False], STREAM, ("a" * 5000 for _ in range(10)))
+    (cost,) = cost_by_line(NETWORKS[False], STREAM, (A_S for _ in range(10)))
     assert isinstance(cost, LineCost)
     assert (cost.chars, len(cost.text)) == (49_999, 10_000)

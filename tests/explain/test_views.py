@@ -17,6 +17,7 @@ from charrnn.explain.gradient import half_life
 from charrnn.explain.subject import Subject
 from charrnn.inference.network import NumpyNetwork
 from charrnn.run.reader import TrainedModel
+from charrnn.text.reading import Part
 from tests.explain.runs import TEXT, lines_run, numbers, stream_run
 from tests.models import random_weights
 
@@ -43,13 +44,17 @@ def test_of_an_endless_text_the_beginning_is_read(
 ) -> None:
     asked = 0
 
-    def endless(*_arguments: object) -> Iterator[str]:
+    def endless(_name: str, model: TrainedModel, *_arguments: object) -> Iterator[Part]:
         nonlocal asked
+        line, lines = "The end of It.", 10_000
         while True:
             asked += 1
-            yield "The end of It.\n" * 10_000
+            if model.vocabulary.has_lines:
+                yield Part(0, line * lines, np.full(lines, len(line)))
+            else:
+                yield Part(0, f"{line}\n" * lines, None)
 
-    monkeypatch.setattr("charrnn.explain.subject.texts_of", endless)
+    monkeypatch.setattr("charrnn.explain.subject.parts_of_text", endless)
     for model in (stream_run(tmp_path), lines_run(tmp_path)):
         asked = 0
         text = Subject.of(model, "endless").text
