@@ -10,8 +10,9 @@ import typer
 from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, check_range, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
-from charrnn.machine import free_threads, processor_count, use_one_blas_thread
+from charrnn.machine import use_one_blas_thread
 from charrnn.messages import format_name, quote
+from charrnn.processors import free_threads, processor_count
 
 if TYPE_CHECKING:
     from charrnn.evaluation.eval_text import EvalText
