@@ -24,7 +24,15 @@ from charrnn.evaluation.stateful import ParallelReading
 from charrnn.network import FloatArray, IdArray, Network
 from charrnn.text.vocabulary import Vocabulary
 
-__all__ = ["Progress", "Score", "score_lines", "score_stream", "score_text", "score_windows"]
+__all__ = [
+    "Progress",
+    "Score",
+    "score_lines",
+    "score_sample",
+    "score_stream",
+    "score_text",
+    "score_windows",
+]
 
 Progress = Callable[[int], None]
 """Told how many targets were scored since it was told last."""
@@ -165,6 +173,29 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
     unknown_chars = int(count_ids(ids, network.vocabulary_size)[unknown_id])
     return _score_rows(network, rows, batch_size, progress, unknown_chars)
+
+
+def score_sample(
+    network: Network,
+    ids: IdArray,
+    starts: Starts | None,
+    vocabulary: Vocabulary,
+    *,
+    chars: int,
+    rows: int = ROWS_AT_ONCE,
+    progress: Progress = unheard,
+) -> Score:
+    """Score about so many characters of a text, spread evenly over it: an estimate of its loss.
+
+    A text of lines is read in every n-th of them, the longest being first; a stream in `rows`
+    stretches, each from a zero state. Unknown characters are not counted.
+    """
+    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
+        lines = Rows.lines(ids, starts, bos_id=vocabulary.bos_id, eos_id=vocabulary.eos_id)
+        sample = lines.every(-(-len(ids) // chars))
+    else:
+        sample = Rows.spread(ids, rows, max(1, chars // rows))
+    return _score_rows(network, sample, rows, progress, unknown_chars=0)
 
 
 def _score_rows(

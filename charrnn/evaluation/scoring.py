@@ -105,12 +105,28 @@ class Rows:
         return cls(ids, offsets, np.minimum(length, len(ids) - 1 - offsets))
 
     @classmethod
+    def spread(cls, ids: IdArray, count: int, length: int) -> "Rows":
+        """So many rows of so many targets, evenly spread over one text."""
+        offsets: Counts = np.linspace(0, len(ids) - 1 - length, count).astype(np.int64)
+        return cls(ids, offsets, np.full(count, length))
+
+    @classmethod
     def lines(cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> "Rows":
         """Whole lines: read from <bos>, and <eos> is a target like any other."""
         borders = np.asarray(starts).astype(np.int64)
         lengths = borders[1:] - borders[:-1] + 1
         order = np.argsort(-lengths, kind="stable")
         return cls(ids, borders[:-1][order] - 1, lengths[order], bos_id=bos_id, eos_id=eos_id)
+
+    def every(self, step: int) -> "Rows":
+        """Every `step`-th of these rows."""
+        return Rows(
+            self._ids,
+            self._offsets[::step],
+            self.lengths[::step],
+            bos_id=self._bos_id,
+            eos_id=self._eos_id,
+        )
 
     def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
         """Inputs and targets of some rows at some steps in time, each (B, T).
