@@ -18,6 +18,8 @@ CORPUS = """Files, folders, http(s) addresses, - for stdin, builtin:python-docs.
 in this order. Left out, data.source of the configuration."""
 CONFIG = "The YAML configuration whose data section says how to read the text."
 OUT = "The folder to make. Left out, one under data/prepared/."
+MUCH_UNKNOWN = 0.2
+"""A share of unknown characters in the validation part that is worth a warning."""
 
 
 def prepare(
@@ -68,7 +70,7 @@ def prepare(
 
 
 def _show(manifest: "Manifest", title: str, console: Console) -> None:
-    """Show what was prepared as a table, and what is odd about it."""
+    """Show what was prepared as a table."""
     size = byte_size(sum(source.bytes for source in manifest.sources))
     first, *others = (source.name for source in manifest.sources)
     more = f" and {len(others):,} more" if others else ""
@@ -82,10 +84,26 @@ def _show(manifest: "Manifest", title: str, console: Console) -> None:
             ("vocabulary", f"{manifest.vocabulary_size:,} ids as {manifest.dtype}"),
         ],
     )
+    tell_what_is_odd(manifest, console)
+
+
+def tell_what_is_odd(manifest: "Manifest", console: Console) -> None:
+    """Note what was left out of a text, and warn of what will be of little use."""
     if manifest.empty_lines:
         console.note(f"{manifest.empty_lines:,} empty lines were left out")
     if manifest.distinct_characters == 1:
         console.warn("the text has a single distinct character; there is nothing to learn")
+    if unknown := unknown_in_words(manifest):
+        console.warn(f"{unknown}, so its loss says little")
+
+
+def unknown_in_words(manifest: "Manifest") -> str:
+    """Say how much of the validation part is unknown; nothing if that is little."""
+    valid = manifest.splits.valid
+    share = valid.unknown / valid.ids
+    if share < MUCH_UNKNOWN:
+        return ""
+    return f"{share:.0%} of the validation part are characters that the training part lacks"
 
 
 def _size(split: "SplitRecord") -> str:
