@@ -4,17 +4,28 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.prepare import unknown_in_words
 from charrnn.console import Console
 from charrnn.messages import quote
-from charrnn.training.events import Evaluated, Event, Finished, Started, Stepped
+from charrnn.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Planned,
+    ScoredWhole,
+    Started,
+    Stepped,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from charrnn.config.schema import Config
+    from charrnn.text.corpus import Manifest
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import Transfer
 
@@ -63,6 +74,13 @@ class TrainingView:
                 self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
                 self._print_line(f"{self._progress} | {self._valid}")
 
+            case ScoredWhole(step=step, valid_loss_nats=loss, chars=chars):
+                self._print_line(f"valid {loss:.4f} on all {chars:,} characters (step {step:,})")
+            case Planned(steps=steps):
+                self._steps = steps
+                if self._bar is not None:
+                    self._bar.update(self._bar.task_ids[0], total=steps)
+
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
         self._console.note(line)
@@ -106,14 +124,23 @@ def start_in_words(event: Started, trainer: "Trainer") -> str:
     )
 
 
-def choice_in_words(config: "Config") -> str:
-    """Say what was chosen for a text and a time, as settings that can be given again."""
-    model, train = config.model, config.train
-    return (
-        f"chosen: model.hidden_size={model.hidden_size} model.dropout={model.dropout} "
-        f"model.weight_dropout={model.weight_dropout} train.optimizer={train.optimizer} "
-        f"train.batch_size={train.batch_size} train.steps={train.steps}"
+def choice_in_words(wanted: "Config", resolved: "Config") -> str:
+    """Say what was chosen where the configuration left it open, as settings to give again."""
+    before, after = asdict(wanted), asdict(resolved)
+    return " ".join(
+        f"{section}.{name}={value}"
+        for section, settings in after.items()
+        for name, value in settings.items()
+        if value != before[section][name]
     )
+
+
+def rise_in_words(manifest: "Manifest") -> str:
+    """Say that the validation loss has only risen, and why that may be."""
+    why = unknown_in_words(manifest) or (
+        "the network overfits from the start, or the validation part is another kind of text"
+    )
+    return f"the validation loss has only risen since the first evaluation: {why}"
 
 
 def transfer_in_words(transfer: "Transfer") -> str:

@@ -31,12 +31,29 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The whole validation split was scored."""
+    """The validation split was scored, or a part of it."""
 
     step: int
     valid_loss_nats: float
     best_loss_nats: float
     is_best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredWhole:
+    """The whole validation split was scored with the best weights, at the end."""
+
+    step: int
+    """Of the best weights."""
+    valid_loss_nats: float
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """There are to be so many steps now, so that the training ends in time."""
+
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +72,4 @@ class Finished:
     """Seconds that saves of what `--resume` needs took, since this process began to train."""
 
 
-Event = Started | Stepped | Evaluated | Finished
+Event = Started | Stepped | Evaluated | ScoredWhole | Planned | Finished
