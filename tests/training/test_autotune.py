@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.schema import Config, TrainConfig
@@ -42,6 +42,7 @@ def test_a_busy_moment_does_not_decide_on_the_threads(
     assert decided.train.threads == threads
 
 
+@settings(max_examples=15)
 @given(budget=st.floats(0.1, 100), slowness=st.floats(0.01, 1.0))
 def test_timing_keeps_to_its_budget(corpus: Corpus, budget: float, slowness: float) -> None:
     """On any machine that is not slower than the modest one that is expected."""
