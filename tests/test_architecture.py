@@ -25,7 +25,9 @@ MODULES = {
 # A module imports from its own part of the package and from lower layers only.
 LAYERS = [
     {"", "__main__", "cli"},
-    {"training", "generation", "explain", "export"},
+    {"model"},
+    {"training", "explain", "export"},
+    {"generation"},
     {"evaluation"},
     {"inference"},
     {"run"},
@@ -39,6 +41,7 @@ LAYERS = [
         "messages",
         "network",
         "processors",
+        "shipped",
         "tensors",
         "validation",
     },
@@ -251,9 +254,12 @@ LIGHT_COMMANDS = [
     ["train", "--help"],
     ["generate", "--help"],
     ["eval", "--help"],
+    ["export", "--help"],
     ["prepare", "--config", "config.yaml"],
     ["generate", "--run", "run", "--seed", "The", "--length", "3"],
     ["eval", "--run", "run"],
+    ["export", "--run", "run", "--to", "html", "--weights", "bfloat16", "--overwrite"],
+    ["export", "--run", "run", "--to", "card", "--overwrite"],
     ["train", "--config", "config.yaml", "--print-config"],
 ]
 

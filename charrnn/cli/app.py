@@ -30,6 +30,7 @@ COMMANDS = {
     "generate": "Write text that continues a seed. Nothing but the text goes to stdout.",
     "eval": "Score a text: loss, bits per character and byte, perplexity and accuracy.",
     "runs": "List runs with their network, text, steps, minutes and loss, the best first.",
+    "export": "Write a trained model in another form: a page, an ONNX file, a model card.",
 }
 """How the help of each command begins: the list of commands is shown without importing them."""
 
@@ -205,8 +206,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Character-level recurrent language models: learn the next character of a text, "
     "then write and score text with what was learned.",
-    epilog="Start with `charrnn train --config configs/quickstart.yaml`, "
-    'then `charrnn generate --seed "The "`.',
+    epilog='Start with `charrnn train --config quickstart`, then `charrnn generate --seed "The "`.',
 )
 
 

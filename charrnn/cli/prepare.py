@@ -43,7 +43,7 @@ def prepare(
 
         cat *.log | charrnn prepare - --set data.mode=lines --out data/prepared/logs
 
-        charrnn prepare --config configs/shakespeare.yaml --json
+        charrnn prepare --config shakespeare --json
     """
     from charrnn.config.load import load_config
     from charrnn.text.prepare import prepare as prepare_corpus

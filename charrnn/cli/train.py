@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from charrnn.cli.options import Debug, Json, Overrides, Quiet, option, signature_of
 from charrnn.errors import UserError
 
-CONFIG = "The YAML configuration; - is stdin. What it leaves out has its default."
+CONFIG = """The YAML configuration, a file or one of charrnn's own by its name; - is stdin. What it
+leaves out has its default."""
 OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the
 configuration's name."""
 FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
@@ -18,6 +19,7 @@ MINUTES = """How long the whole command takes: as many steps as fit in the time;
 model.hidden_size, the size and the dropout are chosen, too."""
 DETERMINISTIC = """Choose precision, kernel and threads by rule and not by timing this machine, so
 that the same command always has the same weights."""
+TENSORBOARD = "Write event files for TensorBoard into the run, under tensorboard/."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,7 @@ class TrainArguments:
             "Print the whole configuration, defaults included, and stop.", None, "--print-config"
         ),
     ] = False
+    tensorboard: Annotated[bool, option(TENSORBOARD, None, "--tensorboard")] = False
     json: Json = False
     quiet: Quiet = False
     debug: Debug = False
@@ -108,11 +111,11 @@ def train(**values: Any) -> None:
 
     For example:
 
-        charrnn train --config configs/quickstart.yaml
+        charrnn train --config quickstart
 
         charrnn train --set data.source=poems.txt --minutes 2
 
-        charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
+        charrnn train --config shakespeare --minutes 5 --set train.seed=2
 
         charrnn train --resume --out runs/shakespeare --set train.steps=6000
 

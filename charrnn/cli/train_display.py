@@ -16,6 +16,7 @@ from charrnn.training.events import (
     Event,
     Finished,
     Planned,
+    Sampled,
     ScoredWhole,
     Started,
     Stepped,
@@ -73,13 +74,18 @@ class TrainingView:
                 best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
                 self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
                 self._print_line(f"{self._progress} | {self._valid}")
-
             case ScoredWhole(step=step, valid_loss_nats=loss, chars=chars):
                 self._print_line(f"valid {loss:.4f} on all {chars:,} characters (step {step:,})")
-            case Planned(steps=steps):
-                self._steps = steps
-                if self._bar is not None:
-                    self._bar.update(self._bar.task_ids[0], total=steps)
+            case Planned():
+                self._plan(event.steps)
+            case Sampled():
+                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
+
+    def _plan(self, steps: int) -> None:
+        self._steps = steps
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=steps)
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS

@@ -5,7 +5,8 @@ options, the configuration or the run is told at once.
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,14 @@ from charrnn.config.load import LoadedConfig, dump_config, load_for_training, re
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
-from charrnn.run.paths import RUNS_FOLDER, free_run_path, last_begun_run
+from charrnn.run.paths import RUNS_FOLDER, TENSORBOARD_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
 from charrnn.text.corpus import Corpus, find_prepared
 from charrnn.text.prepare import prepare
 from charrnn.text.sources import can_be_read_again
-from charrnn.training.events import Evaluated, Finished, Started
+from charrnn.training.events import Evaluated, Event, Finished, Started
+from charrnn.training.tensorboard import check_available, tensorboard_log
 
 if TYPE_CHECKING:
     from charrnn.training.clock import Clock
@@ -53,6 +55,8 @@ def run(arguments: TrainArguments) -> None:
         Interrupted: A signal stopped the training.
     """
     console = Console(quiet=arguments.quiet)
+    if arguments.tensorboard:
+        check_available()
     if arguments.resume:
         _resume(arguments, console)
     else:
@@ -97,7 +101,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     with RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite) as writer:
         writer.notes += notes
         trainer = Trainer(config, corpus, model, writer, clock)
-        _train(trainer, console, as_json=arguments.json)
+        _train(trainer, arguments, console)
 
 
 def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:
@@ -143,7 +147,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         trainer.resume(changes)
         for change in changes:
             console.note(f"changed for the steps to come: {change}")
-        _train(trainer, console, as_json=arguments.json)
+        _train(trainer, arguments, console)
 
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
@@ -177,7 +181,7 @@ def _tune(loaded: LoadedConfig, corpus: Corpus, clock: "Clock | None", *, by_rul
     return fit_to_time(loaded.config, loaded.explicit, corpus, clock)
 
 
-def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
+def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> None:
     """Train to the end or to a signal, and report."""
 
     def stop() -> None:
@@ -190,19 +194,34 @@ def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
             f"all {trainer.config.train.steps:,} steps were done before; "
             "--set train.steps=N trains on"
         )
-    with HeldSignals(stop) as signals, training_view(console) as view:
-        losses: list[float] = []
+    losses: list[float] = []
+    with (
+        HeldSignals(stop) as signals,
+        training_view(console) as view,
+        _tensorboard(trainer, wanted=arguments.tensorboard) as log,
+    ):
         for event in trainer.run():
             if isinstance(event, Started):
                 console.note(start_in_words(event, trainer))
             view.show(event)
+            log(event)
             if isinstance(event, Evaluated):
                 losses.append(event.valid_loss_nats)
                 if len(losses) == RISES and losses == sorted(losses):
                     console.warn(rise_in_words(trainer.corpus.manifest))
     assert isinstance(event, Finished)
     end_report(event, trainer, console)
-    if as_json:
+    if arguments.json:
         write_json(summary(event, trainer.writer.path))
     if event.reason == "stopped":
         signals.check()
+
+
+def _tensorboard(
+    trainer: "Trainer", *, wanted: bool
+) -> AbstractContextManager[Callable[[Event], None]]:
+    """Open event files for TensorBoard, or nothing."""
+    if not wanted:
+        return nullcontext(lambda _event: None)
+    every = trainer.config.train.log_every_steps
+    return tensorboard_log(trainer.writer.path / TENSORBOARD_FOLDER, every)

@@ -26,7 +26,8 @@ class DataConfig:
     """What is read, and how text becomes ids."""
 
     source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
-    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, or several."""
+    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs` or `builtin:names`;
+    or several."""
     sha256: Sha256 | None = None
     """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
     mode: Literal["stream", "lines"] = "stream"
@@ -117,6 +118,9 @@ class TrainConfig:
     """Older saves to keep beside the last one, for --resume --from-step."""
     log_every_steps: Count = 50
     """Steps between lines of metrics.jsonl; each holds the mean loss since the line before."""
+    sample_every_steps: CountOrZero = 500
+    """Steps between samples of what the network writes, shown and kept in samples.jsonl; 0 for
+    none. They change nothing of what is learned."""
     patience: Count | None = None
     """Stop after this many evaluations in a row without a better loss; null never stops early."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

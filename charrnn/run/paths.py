@@ -15,10 +15,13 @@ WEIGHTS_FILE = "model.safetensors"
 NEXT_WEIGHTS_FILE = "model.safetensors.next"
 CARD_FILE = "model.json"
 METRICS_FILE = "metrics.jsonl"
+README_FILE = "README.md"
+SAMPLES_FILE = "samples.jsonl"
 LAST_FOLDER = "last"
+TENSORBOARD_FOLDER = "tensorboard"
 LOCK_FILE = ".lock"
 
-START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
+START_HINT = "`charrnn train --config quickstart` makes a run"
 COPY_HINT = "copy the whole run directory again"
 
 

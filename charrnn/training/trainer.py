@@ -23,6 +23,7 @@ from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
 from charrnn.run.checkpoint_files import DAMAGED_HINT, Checkpoint
 from charrnn.run.model_card import ModelCard
+from charrnn.run.paths import METRICS_FILE, SAMPLES_FILE
 from charrnn.run.reader import read_model
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
@@ -36,6 +37,7 @@ from charrnn.training.events import (
     Event,
     Finished,
     Planned,
+    Sampled,
     ScoredWhole,
     Started,
     Stepped,
@@ -43,6 +45,7 @@ from charrnn.training.events import (
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
+from charrnn.training.samples import write_sample
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
 from charrnn.training.training_state import TrainingProgress
 from charrnn.validation import record_from_json
@@ -106,7 +109,8 @@ class Trainer:
             self.state_SLBH = training_state.restore(self.training_step, stored.tensors)
         self.writer.check_best(kept=self.progress.best_loss_nats is not None)
         self._note(changes)
-        self.writer.keep_metrics_until(self.progress.logged_step)
+        self.writer.keep_lines_until(METRICS_FILE, self.progress.logged_step)
+        self.writer.keep_lines_until(SAMPLES_FILE, self.progress.sampled_step)
 
     def request_stop(self) -> None:
         """Ask the training to save and end after the step at hand."""
@@ -135,6 +139,8 @@ class Trainer:
                         self._log()
                     if self._whole_is_due:
                         yield self._score_whole()
+                    if self._sample_is_due:
+                        yield self._sample()
                     if self.is_over or self.stop_requested:
                         break
                     if self._save_is_due:
@@ -250,14 +256,26 @@ class Trainer:
         return ScoredWhole(progress.best_step, loss, self.evaluator.chars)
 
     def _save_best(self, model: CharRNN, loss: float) -> None:
-        card = ModelCard.of(
+        card = self._card(self.progress.best_step, loss)
+        self.writer.save_best(training_state.weights_of_model(model), card)
+
+    def _card(self, step: int, valid_loss_nats: float) -> ModelCard:
+        return ModelCard.of(
             self.config,
             vocabulary_size=len(self.corpus.vocabulary),
             corpus_sha256=self.corpus.manifest.corpus_sha256,
-            step=self.progress.best_step,
-            valid_loss_nats=loss,
+            step=step,
+            valid_loss_nats=valid_loss_nats,
         )
-        self.writer.save_best(training_state.weights_of_model(model), card)
+
+    def _sample(self) -> Sampled:
+        """Let the network write, and keep what it wrote."""
+        step = self.progress.sampled_step = self.progress.step
+        weights = training_state.weights_of_model(self.training_step.model)
+        card = self._card(step, self.progress.running_loss_nats)
+        texts = write_sample(weights, card, self.corpus)
+        self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})
+        return Sampled(step, texts)
 
     def _log(self, **more: float) -> None:
         """Write a line of the metrics; an evaluation always has one."""
@@ -272,7 +290,7 @@ class Trainer:
             "clipped_fraction": progress.clipped_fraction,
             **more,
         }
-        self.writer.append_metrics(line)
+        self.writer.append_line(METRICS_FILE, line)
         progress.logged_step = progress.step
 
     def _is_due(self, last: int, interval: int) -> bool:
@@ -284,6 +302,11 @@ class Trainer:
     def _log_is_due(self) -> bool:
         step = self.progress.step
         return step != self.progress.logged_step and step % self.config.train.log_every_steps == 0
+
+    @property
+    def _sample_is_due(self) -> bool:
+        step, interval = self.progress.step, self.config.train.sample_every_steps
+        return step != self.progress.sampled_step and interval > 0 and step % interval == 0
 
     @property
     def _evaluation_is_due(self) -> bool:

@@ -42,7 +42,7 @@ from safetensors.numpy import load_file
 
 from charrnn.cli.app import main
 from charrnn.errors import ExitCode
-from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, WEIGHTS_FILE
 from tests.corpora import prose, word_lines
 
 STREAM = ("--set=data.source=stream.txt",)
@@ -60,6 +60,7 @@ SETTINGS = (
     "--set=train.save_every_steps=5",
     "--set=train.eval_every_steps=4",
     "--set=train.log_every_steps=3",
+    "--set=train.sample_every_steps=7",
     "--set=train.keep=1",
     "--set=train.precision=float32",
     "--set=train.threads=1",
@@ -79,8 +80,10 @@ class Failure(Exception):  # noqa: N818 - an outcome of the campaign
 def everything_learned(run: Path) -> dict[str, Any]:
     """All that two equal trainings must agree in."""
     lines = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
+    samples = (run / SAMPLES_FILE).read_text()
     state = load_file(run / "last/state.safetensors")
     return {
+        "samples": samples,
         "metrics": [{key: line[key] for key in line if key != "seconds"} for line in lines],
         "card": json.loads((run / CARD_FILE).read_text()),
         "best": (run / WEIGHTS_FILE).read_bytes(),
@@ -92,17 +95,21 @@ def in_child(*arguments: str, kill_at: int | None = None) -> int:
     """Start a command in a process forked from this one; returns its id."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # Held back until the child is within its `try`: no exception may lead it out of this function.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
-    with Path("output.txt").open("wb") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    counter = OperationCounter(kill_at)
-    sys.addaudithook(counter.heard)
-    os.fsync = counter.counted(os.fsync)  # type: ignore[assignment]
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with Path("output.txt").open("wb") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        counter = OperationCounter(kill_at)
+        sys.addaudithook(counter.heard)
+        os.fsync = counter.counted(os.fsync)  # type: ignore[assignment]
         main(list(arguments))
     except SystemExit as end:
         Path("operations.txt").write_text(str(counter.count))
