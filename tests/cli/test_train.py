@@ -367,7 +367,10 @@ def test_a_stop_in_the_middle_of_a_validation_is_heard(folder: Path) -> None:
     """The validation split is half of a text so long that almost all time goes there."""
     (folder / "sea.txt").write_text(prose(400_000))
     process = begin_for_ever(
-        folder, "--set=data.valid_fraction=0.5", "--set=train.eval_every_steps=1"
+        folder,
+        "--set=data.valid_fraction=0.5",
+        "--set=train.eval_every_steps=1",
+        "--set=train.eval_time_fraction=1",
     )
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
