@@ -179,10 +179,14 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
             f"stopped early at step {finished.step:,}: the validation loss no longer improves"
         )
     loss = math.nan if finished.best_loss_nats is None else finished.best_loss_nats
+    part = ""
+    if finished.estimated_from is not None:
+        part = f", estimated from {finished.estimated_from:,} characters; `charrnn eval` reads all"
+    step = f"(step {finished.best_step:,}){part}"
     console.table(
         f"\n{path}",
         [
-            ("validation loss", f"{loss:.4f} nats per character (step {finished.best_step:,})"),
+            ("validation loss", f"{loss:.4f} nats per character {step}"),
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
@@ -208,6 +212,7 @@ def summary(finished: Finished, run: Path) -> dict[str, Any]:
         "best_step": finished.best_step,
         "valid_loss_nats": loss,
         "bits_per_char": None if loss is None else loss / math.log(2),
+        "estimated_from": finished.estimated_from,
         "chars": finished.chars,
         "seconds": round(finished.seconds, 3),
         "clipped_fraction": finished.clipped_fraction,

@@ -75,6 +75,8 @@ class Finished:
     seconds: float
     best_step: int
     best_loss_nats: float | None
+    estimated_from: int | None
+    """Characters that this loss is an estimate from; None if it is that of the whole split."""
     clipped_fraction: float
     """Share of all steps whose gradient was longer than `clip_norm`."""
     saving_seconds: float

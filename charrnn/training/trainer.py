@@ -319,7 +319,7 @@ class Trainer:
             return False
         _, whole = self.evaluator.expected_seconds(0.0)
         has_time = self.clock is None or self.clock.has_time(whole)
-        return self.progress.whole_step != self.progress.best_step and has_time
+        return has_time and not self.progress.is_whole_scored
 
     @property
     def _save_is_due(self) -> bool:
@@ -374,6 +374,7 @@ class Trainer:
             seconds=progress.seconds,
             best_step=progress.best_step,
             best_loss_nats=progress.loss_nats,
+            estimated_from=None if progress.is_whole_scored else self.evaluator.sample,
             clipped_fraction=progress.clipped_fraction,
             saving_seconds=self.saving_seconds,
         )

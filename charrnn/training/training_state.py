@@ -75,7 +75,12 @@ class TrainingProgress:
     @property
     def loss_nats(self) -> float | None:
         """The validation loss of the best weights: of the whole split, once that was scored."""
-        return self.whole_loss_nats if self.whole_step == self.best_step else self.best_loss_nats
+        return self.whole_loss_nats if self.is_whole_scored else self.best_loss_nats
+
+    @property
+    def is_whole_scored(self) -> bool:
+        """Whether the best weights were scored on the whole of a split that is long."""
+        return self.whole_step == self.best_step
 
     @property
     def clipped_fraction(self) -> float:
