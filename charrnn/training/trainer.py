@@ -53,8 +53,8 @@ from charrnn.validation import record_from_json
 SECONDS_A_MINUTE = 60.0
 
 
-SAVES_AT_THE_END = 3.0
-"""Of the best weights and of the last state, in the seconds of a save."""
+SAVES_AT_THE_END = 2
+"""One of the best weights, one of the last state."""
 
 
 class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
@@ -86,7 +86,7 @@ class Trainer:
         self.progress = TrainingProgress()
         self.state_SLBH: Tensor | None = None
         self.started_at = self.saved_at = time.perf_counter()
-        self.saving_seconds = self.last_save_seconds = 0.0
+        self.saves, self.saving_seconds = 0, 0.0
 
     def resume(self, changes: Sequence[str] = ()) -> None:
         """Go back to where the run's last save stands, or to the beginning if nothing was saved.
@@ -165,7 +165,9 @@ class Trainer:
             train.steps,
             done=step,
             evaluation=estimate / train.eval_every_steps,
-            ending=estimate + is_whole_read * whole + SAVES_AT_THE_END * self.last_save_seconds,
+            ending=estimate
+            + is_whole_read * whole
+            + SAVES_AT_THE_END * self.saving_seconds / max(self.saves, 1),
         )
         if steps == train.steps:
             return False
@@ -348,8 +350,8 @@ class Trainer:
         )
         self.writer.save_last(state, step=step, keep=self.config.train.keep)
         self.saved_at = time.perf_counter()
-        self.last_save_seconds = self.saved_at - begin
-        self.saving_seconds += self.last_save_seconds
+        self.saves += 1
+        self.saving_seconds += self.saved_at - begin
 
     def _started(self) -> Started:
         return Started(
