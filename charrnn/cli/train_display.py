@@ -79,7 +79,8 @@ class TrainingView:
             case Planned():
                 self._plan(event.steps)
             case Sampled():
-                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                between = "\n\n" if any("\n" in text for text in event.texts) else "\n"
+                written = between.join(event.texts).rstrip("\n").splitlines()
                 self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
 
     def _plan(self, steps: int) -> None:

@@ -7,10 +7,11 @@ options, the configuration or the run is told at once.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.cli.prepare import tell_what_is_odd
+from charrnn.cli.prepare import tell_what_is_odd, unit_of
 from charrnn.cli.signals import HeldSignals
 from charrnn.cli.train import TrainArguments
 from charrnn.cli.train_display import (
@@ -83,7 +84,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     from charrnn.training.transfer import take_weights
 
     corpus = prepare(loaded.config.data, progress=console.progress).corpus
-    tell_what_is_odd(corpus.manifest, console)
+    tell_what_is_odd(corpus.manifest, unit_of(loaded.config.data), console)
     _check_memory(loaded.config, corpus)
     clock = None
     if arguments.minutes is not None:
@@ -92,6 +93,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     config = _tune(loaded, corpus, clock, by_rule=arguments.deterministic)
     if chosen := choice_in_words(loaded.config, config):
         console.note(f"chosen: {chosen}")
+    config = _with_room(config, loaded.explicit, corpus)
     model = new_model(config, corpus)
     notes = []
     if source is not None:
@@ -115,6 +117,14 @@ def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> Load
     loaded = load_for_training(arguments.config_file, arguments.settings, model=sizes)
     check_same_network(loaded.config.model, source)
     return loaded
+
+
+def _with_room(config: Config, explicit: frozenset[str], corpus: Corpus) -> Config:
+    """Let generation go on for as long as the longest example, unless a length was given."""
+    longest = corpus.train.longest_line - 1
+    if "generate.length" in explicit or longest <= config.generate.length:
+        return config
+    return replace(config, generate=replace(config.generate, length=longest))
 
 
 def _path_of_new_run(arguments: TrainArguments) -> Path:
@@ -152,7 +162,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
     """Return the text of a run; what came through a pipe is taken as it was prepared."""
-    is_there = all(map(can_be_read_again, config.data.sources))
+    is_there = all(map(can_be_read_again, config.data.sources + config.data.valid_sources))
     state = None if is_there else writer.load_last()
     if state is not None:
         corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))

@@ -56,11 +56,12 @@ class Evaluator:
     def _score(self, model: CharRNN, sample: int | None) -> float:
         network = ThreadedNetwork(TorchNetwork(model), self._threads)
         text = (network, self._split.ids, self._split.starts, self._vocabulary)
-        rows, begin = rows_for(self._threads), time.perf_counter()
+        cut_at, rows, heed = self._split.cut_at, rows_for(self._threads), self._heed_stop
+        begin = time.perf_counter()
         if sample is None:
-            score = score_text(*text, rows=rows, progress=self._heed_stop)
+            score = score_text(*text, cut_at=cut_at, rows=rows, progress=heed)
         else:
-            score = score_sample(*text, chars=sample, rows=rows, progress=self._heed_stop)
+            score = score_sample(*text, chars=sample, cut_at=cut_at, rows=rows, progress=heed)
         self.seconds_a_char = (time.perf_counter() - begin) / (sample or self.chars)
         return score.loss_nats
 
