@@ -4,14 +4,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 
-def charrnn(*arguments: object) -> dict[str, Any]:
+def charrnn(*arguments: object, cwd: Path | None = None) -> dict[str, Any]:
     """The answer of a command to `--json`, in a process of its own."""
     command = [sys.executable, "-m", "charrnn", *map(str, arguments), "--json", "--quiet"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, cwd=cwd)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

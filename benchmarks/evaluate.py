@@ -27,10 +27,10 @@ import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy i
 
 from charrnn.config.load import read_run_config  # noqa: E402
 from charrnn.evaluation.eval_text import own_split  # noqa: E402
-from charrnn.evaluation.evaluate import Score, ThreadedNetwork, rows_for, score_stream  # noqa: E402  # noqa: E402
+from charrnn.evaluation.evaluate import Score, ThreadedNetwork, rows_for, score_stream  # noqa: E402
 from charrnn.inference.network import NumpyNetwork  # noqa: E402
-from charrnn.machine import free_threads  # noqa: E402
 from charrnn.network import FloatArray, IdArray, Network  # noqa: E402
+from charrnn.processors import free_threads  # noqa: E402
 from charrnn.run.model_card import FORMAT_VERSION, ModelCard  # noqa: E402
 from charrnn.run.paths import CONFIG_FILE  # noqa: E402
 from charrnn.run.reader import TrainedModel, read_model  # noqa: E402

@@ -50,8 +50,8 @@ from charrnn.generation.sequence import Sequence
 from charrnn.generation.task import GenerationTask
 from charrnn.inference.cells import aligned
 from charrnn.inference.network import NumpyNetwork
-from charrnn.machine import processor_count
 from charrnn.network import FloatArray
+from charrnn.processors import processor_count
 from charrnn.run.model_card import ModelCard
 
 Clock = Callable[[], float]

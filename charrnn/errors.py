@@ -9,6 +9,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     WRONG_INPUT = 2
+    HUNG_UP = 129
     INTERRUPTED = 130
     READER_GONE = 141
     TERMINATED = 143

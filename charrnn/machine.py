@@ -1,4 +1,4 @@
-"""What this machine has for us: processors, memory, and how many threads BLAS may use."""
+"""What this machine has for us: memory, and how many threads BLAS may use."""
 
 import os
 from pathlib import Path
@@ -11,13 +11,6 @@ BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THR
 ALL_BLAS_VARIABLE = "OMP_NUM_THREADS"
 
 
-def processor_count() -> int:
-    """The processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def use_one_blas_thread() -> None:
     """Ask every BLAS that NumPy may be built with for one thread; call it before importing NumPy.
 
@@ -28,11 +21,6 @@ def use_one_blas_thread() -> None:
     if ALL_BLAS_VARIABLE not in os.environ:
         for variable in BLAS_VARIABLES:
             os.environ.setdefault(variable, "1")
-
-
-def free_threads() -> int:
-    """Threads that may compute side by side: a processor each, or one if BLAS has its own."""
-    return processor_count() if os.environ.get(BLAS_VARIABLES[0]) == "1" else 1
 
 
 def physical_bytes() -> int | None:

@@ -40,6 +40,7 @@ LAYERS = [
         "machine",
         "messages",
         "network",
+        "processors",
         "shipped",
         "tensors",
         "validation",

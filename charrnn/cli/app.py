@@ -4,6 +4,7 @@ A command parses, calls functions and shows what they return. Whatever goes wron
 here as an exception and leaves as a message, a hint and an exit code.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signals.raise_in_main_thread()
     code = run(arguments)
     signals.end_at_once()
+    gc.freeze()  # what is alive ends with the process: collecting torch takes half a second
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

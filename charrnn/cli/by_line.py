@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from charrnn.cli.options import check_range, option
 from charrnn.console import Console, escape_controls, write_result
-from charrnn.machine import free_threads
+from charrnn.processors import free_threads
 
 if TYPE_CHECKING:
     from charrnn.evaluation.by_line import LineCost

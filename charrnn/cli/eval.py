@@ -20,8 +20,9 @@ from charrnn.cli.options import (
 )
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
-from charrnn.machine import free_threads, processor_count, use_one_blas_thread
+from charrnn.machine import use_one_blas_thread
 from charrnn.messages import format_name, quote
+from charrnn.processors import free_threads, processor_count
 
 if TYPE_CHECKING:
     from charrnn.evaluation.eval_text import EvalText

@@ -14,6 +14,7 @@ from charrnn.messages import byte_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from charrnn.config.schema import DataConfig
     from charrnn.text.corpus import Manifest, SourceRecord, SplitRecord
 
 CORPUS = """Files (gz, xz, bz2 and zst too), folders, http(s) addresses, - for stdin,
@@ -21,6 +22,8 @@ builtin:python-docs. Several are joined in this order. Left out, data.source of 
 configuration."""
 CONFIG = "The YAML configuration whose data section says how to read the text."
 OUT = "The folder to make. Left out, one in the folder of --data-dir."
+MUCH_UNKNOWN = 0.2
+"""A share of unknown characters in the validation part that is worth a warning."""
 
 
 def prepare(
@@ -71,7 +74,7 @@ def prepare(
     )
     path, manifest = str(prepared.corpus.path), prepared.corpus.manifest
     title = path if prepared.fresh else f"{path}: prepared before, nothing to do"
-    _show(manifest, title, "lines" if data.mode == "lines" else "examples", console)
+    _show(manifest, title, unit_of(data), console)
     for warning in prepared.warnings:
         console.warn(warning)
     if json:
@@ -83,8 +86,13 @@ def prepare(
         write_result(path)
 
 
+def unit_of(data: "DataConfig") -> str:
+    """What a text is divided into, in words."""
+    return "lines" if data.mode == "lines" else "examples"
+
+
 def _show(manifest: "Manifest", title: str, unit: str, console: Console) -> None:
-    """Show what was prepared as a table, and what is odd about it; `unit` is lines or examples."""
+    """Show what was prepared as a table; `unit` is lines or examples."""
     sources = manifest.sources
     learned = len(sources) - manifest.valid_sources
     held_out = f", from {_names(sources[learned:])}" if manifest.valid_sources else ""
@@ -98,12 +106,28 @@ def _show(manifest: "Manifest", title: str, unit: str, console: Console) -> None
             ("vocabulary", f"{manifest.vocabulary_size:,} ids as {manifest.dtype}"),
         ],
     )
+    tell_what_is_odd(manifest, unit, console)
+
+
+def tell_what_is_odd(manifest: "Manifest", unit: str, console: Console) -> None:
+    """Note what was left out of a text, and warn of what will be of little use."""
     if manifest.empty_lines:
         console.note(f"{manifest.empty_lines:,} empty {unit} were left out")
     if manifest.cut:
         console.note(f"{unit} cut at {manifest.options.cut_at:,} characters: {manifest.cut:,}")
     if manifest.distinct_characters == 1:
         console.warn("the text has a single distinct character; there is nothing to learn")
+    if unknown := unknown_in_words(manifest):
+        console.warn(f"{unknown}, so its loss says little")
+
+
+def unknown_in_words(manifest: "Manifest") -> str:
+    """Say how much of the validation part is unknown; nothing if that is little."""
+    valid = manifest.splits.valid
+    share = valid.unknown / valid.ids
+    if share < MUCH_UNKNOWN:
+        return ""
+    return f"{share:.0%} of the validation part are characters that the training part lacks"
 
 
 def _names(sources: "Sequence[SourceRecord]") -> str:

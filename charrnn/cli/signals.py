@@ -1,4 +1,4 @@
-"""What Ctrl-C (SIGINT) and SIGTERM do to a command, from its first import to its last write.
+"""What SIGINT (Ctrl-C), SIGTERM and SIGHUP do to a command, from first import to last write.
 
 While modules are imported, and again after the result is written, a signal ends the process at
 once. In between it raises `Interrupted` in the main thread, which ends any command with the exit
@@ -17,7 +17,11 @@ from typing import Any, Self
 
 from charrnn.errors import ExitCode
 
-EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+EXIT_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.HUNG_UP,
+}
 CHECK_SECONDS = 0.1
 
 

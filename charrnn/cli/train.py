@@ -15,8 +15,10 @@ configuration's name."""
 FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
 INIT_FROM = """Begin with the best weights of another run, and with its network's sizes. The text
 may have other characters: those in both texts keep their weights."""
-MINUTES = """Train about so long: measures this machine, then fixes train.steps; without a
-model.hidden_size, the size and the dropout too."""
+MINUTES = """How long the whole command takes: as many steps as fit in the time; without a
+model.hidden_size, the size and the dropout are chosen, too."""
+DETERMINISTIC = """Choose precision, kernel and threads by rule and not by timing this machine, so
+that the same command always has the same weights."""
 TENSORBOARD = "Write event files for TensorBoard into the run, under tensorboard/."
 
 
@@ -37,6 +39,7 @@ class TrainArguments:
     from_step: Annotated[int | None, option(FROM_STEP, "N")] = None
     init_from: Annotated[Path | None, option(INIT_FROM, "RUN")] = None
     minutes: Annotated[float | None, option(MINUTES, "M")] = None
+    deterministic: Annotated[bool, option(DETERMINISTIC, None, "--deterministic")] = False
     print_config: Annotated[
         bool,
         option(
@@ -85,6 +88,12 @@ class TrainArguments:
             "print_config",
             "--print-config prints what is known before measuring, --minutes decides by measuring",
             hint="leave one out; a run's config.yaml has what it was trained with",
+        )
+        self._exclude(
+            "minutes",
+            "deterministic",
+            "--minutes decides by the clock, --deterministic by rule",
+            hint="leave one out; --set train.steps=N says how long to train without a clock",
         )
         if self.minutes and any(
             key.partition("=")[0].strip() == "train.steps" for key in self.settings

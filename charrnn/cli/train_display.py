@@ -4,17 +4,29 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.prepare import unknown_in_words
 from charrnn.console import Console
 from charrnn.messages import quote
-from charrnn.training.events import Evaluated, Event, Finished, Sampled, Started, Stepped
+from charrnn.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Planned,
+    Sampled,
+    ScoredWhole,
+    Started,
+    Stepped,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from charrnn.config.schema import Config
+    from charrnn.text.corpus import Manifest
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import Transfer
 
@@ -62,11 +74,19 @@ class TrainingView:
                 best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
                 self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
                 self._print_line(f"{self._progress} | {self._valid}")
-
+            case ScoredWhole(step=step, valid_loss_nats=loss, chars=chars):
+                self._print_line(f"valid {loss:.4f} on all {chars:,} characters (step {step:,})")
+            case Planned():
+                self._plan(event.steps)
             case Sampled():
                 between = "\n\n" if any("\n" in text for text in event.texts) else "\n"
                 written = between.join(event.texts).rstrip("\n").splitlines()
                 self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
+
+    def _plan(self, steps: int) -> None:
+        self._steps = steps
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=steps)
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
@@ -111,14 +131,23 @@ def start_in_words(event: Started, trainer: "Trainer") -> str:
     )
 
 
-def choice_in_words(config: "Config") -> str:
-    """Say what was chosen for a text and a time, as settings that can be given again."""
-    model, train = config.model, config.train
-    return (
-        f"chosen: model.hidden_size={model.hidden_size} model.dropout={model.dropout} "
-        f"model.weight_dropout={model.weight_dropout} train.optimizer={train.optimizer} "
-        f"train.batch_size={train.batch_size} train.steps={train.steps}"
+def choice_in_words(wanted: "Config", resolved: "Config") -> str:
+    """Say what was chosen where the configuration left it open, as settings to give again."""
+    before, after = asdict(wanted), asdict(resolved)
+    return " ".join(
+        f"{section}.{name}={value}"
+        for section, settings in after.items()
+        for name, value in settings.items()
+        if value != before[section][name]
     )
+
+
+def rise_in_words(manifest: "Manifest") -> str:
+    """Say that the validation loss has only risen, and why that may be."""
+    why = unknown_in_words(manifest) or (
+        "the network overfits from the start, or the validation part is another kind of text"
+    )
+    return f"the validation loss has only risen since the first evaluation: {why}"
 
 
 def transfer_in_words(transfer: "Transfer") -> str:
@@ -151,10 +180,14 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
             f"stopped early at step {finished.step:,}: the validation loss no longer improves"
         )
     loss = math.nan if finished.best_loss_nats is None else finished.best_loss_nats
+    part = ""
+    if finished.estimated_from is not None:
+        part = f", estimated from {finished.estimated_from:,} characters; `charrnn eval` reads all"
+    step = f"(step {finished.best_step:,}){part}"
     console.table(
         f"\n{path}",
         [
-            ("validation loss", f"{loss:.4f} nats per character (step {finished.best_step:,})"),
+            ("validation loss", f"{loss:.4f} nats per character {step}"),
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
@@ -180,6 +213,7 @@ def summary(finished: Finished, run: Path) -> dict[str, Any]:
         "best_step": finished.best_step,
         "valid_loss_nats": loss,
         "bits_per_char": None if loss is None else loss / math.log(2),
+        "estimated_from": finished.estimated_from,
         "chars": finished.chars,
         "seconds": round(finished.seconds, 3),
         "clipped_fraction": finished.clipped_fraction,

@@ -4,17 +4,20 @@ Imported when the command runs. torch is imported last of all, so that what is w
 options, the configuration or the run is told at once.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from charrnn.cli.prepare import tell_what_is_odd, unit_of
 from charrnn.cli.signals import HeldSignals
 from charrnn.cli.train import TrainArguments
 from charrnn.cli.train_display import (
     choice_in_words,
     end_report,
+    rise_in_words,
     start_in_words,
     summary,
     training_view,
@@ -33,13 +36,18 @@ from charrnn.text.corpus import Corpus, find_prepared
 from charrnn.text.prepare import prepare
 from charrnn.text.prepared_source import with_prepared_options
 from charrnn.text.sources import can_be_read_again
-from charrnn.training.events import Event, Finished, Started
+from charrnn.training.events import Evaluated, Event, Finished, Started
 from charrnn.training.tensorboard import check_available, tensorboard_log
 
 if TYPE_CHECKING:
+    from charrnn.training.clock import Clock
     from charrnn.training.trainer import Trainer
 
 SECONDS_A_MINUTE = 60
+STARTING_SECONDS = 1.0
+"""What starting Python may have taken before the command began, at most."""
+RISES = 3
+"""A validation loss that has only risen in so many evaluations is remarked on."""
 
 
 def run(arguments: TrainArguments) -> None:
@@ -61,6 +69,7 @@ def run(arguments: TrainArguments) -> None:
 
 def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
+    begin = time.monotonic() - min(time.process_time(), STARTING_SECONDS)
     source = None if arguments.init_from is None else read_model(arguments.init_from)
     loaded = _take_prepared_options(_load_config(arguments, source))
     if arguments.print_config:
@@ -72,6 +81,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         check_free(arguments.out, overwrite=arguments.overwrite)
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
+    from charrnn.training.clock import Clock
     from charrnn.training.model import new_model
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
@@ -80,8 +90,16 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     for warning in prepared.warnings:
         console.warn(warning)
     corpus = prepared.corpus
+    tell_what_is_odd(corpus.manifest, unit_of(loaded.config.data), console)
     _check_memory(loaded.config, corpus)
-    config = _with_room(_tune(loaded, corpus, arguments.minutes, console), loaded.explicit, corpus)
+    clock = None
+    if arguments.minutes is not None:
+        slowdown = max(1.0, (time.monotonic() - begin) / time.process_time())
+        clock = Clock(SECONDS_A_MINUTE * arguments.minutes, begin, slowdown)
+    config = _tune(loaded, corpus, clock, by_rule=arguments.deterministic)
+    if chosen := choice_in_words(loaded.config, config):
+        console.note(f"chosen: {chosen}")
+    config = _with_room(config, loaded.explicit, corpus)
     model = new_model(config, corpus)
     notes = []
     if source is not None:
@@ -90,7 +108,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     path = arguments.out or _path_of_new_run(arguments)
     with RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite) as writer:
         writer.notes += notes
-        trainer = Trainer(config, corpus, model, writer)
+        trainer = Trainer(config, corpus, model, writer, clock)
         _train(trainer, arguments, console)
 
 
@@ -194,18 +212,14 @@ def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:
     )
 
 
-def _tune(loaded: LoadedConfig, corpus: Corpus, minutes: float | None, console: Console) -> Config:
-    """Decide by measuring what the configuration leaves open; settings that were given stay."""
+def _tune(loaded: LoadedConfig, corpus: Corpus, clock: "Clock | None", *, by_rule: bool) -> Config:
+    """Decide what the configuration leaves open; settings that were given stay."""
     from charrnn.training.autotune import resolve
-    from charrnn.training.model_size import choose_size, is_size_open
+    from charrnn.training.clock import fit_to_time
 
-    config, explicit, _ = loaded
-    seconds = None if minutes is None else SECONDS_A_MINUTE * minutes
-    if seconds is None or not is_size_open(config, explicit):
-        return resolve(config, corpus, seconds)
-    tuned = choose_size(config, explicit, corpus, seconds)
-    console.note(choice_in_words(tuned))
-    return tuned
+    if clock is None:
+        return resolve(loaded.config, corpus, by_rule=by_rule)
+    return fit_to_time(loaded.config, loaded.explicit, corpus, clock)
 
 
 def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> None:
@@ -221,6 +235,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
             f"all {trainer.config.train.steps:,} steps were done before; "
             "--set train.steps=N trains on"
         )
+    losses: list[float] = []
     with (
         HeldSignals(stop) as signals,
         training_view(console) as view,
@@ -231,6 +246,10 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
                 console.note(start_in_words(event, trainer))
             view.show(event)
             log(event)
+            if isinstance(event, Evaluated):
+                losses.append(event.valid_loss_nats)
+                if len(losses) == RISES and losses == sorted(losses):
+                    console.warn(rise_in_words(trainer.corpus.manifest))
     assert isinstance(event, Finished)
     end_report(event, trainer, console)
     if arguments.json:

@@ -140,7 +140,10 @@ class TrainConfig:
     clip_norm: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
     """The largest gradient norm; a larger gradient is scaled down to it."""
     eval_every_steps: Count = 500
-    """Steps between evaluations of the whole validation split."""
+    """Steps between evaluations on the validation split."""
+    eval_time_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """About the share of the time that evaluations on the way may take: of a long validation split
+    they read a part, spread evenly over it. The last evaluation reads all; 1 always reads all."""
     save_every_steps: Count = 500
     """Steps between saves of what --resume needs."""
     save_every_minutes: Annotated[float, Meta(gt=0, le=1_000_000)] | None = 10.0

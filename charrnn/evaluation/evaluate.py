@@ -28,7 +28,15 @@ from charrnn.evaluation.stateful import ParallelReading
 from charrnn.network import FloatArray, IdArray, Network
 from charrnn.text.vocabulary import Vocabulary
 
-__all__ = ["Progress", "Score", "score_lines", "score_stream", "score_text", "score_windows"]
+__all__ = [
+    "Progress",
+    "Score",
+    "score_lines",
+    "score_sample",
+    "score_stream",
+    "score_text",
+    "score_windows",
+]
 
 Progress = Callable[[int], None]
 """Told how many targets were scored since it was told last."""
@@ -229,6 +237,31 @@ def nats_of_lines(
         counted_BT = times_T < rows.lengths[which, None]
         nats_N[(firsts[which, None] + times_T)[counted_BT]] = tally.nats_BT[counted_BT]
     return nats_N
+
+
+def score_sample(  # noqa: PLR0913 - what it takes beyond the text is named
+    network: Network,
+    ids: IdArray,
+    starts: Starts | None,
+    vocabulary: Vocabulary,
+    *,
+    chars: int,
+    cut_at: int | None = None,
+    rows: int = ROWS_AT_ONCE,
+    progress: Progress = unheard,
+) -> Score:
+    """Score about so many characters of a text, spread evenly over it: an estimate of its loss.
+
+    A text of lines is read in every n-th of them, the longest being first; a stream in `rows`
+    stretches, each from a zero state. Unknown characters are not counted.
+    """
+    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
+        bos_id, eos_id = vocabulary.bos_id, vocabulary.eos_id
+        lines = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
+        sample = lines.every(-(-len(ids) // chars))
+    else:
+        sample = Rows.spread(ids, rows, max(1, chars // rows))
+    return _score_rows(network, sample, rows, progress, unknown_chars=0)
 
 
 def _score_rows(

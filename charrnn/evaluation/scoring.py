@@ -113,6 +113,12 @@ class Rows:
         return cls(ids, offsets, np.minimum(length, len(ids) - 1 - offsets))
 
     @classmethod
+    def spread(cls, ids: IdArray, count: int, length: int) -> "Rows":
+        """So many rows of so many targets, evenly spread over one text."""
+        offsets: Counts = np.linspace(0, len(ids) - 1 - length, count).astype(np.int64)
+        return cls(ids, offsets, np.full(count, length))
+
+    @classmethod
     def lines(
         cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int, cut_at: int | None = None
     ) -> "Rows":
@@ -131,6 +137,17 @@ class Rows:
             bos_id=bos_id,
             eos_id=eos_id,
             ended=ended[order],
+        )
+
+    def every(self, step: int) -> "Rows":
+        """Every `step`-th of these rows."""
+        return Rows(
+            self._ids,
+            self._offsets[::step],
+            self.lengths[::step],
+            bos_id=self._bos_id,
+            eos_id=self._eos_id,
+            ended=self._last[::step] >= 0,
         )
 
     def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:

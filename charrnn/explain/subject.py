@@ -28,9 +28,9 @@ from charrnn.evaluation.evaluate import (
 from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite, has_end
 from charrnn.explain.cells import TracedNetwork
 from charrnn.inference.network import NumpyNetwork
-from charrnn.machine import free_threads
 from charrnn.messages import format_name
 from charrnn.network import FloatArray, IdArray
+from charrnn.processors import free_threads
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.reading import Part

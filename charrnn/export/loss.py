@@ -11,7 +11,7 @@ from charrnn.errors import UserError
 from charrnn.evaluation.eval_text import EvalText, own_split
 from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
 from charrnn.inference.network import NumpyNetwork, Weights
-from charrnn.machine import free_threads
+from charrnn.processors import free_threads
 from charrnn.run.reader import TrainedModel
 
 MOST_CHARACTERS = 100_000

@@ -16,7 +16,7 @@ from charrnn.generation.generate import prefill
 from charrnn.generation.rng import UniformStream
 from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.task import GenerationTask
-from charrnn.machine import free_threads
+from charrnn.processors import free_threads
 
 WINDOW = 8 * BATCH_ROWS[-1]
 """How many samples may be under way or waiting at most, per thread."""

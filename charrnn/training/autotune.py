@@ -1,30 +1,29 @@
-"""What a configuration leaves open, decided by timing this machine for a second or two.
+"""What a configuration leaves open, decided by timing this machine for a moment, or by rule.
 
-How many parts of a batch to compute side by side, in which arithmetic, and how many steps fit in
-a time: all are tried on copies of the very network and written to the run's `config.yaml`. The
-same resolved configuration then gives the same training.
+How many parts of a batch to compute side by side, by which kernel and in which arithmetic: all
+are tried on copies of the very network, and what is chosen is written to the run's `config.yaml`.
+The same resolved configuration then gives the same training.
+
+Timing has a budget. Nothing is timed that is not expected to fit in what is left of it; what is
+not timed is decided by rule: all processors, torch's layers, float32.
 """
 
 import copy
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from statistics import fmean, median
-from typing import Any, NamedTuple
+from statistics import median
+from typing import Any
 
-import numpy as np
-
+from charrnn.config.memory import parameter_count
 from charrnn.config.schema import Config, TrainConfig
 from charrnn.errors import UserError
-from charrnn.evaluation.evaluate import rows_for
-from charrnn.evaluation.scoring import columns_at_once
-from charrnn.machine import processor_count
+from charrnn.processors import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
-from charrnn.training.batches import Batches
-from charrnn.training.model import CharRNN, TorchNetwork, new_model
+from charrnn.training.batches import Batches, chars_a_step
+from charrnn.training.model import CharRNN, new_model
 from charrnn.training.step import TrainingStep, torch_threads
 
 WORTHWHILE_GAIN = 1.1
@@ -33,141 +32,156 @@ must be to be chosen."""
 ROUNDS = 5
 LOOKS = 3
 """How often in a row fewer threads must be found faster to be chosen."""
-LONG_SECONDS = 20.0
-LONG_OPERATIONS = 2e12
+TIMING_SHARE = 0.08
+"""Of the time of a training, for timing at most."""
+LEAST_SECONDS = 1.5
+"""For timing, however short a training is whose steps are given."""
+COMPILE_SECONDS = 2.0
+"""What must be left to try kernels that have to be compiled, which takes a second."""
 OPERATIONS_PER_WEIGHT = 6
 """Of a weight, for each character: a multiplication and an addition, forward, and twice back."""
-PROBE_SECONDS = 2.0
-PROBE_SHARE = 0.1
-"""How long to time steps at most, in seconds and as a share of the time there is."""
-SAFETY = 0.97
-"""Share of a time budget that is planned for; saves and the unforeseen take the rest."""
-MOST_STEPS = 1_000_000_000
-"""What `train.steps` may be at most, so that the run's own configuration can be read again."""
-CORRECTIONS = 1.5
-"""Stateful evaluation reads about so many times the text, to make its rows continue each other."""
+OPERATIONS_PER_LOGIT = 100
+"""What the softmax over the vocabulary and its gradient amount to, as they wait for the memory."""
+OPERATIONS_A_SECOND = 4e10
+"""Of a modest processor; what is timed replaces it."""
 
 
-class Pace(NamedTuple):
-    """How long what a training does takes, in seconds."""
-
-    step: float
-    evaluation: float
-
-    def steps_in(
-        self, seconds: float, *, evaluations: int, eval_every_steps: float = math.inf
-    ) -> int:
-        """Steps that fit in a time with so many evaluations, and one more every so many steps.
-
-        Raises:
-            UserError: Not one.
-        """
-        free = seconds * SAFETY - evaluations * self.evaluation
-        steps = int(free / (self.step + self.evaluation / eval_every_steps))
-        if steps < 1:
-            raise UserError(
-                f"the time is too short: a step takes {self.step:.2g} s, "
-                f"an evaluation {self.evaluation:.2g} s",
-                hint="give more --minutes, or choose a smaller network or data.valid_fraction",
-            )
-        return min(steps, MOST_STEPS)
-
-
-def resolve(config: Config, corpus: Corpus, seconds: float | None) -> Config:
-    """Decide what the configuration leaves open, and `steps` too if a time is given.
+class Autotuner:
+    """Times steps of training on one text, and chooses by them.
 
     Args:
-        config: what is wanted.
         corpus: what is to be learned.
-        seconds: how long to train at most.
-
-    Raises:
-        UserError: What is asked for does not work here, or not one step fits in the time.
+        seconds: how long to time at most; 0 decides everything by rule.
     """
-    begin = time.monotonic()
-    model = new_model(config, corpus)
-    config = choose_arithmetic(config, model, corpus, seconds)
-    if seconds is None:
-        return config
-    pace = measure_pace(config, model, corpus, seconds)
-    left = seconds - (time.monotonic() - begin)
-    every = config.train.eval_every_steps
-    return with_train(config, steps=pace.steps_in(left, evaluations=1, eval_every_steps=every))
+
+    def __init__(self, corpus: Corpus, seconds: float) -> None:
+        self.corpus = corpus
+        self._end = time.monotonic() + seconds
+        self._operations_a_second = OPERATIONS_A_SECOND
+
+    def choose_arithmetic(self, config: Config) -> Config:
+        """Choose the fastest threads, kernel and precision of those that the configuration allows.
+
+        The simplest that is about as fast as the fastest is chosen.
+
+        Raises:
+            UserError: What is asked for does not work here.
+        """
+        model = new_model(config, self.corpus)
+        threads = config.train.threads or self._choose_threads(config, model)
+        choices = [
+            with_train(config, threads=threads, kernel=kernel, precision=precision)
+            for kernel in self._kernels_to_try(config.train, model)
+            for precision in self._precisions_to_try(config.train)
+        ]
+        working = [each for each in choices if self._works(each, model)]
+        if not working:
+            raise UserError(
+                "train.precision is bfloat16, which does not work here with this network",
+                hint="precision: auto takes what works",
+            )
+        return self._fastest(working, model, median)
+
+    def _choose_threads(self, config: Config, model: CharRNN) -> int:
+        """All cores, or half of them, a quarter, ... where that is clearly faster.
+
+        Another program that is busy now may end in a moment; when in doubt it is all of them.
+        """
+        most = min(processor_count(), config.train.batch_size)
+        if model.device.type == "cuda" or most == 1:
+            return 1
+        plain = with_train(config, precision="float32", kernel="torch")
+        choices = [
+            with_train(plain, threads=most >> halvings) for halvings in range(most.bit_length())
+        ]
+        for _ in range(LOOKS):
+            chosen = self._fastest(choices, model, min).train.threads
+            if chosen == most:
+                break
+        return chosen or 1
+
+    def _kernels_to_try(self, train: TrainConfig, model: CharRNN) -> tuple[str, ...]:
+        """The kernels that may be used, ours only where there is the time to make and try them.
+
+        Raises:
+            UserError: Ours are asked for, and cannot be had.
+        """
+        if model.device.type == "cuda":
+            return ("torch",)
+        if train.kernel == "native":
+            kernels.check_available()
+        if train.kernel != "auto":
+            return (train.kernel,)
+        is_worthwhile = self._seconds_left >= COMPILE_SECONDS and kernels.available()
+        return ("torch", "native") if is_worthwhile else ("torch",)
+
+    def _precisions_to_try(self, train: TrainConfig) -> tuple[str, ...]:
+        if train.precision != "auto":
+            return (train.precision,)
+        return ("float32", "bfloat16") if self._seconds_left > 0 else ("float32",)
+
+    def _works(self, config: Config, model: CharRNN) -> bool:
+        """Whether a step, of one character, can be taken; some processors lack bfloat16 layers."""
+        if config.train.precision == "float32":
+            return True
+        tiny = replace(config.train, batch_size=1, sequence_length=1, threads=1)
+        try:
+            next(time_steps(tiny, model, self.corpus))
+        except RuntimeError:  # NotImplementedError is one
+            return False
+        return True
+
+    def _fastest(
+        self, choices: Sequence[Config], model: CharRNN, summary: Callable[[Sequence[float]], float]
+    ) -> Config:
+        """The first that is about as fast as the fastest; without the time to see, the first."""
+        if len(choices) == 1:
+            return choices[0]
+        times = [summary(each) for each in self._time_in_turns(choices, model)] or [0.0]
+        return choices[next(i for i, t in enumerate(times) if t <= WORTHWHILE_GAIN * min(times))]
+
+    def step_seconds(self, config: Config) -> float:
+        """How long a step takes: the median of a few, or what those of others let expect."""
+        times = self._time_in_turns([config], new_model(config, self.corpus))
+        return median(times[0]) if times else self._expected_seconds(config)
+
+    def steps_to_time(self, config: Config) -> float:
+        """How many steps there is still the time to time."""
+        return self._seconds_left / self._expected_seconds(config)
+
+    def _time_in_turns(self, choices: Sequence[Config], model: CharRNN) -> list[tuple[float, ...]]:
+        """Time a few steps of each choice, in turns so that noise meets all alike.
+
+        Returns:
+            Seconds of each choice's steps but the first, which warms up; nothing where there is
+            not the time for two of each.
+        """
+        a_round = sum(map(self._expected_seconds, choices))
+        if self._seconds_left < 2 * a_round:
+            return []
+        probes = [time_steps(each.train, model, self.corpus) for each in choices]
+        rounds: list[list[float]] = []
+        while len(rounds) <= ROUNDS and self._seconds_left > a_round:
+            rounds.append([next(probe) for probe in probes])
+            a_round = sum(rounds[-1])
+        times = list(zip(*(rounds[1:] or rounds), strict=True))
+        self._operations_a_second = max(
+            operations_a_step(config, self.corpus) / median(of_choice)
+            for config, of_choice in zip(choices, times, strict=True)
+        )
+        return times if len(rounds) > 1 else []
+
+    def _expected_seconds(self, config: Config) -> float:
+        return operations_a_step(config, self.corpus) / self._operations_a_second
+
+    @property
+    def _seconds_left(self) -> float:
+        return self._end - time.monotonic()
 
 
 def with_train(config: Config, **changes: Any) -> Config:
     """The configuration with these settings of section `train`."""
     return replace(config, train=replace(config.train, **changes))
-
-
-def choose_arithmetic(
-    config: Config, model: CharRNN, corpus: Corpus, seconds: float | None
-) -> Config:
-    """Choose the fastest threads, kernel and precision of those that the configuration allows.
-
-    The simplest that is about as fast as the fastest is chosen. Not every processor has torch's
-    bfloat16 layers: whether they work is seen from a step.
-
-    Raises:
-        UserError: What is asked for does not work here.
-    """
-    threads = config.train.threads or _choose_threads(config, model, corpus)
-    kernel_names = _kernels_to_try(config, model, seconds)
-    wanted = config.train.precision
-    precisions = ("float32", "bfloat16") if wanted == "auto" else (wanted,)
-    choices = [
-        with_train(config, threads=threads, kernel=kernel, precision=precision)
-        for kernel, precision in itertools.product(kernel_names, precisions)
-    ]
-    if len(choices) == 1 and wanted != "bfloat16":
-        return choices[0]
-    probes = [_steps_or_never(each.train, model, corpus) for each in choices]
-    times = _time_in_turns(probes, median)
-    if wanted == "bfloat16" and min(times) == math.inf:
-        raise UserError(
-            "train.precision is bfloat16, which does not work here with this network",
-            hint="precision: auto takes what works",
-        )
-    return choices[_first_fast(times)]
-
-
-def _choose_threads(config: Config, model: CharRNN, corpus: Corpus) -> int:
-    """All cores, or half of them, a quarter, ... where that is clearly faster.
-
-    Another program that is busy now may end in a moment; when in doubt it is all of them.
-    """
-    most = min(processor_count(), config.train.batch_size)
-    if model.device.type == "cuda" or most == 1:
-        return 1
-    choices = [most >> halvings for halvings in range(most.bit_length())]
-    plain = replace(config.train, precision="float32", kernel="torch")
-    probes = [time_steps(replace(plain, threads=count), model, corpus) for count in choices]
-    for _ in range(LOOKS):
-        chosen = choices[_first_fast(_time_in_turns(probes, min))]
-        if chosen == most:
-            break
-    return chosen
-
-
-def _kernels_to_try(config: Config, model: CharRNN, seconds: float | None) -> tuple[str, ...]:
-    """The kernels that may be used, ours only where a training is so long that they are worth it.
-
-    Raises:
-        UserError: Ours are asked for, and cannot be had.
-    """
-    train = config.train
-    if model.device.type == "cuda":
-        return ("torch",)
-    if train.kernel == "native":
-        kernels.check_available()
-    if train.kernel != "auto":
-        return (train.kernel,)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    characters = train.steps * train.batch_size * train.sequence_length
-    is_long = characters * weights * OPERATIONS_PER_WEIGHT >= LONG_OPERATIONS
-    if seconds is not None:
-        is_long = seconds >= LONG_SECONDS
-    return ("torch", "native") if is_long and kernels.available() else ("torch",)
 
 
 def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
@@ -182,46 +196,25 @@ def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[
         yield time.perf_counter() - begin
 
 
-def _steps_or_never(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
-    """The same, or infinite times where a step fails: what torch cannot compute here."""
-    try:
-        yield from time_steps(config, model, corpus)
-    except RuntimeError:  # NotImplementedError is one
-        yield from itertools.repeat(math.inf)
+def operations_a_step(config: Config, corpus: Corpus) -> float:
+    """About how many multiplications and additions a step of training takes."""
+    vocabulary_size = len(corpus.vocabulary)
+    weights = parameter_count(config.model, vocabulary_size)
+    a_character = OPERATIONS_PER_WEIGHT * weights + OPERATIONS_PER_LOGIT * vocabulary_size
+    return chars_a_step(config.train, corpus.train) * a_character
 
 
-def _time_in_turns(
-    probes: Sequence[Iterator[float]], summary: Callable[[Sequence[float]], float]
-) -> list[float]:
-    """The median, or the least, of a few steps of each, in turns so that noise meets all alike."""
-    _warm_up, *rounds = [[next(probe) for probe in probes] for _ in range(1 + ROUNDS)]
-    return [summary(times) for times in zip(*rounds, strict=True)]
+def resolve(config: Config, corpus: Corpus, *, by_rule: bool = False) -> Config:
+    """Decide what the configuration leaves open, its steps being given.
 
+    Args:
+        config: what is wanted.
+        corpus: what is to be learned.
+        by_rule: decide without timing anything.
 
-def _first_fast(times: Sequence[float]) -> int:
-    """Which is the first that is about as fast as the fastest."""
-    return next(i for i, each in enumerate(times) if each <= WORTHWHILE_GAIN * min(times))
-
-
-def measure_pace(config: Config, model: CharRNN, corpus: Corpus, seconds: float) -> Pace:
-    """Measure how fast this machine trains this network now, for a small part of the time."""
-    probe = time_steps(config.train, model, corpus)
-    next(probe)
-    end = time.perf_counter() + min(PROBE_SECONDS, PROBE_SHARE * seconds)
-    times = [next(probe)]
-    while time.perf_counter() < end:
-        times.append(next(probe))
-    return Pace(fmean(times), _time_evaluation(model, corpus, config.train.threads or 1))
-
-
-def _time_evaluation(model: CharRNN, corpus: Corpus, threads: int) -> float:
-    """An estimate in seconds, from one block of the shape that evaluation reads in a thread."""
-    network, rows = TorchNetwork(model), rows_for(threads)
-    ids_BT = np.zeros((rows // threads, columns_at_once(network, rows)), dtype=np.int64)
-    state = network.initial_state(len(ids_BT))
-    with torch_threads(1):
-        network.advance(ids_BT, state)
-        begin = time.perf_counter()
-        network.advance(ids_BT, state)
-        seconds = time.perf_counter() - begin
-    return seconds * CORRECTIONS * len(corpus.valid.ids) / (ids_BT.size * threads)
+    Raises:
+        UserError: What is asked for does not work here.
+    """
+    operations = config.train.steps * operations_a_step(config, corpus)
+    seconds = max(LEAST_SECONDS, TIMING_SHARE * operations / OPERATIONS_A_SECOND)
+    return Autotuner(corpus, 0.0 if by_rule else seconds).choose_arithmetic(config)

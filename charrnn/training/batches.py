@@ -138,3 +138,15 @@ class Batches:
                 collate_fn=partial(pad_lines, pad_id=self.vocabulary.pad_id),
             )
         )
+
+
+def steps_an_epoch(config: TrainConfig, split: Split) -> float:
+    """Steps in which everything is read once."""
+    if split.starts is None:
+        return len(split.ids) / (config.batch_size * config.sequence_length)
+    return (len(split.starts) - 1) / config.batch_size
+
+
+def chars_a_step(config: TrainConfig, split: Split) -> float:
+    """Characters that a step learns from, in the mean."""
+    return len(split.ids) / steps_an_epoch(config, split)

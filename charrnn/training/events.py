@@ -31,7 +31,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The whole validation split was scored."""
+    """The validation split was scored, or a part of it."""
 
     step: int
     valid_loss_nats: float
@@ -49,6 +49,23 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredWhole:
+    """The whole validation split was scored with the best weights, at the end."""
+
+    step: int
+    """Of the best weights."""
+    valid_loss_nats: float
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """There are to be so many steps now, so that the training ends in time."""
+
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """No more events follow."""
 
@@ -58,10 +75,12 @@ class Finished:
     seconds: float
     best_step: int
     best_loss_nats: float | None
+    estimated_from: int | None
+    """Characters that this loss is an estimate from; None if it is that of the whole split."""
     clipped_fraction: float
     """Share of all steps whose gradient was longer than `clip_norm`."""
     saving_seconds: float
     """Seconds that saves of what `--resume` needs took, since this process began to train."""
 
 
-Event = Started | Stepped | Evaluated | Sampled | Finished
+Event = Started | Stepped | Evaluated | ScoredWhole | Sampled | Planned | Finished

@@ -7,41 +7,27 @@ rates. The numbers were found by search on parts of training texts; see `docs/tr
 they reach.
 """
 
-import itertools
 import math
-import time
 from dataclasses import replace
-from statistics import median
 from typing import Any, NamedTuple
 
 from charrnn.config.memory import parameter_count
 from charrnn.config.schema import Config
-from charrnn.text.corpus import Corpus
-from charrnn.training.autotune import (
-    Pace,
-    choose_arithmetic,
-    measure_pace,
-    time_steps,
-    with_train,
-)
-from charrnn.training.model import new_model
+from charrnn.training.autotune import Autotuner, with_train
+from charrnn.training.batches import steps_an_epoch
 
 SIZES = (64, 96, 128, 192, 256, 384, 512, 640)
 """Hidden units to choose from."""
+FIRST_SIZE = 192
+"""What the arithmetic is chosen for before the size is known."""
+STEPS_TO_CHOOSE_AGAIN = 40
+"""What it takes to choose the arithmetic again for the size that is."""
 ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
-MOST_EPOCHS = 60.0
-"""How often it may be read, at most: beyond this it only overfits."""
-LEAST_STEPS = 500
-"""Steps that a network needs however short the text; the best weights on the way are kept."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
-EVALUATIONS = 8
-EVALUATED_SHARE = 0.1
-"""Of the time, for evaluations, at most; but for the last one."""
-STEPS_TO_TIME = 3
 
 
 class Regularization(NamedTuple):
@@ -69,101 +55,71 @@ def is_size_open(config: Config, named: frozenset[str]) -> bool:
     return "model.hidden_size" not in named and not config.model.tie_weights
 
 
-def choose_size(config: Config, named: frozenset[str], corpus: Corpus, seconds: float) -> Config:
-    """Choose a size, and with it all else, for this text, this machine and this time.
+def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
+    """Choose a size, with the optimiser, the batch and the arithmetic that suit it.
 
     Args:
         config: what is wanted, its size left open.
         named: dotted names of the settings that were given; they stay as they are.
-        corpus: what is to be learned.
-        seconds: how long to train at most.
+        tuner: times steps on the text.
+        seconds: how long to train.
 
     Raises:
-        UserError: What is named does not work here, or not one step fits in the time.
+        UserError: What is named does not work here.
     """
-    end = time.monotonic() + seconds
-    config = _choose_optimizer(config, named, corpus, seconds)
-    pace = measure_pace(config, new_model(config, corpus), corpus, seconds)
-    config = _choose_steps(config, named, pace, end - time.monotonic(), corpus)
-    epochs = config.train.steps / _steps_an_epoch(config, corpus)
+    optimizer = config.train.optimizer if "train.optimizer" in named else "muon"
+    first = _with_size(_with_optimizer(config, named, optimizer), FIRST_SIZE)
+    fast = tuner.choose_arithmetic(first)
+    fitted = _fit_size(fast, tuner, seconds)
+    if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > FEW_EPOCHS:
+        fitted = _fit_size(_with_optimizer(fast, named, "adamw"), tuner, seconds)
+    if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
+        return fitted
+    wanted = config.train
+    still_open = with_train(
+        fitted, threads=wanted.threads, kernel=wanted.kernel, precision=wanted.precision
+    )
+    return tuner.choose_arithmetic(still_open)
+
+
+def choose_dropout(config: Config, named: frozenset[str], epochs: float) -> Config:
+    """Choose the dropout rates for a text that is read so often, but for those that were given."""
     rates = next(rates for most, rates in BY_EPOCHS if epochs <= most)
-    return _with_defaults(config, named, "model", **rates._asdict())
+    return with_defaults(config, named, "model", **rates._asdict())
 
 
-def _choose_optimizer(
-    config: Config, named: frozenset[str], corpus: Corpus, seconds: float
-) -> Config:
-    """Choose an optimiser, and the batch, the size and the arithmetic that suit it."""
-    if "train.optimizer" not in named:
-        with_muon = _fit_size(with_train(config, optimizer="muon"), named, corpus, seconds)
-        if _measure_epochs(with_muon, corpus, seconds) <= FEW_EPOCHS:
-            return with_muon
-    return _fit_size(config, named, corpus, seconds)
+def with_defaults(config: Config, named: frozenset[str], section: str, **settings: Any) -> Config:
+    """The configuration with these settings, except those that were named."""
+    free = {name: value for name, value in settings.items() if f"{section}.{name}" not in named}
+    return replace(config, **{section: replace(getattr(config, section), **free)})
 
 
-def _fit_size(config: Config, named: frozenset[str], corpus: Corpus, seconds: float) -> Config:
-    """Choose the batch that suits the optimiser, the size, and the fastest arithmetic for it."""
-    batch_size = BATCH_SIZES[config.train.optimizer]
-    config = _with_defaults(config, named, "train", batch_size=batch_size)
-    fast = choose_arithmetic(config, new_model(config, corpus), corpus, seconds)
-    size = _largest_size(fast, corpus, seconds)
-    if size == config.model.hidden_size:
-        return fast
-    sized = _with_size(config, size)
-    return choose_arithmetic(sized, new_model(sized, corpus), corpus, seconds)
+def _with_optimizer(config: Config, named: frozenset[str], optimizer: str) -> Config:
+    """The configuration with an optimiser and the batch that suits it."""
+    config = with_train(config, optimizer=optimizer)
+    return with_defaults(config, named, "train", batch_size=BATCH_SIZES[optimizer])
 
 
 def _with_size(config: Config, size: int) -> Config:
     return replace(config, model=replace(config.model, hidden_size=size))
 
 
-def _choose_steps(
-    config: Config, named: frozenset[str], pace: Pace, seconds: float, corpus: Corpus
-) -> Config:
-    """Choose the steps, and how often to evaluate between them."""
-    enough = max(LEAST_STEPS, round(MOST_EPOCHS * _steps_an_epoch(config, corpus)))
-    if "train.eval_every_steps" in named:
-        every = config.train.eval_every_steps
-        steps = pace.steps_in(seconds, evaluations=1, eval_every_steps=every)
-        return with_train(config, steps=min(steps, enough))
-    affordable = int(EVALUATED_SHARE * seconds / pace.evaluation)
-    evaluations = max(1, min(EVALUATIONS, affordable))
-    steps = min(pace.steps_in(seconds, evaluations=evaluations), enough)
-    return with_train(config, steps=steps, eval_every_steps=-(-steps // evaluations))
-
-
-def _with_defaults(config: Config, named: frozenset[str], section: str, **settings: Any) -> Config:
-    """The configuration with these settings, except those that were named."""
-    free = {name: value for name, value in settings.items() if f"{section}.{name}" not in named}
-    return replace(config, **{section: replace(getattr(config, section), **free)})
-
-
-def _largest_size(config: Config, corpus: Corpus, seconds: float) -> int:
-    """The largest size that has the time to read the text often enough, and enough to read."""
-    characters = len(corpus.train.ids)
-    most = LARGEST_FACTOR * characters**LARGEST_POWER
-    chosen = SIZES[0]
-    for size in itertools.takewhile(lambda size: size <= most, SIZES):
+def _fit_size(config: Config, tuner: Autotuner, seconds: float) -> Config:
+    """Choose the largest size that has the time to read the text often, and enough to read."""
+    characters, vocabulary_size = len(tuner.corpus.train.ids), len(tuner.corpus.vocabulary)
+    chosen = _with_size(config, SIZES[0])
+    for size in SIZES:
+        if size > LARGEST_FACTOR * characters**LARGEST_POWER:
+            break
         sized = _with_size(config, size)
-        epochs = _measure_epochs(sized, corpus, seconds)
-        enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(sized.model, len(corpus.vocabulary))
+        epochs = _epochs(sized, tuner, seconds)
+        enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(sized.model, vocabulary_size)
         if epochs < ENOUGH_EPOCHS and epochs * characters < enough:
             break
-        chosen = size
+        chosen = sized
     return chosen
 
 
-def _measure_epochs(config: Config, corpus: Corpus, seconds: float) -> float:
-    """Measure how often the text can be read in a time, by the pace of a few steps."""
-    times = time_steps(config.train, new_model(config, corpus), corpus)
-    next(times)
-    seconds_a_step = median(itertools.islice(times, STEPS_TO_TIME))
-    return seconds / seconds_a_step / _steps_an_epoch(config, corpus)
-
-
-def _steps_an_epoch(config: Config, corpus: Corpus) -> float:
-    """Steps in which everything is read once."""
-    train, split = config.train, corpus.train
-    if split.starts is not None:
-        return (len(split.starts) - 1) / train.batch_size
-    return len(split.ids) / (train.batch_size * train.sequence_length)
+def _epochs(config: Config, tuner: Autotuner, seconds: float) -> float:
+    """How often the text can be read in a time."""
+    return seconds / tuner.step_seconds(config) / steps_an_epoch(config.train, tuner.corpus.train)

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import torch
+import torch._dynamo  # which the first AdamW would import, for seconds, while steps are timed
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 

@@ -35,6 +35,7 @@ CHANGEABLE = frozenset(
         "train.weight_decay",
         "train.clip_norm",
         "train.eval_every_steps",
+        "train.eval_time_fraction",
         "train.save_every_steps",
         "train.save_every_minutes",
         "train.keep",

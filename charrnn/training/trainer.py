@@ -2,41 +2,47 @@
 
 Between two steps, everything that the next step depends on can be saved (`TrainingProgress`, the
 optimisers, the carried state); a training resumed from it takes the same steps that it would have
-taken. Evaluating and saving change nothing of what is learned. A stop
-is noticed between two steps, and in an evaluation between two batches.
+taken. Evaluating and saving change nothing of what is learned. A stop is noticed between two
+steps, and in an evaluation between two batches. With a clock, the steps are planned anew on the
+way, so that the training ends in time; each plan is saved with the step that it was made at.
 
 Shapes: S parts of the state, L layers, B batch, H hidden.
 """
 
+import copy
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import torch
 from torch import Tensor
 
 from charrnn.config.schema import Config
 from charrnn.errors import RunFailedError
-from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
 from charrnn.run.checkpoint_files import DAMAGED_HINT, Checkpoint
 from charrnn.run.model_card import ModelCard
 from charrnn.run.paths import METRICS_FILE, SAMPLES_FILE
+from charrnn.run.reader import read_model
 from charrnn.run.writer import RunWriter
-from charrnn.tensors import Tensors
 from charrnn.text.corpus import Corpus
 from charrnn.training import training_state
 from charrnn.training.batches import Batch, Batches
+from charrnn.training.clock import LAST_SHARE, Clock
+from charrnn.training.evaluator import Evaluator
 from charrnn.training.events import (
     EndReason,
     Evaluated,
     Event,
     Finished,
+    Planned,
     Sampled,
+    ScoredWhole,
     Started,
     Stepped,
 )
-from charrnn.training.model import CharRNN, TorchNetwork
+from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.samples import write_sample
@@ -47,25 +53,40 @@ from charrnn.validation import record_from_json
 SECONDS_A_MINUTE = 60.0
 
 
+SAVES_AT_THE_END = 2
+"""One of the best weights, one of the last state."""
+
+
 class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
     """A stop was asked for in the middle of an evaluation, which is done again on resuming."""
 
 
 class Trainer:
-    """One training of one network on one corpus, into one run directory."""
+    """One training of one network on one corpus, into one run directory.
 
-    def __init__(self, config: Config, corpus: Corpus, model: CharRNN, writer: RunWriter) -> None:
+    With a clock, it has as many steps as fit in the time.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        model: CharRNN,
+        writer: RunWriter,
+        clock: Clock | None = None,
+    ) -> None:
         self.config = config
         self.corpus = corpus
         self.writer = writer
         self.stop_requested = False
         self.training_step = TrainingStep(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
-        self.network = ThreadedNetwork(TorchNetwork(model), config.train.threads or 1)
+        self.evaluator = Evaluator(config, corpus, self._heed_stop)
+        self.clock = clock
         self.progress = TrainingProgress()
         self.state_SLBH: Tensor | None = None
         self.started_at = self.saved_at = time.perf_counter()
-        self.saving_seconds = 0.0
+        self.saves, self.saving_seconds = 0, 0.0
 
     def resume(self, changes: Sequence[str] = ()) -> None:
         """Go back to where the run's last save stands, or to the beginning if nothing was saved.
@@ -87,9 +108,7 @@ class Trainer:
             )
             self.state_SLBH = training_state.restore(self.training_step, stored.tensors)
         self.writer.check_best(kept=self.progress.best_loss_nats is not None)
-        noted = [f"step {self.progress.step}: {change}" for change in changes]
-        self.progress.changes += noted
-        self.writer.notes += noted
+        self._note(changes)
         self.writer.keep_lines_until(METRICS_FILE, self.progress.logged_step)
         self.writer.keep_lines_until(SAMPLES_FILE, self.progress.sampled_step)
 
@@ -112,10 +131,14 @@ class Trainer:
             self.writer.write_config(self.config)
             with suppress(_EvaluationStopped):
                 while True:
+                    if self._plan_anew():
+                        yield Planned(self.config.train.steps)
                     if self._evaluation_is_due:
                         yield self._evaluate()
                     if self._log_is_due:
                         self._log()
+                    if self._whole_is_due:
+                        yield self._score_whole()
                     if self._sample_is_due:
                         yield self._sample()
                     if self.is_over or self.stop_requested:
@@ -131,8 +154,37 @@ class Trainer:
         """Seconds of training so far: evaluations, saves and what was before a resume included."""
         return time.perf_counter() - self.started_at
 
+    def _plan_anew(self) -> bool:
+        """Look at the clock, if there is one; whether that changed the number of steps."""
+        if self.clock is None:
+            return False
+        train, step = self.config.train, self.progress.step
+        estimate, whole = self.evaluator.expected_seconds(self.clock.seconds_a_char)
+        is_whole_read = whole <= LAST_SHARE * self.clock.seconds
+        steps = self.clock.plan(
+            train.steps,
+            done=step,
+            evaluation=estimate / train.eval_every_steps,
+            ending=estimate
+            + is_whole_read * whole
+            + SAVES_AT_THE_END * self.saving_seconds / max(self.saves, 1),
+        )
+        if steps == train.steps:
+            return False
+        self._note([f"train.steps: {train.steps} -> {steps}, to end in time"])
+        self.config = replace(self.config, train=replace(train, steps=steps))
+        self._save()
+        self.writer.write_config(self.config)
+        return True
+
+    def _note(self, changes: Sequence[str]) -> None:
+        """Keep what has changed from this step on, with the saves and above the settings."""
+        noted = [f"step {self.progress.step}: {change}" for change in changes]
+        self.progress.changes += noted
+        self.writer.notes += noted
+
     def _take_step(self, batch: Batch) -> Stepped:
-        step = self.progress.step
+        begin, step = time.perf_counter(), self.progress.step
         rate = learning_rate_at(step, self.config.train)
         state_SLBH = self.state_SLBH
         if state_SLBH is None:
@@ -147,6 +199,8 @@ class Trainer:
         self.progress.seconds = self.seconds
         is_clipped = result.gradient_norm > self.config.train.clip_norm
         self.progress.count_step(batch.targets, result.loss_nats, is_clipped=is_clipped)
+        if self.clock is not None:
+            self.clock.count_step(time.perf_counter() - begin)
         return Stepped(
             step=self.progress.step,
             chars=self.progress.chars,
@@ -166,18 +220,8 @@ class Trainer:
                 self.state_SLBH[:, :, 0] = 0.0
 
     def evaluate(self) -> float:
-        """Score the validation split as `charrnn eval` does; returns nats per character."""
-        valid, vocabulary = self.corpus.valid, self.corpus.vocabulary
-        rows = rows_for(self.config.train.threads or 1)
-        return score_text(
-            self.network,
-            valid.ids,
-            valid.starts,
-            vocabulary,
-            cut_at=valid.cut_at,
-            rows=rows,
-            progress=self._heed_stop,
-        ).loss_nats
+        """Score the validation split, or a part of it; returns nats per character."""
+        return self.evaluator.estimate(self.training_step.model)
 
     def _heed_stop(self, _targets: int) -> None:
         if self.stop_requested:
@@ -191,30 +235,47 @@ class Trainer:
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
-            self.writer.save_best(self._weights(), self._card(loss))
+            self._save_best(self.training_step.model, loss)
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
-        self._log(valid_loss_nats=loss)
+        sample = self.evaluator.sample
+        self._log(valid_loss_nats=loss, **({} if sample is None else {"valid_chars": sample}))
         assert progress.best_loss_nats is not None
         return Evaluated(progress.step, loss, progress.best_loss_nats, is_best)
 
-    def _weights(self) -> Tensors:
-        return training_state.weights_of_model(self.training_step.model)
+    def _score_whole(self) -> ScoredWhole:
+        """Score the whole validation split with the best weights, of which a part was scored."""
+        progress, model = self.progress, self.training_step.model
+        if progress.best_step != progress.step:
+            model = copy.deepcopy(model)
+            weights = read_model(self.writer.path).weights
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(torch.tensor(weights[name]))
+        loss = self.evaluator.whole(model)
+        self._save_best(model, loss)
+        progress.whole_step, progress.whole_loss_nats = progress.best_step, loss
+        return ScoredWhole(progress.best_step, loss, self.evaluator.chars)
 
-    def _card(self, valid_loss_nats: float) -> ModelCard:
+    def _save_best(self, model: CharRNN, loss: float) -> None:
+        card = self._card(self.progress.best_step, loss)
+        self.writer.save_best(training_state.weights_of_model(model), card)
+
+    def _card(self, step: int, valid_loss_nats: float) -> ModelCard:
         return ModelCard.of(
             self.config,
             vocabulary_size=len(self.corpus.vocabulary),
             corpus_sha256=self.corpus.manifest.corpus_sha256,
-            step=self.progress.step,
+            step=step,
             valid_loss_nats=valid_loss_nats,
         )
 
     def _sample(self) -> Sampled:
         """Let the network write, and keep what it wrote."""
-        card = self._card(self.progress.running_loss_nats)
-        texts = write_sample(self._weights(), card, self.corpus)
         step = self.progress.sampled_step = self.progress.step
+        weights = training_state.weights_of_model(self.training_step.model)
+        card = self._card(step, self.progress.running_loss_nats)
+        texts = write_sample(weights, card, self.corpus)
         self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})
         return Sampled(step, texts)
 
@@ -254,6 +315,15 @@ class Trainer:
         return self._is_due(self.progress.evaluated_step, self.config.train.eval_every_steps)
 
     @property
+    def _whole_is_due(self) -> bool:
+        """Whether the best weights are still to be scored on the whole split, now at the end."""
+        if not self.is_over or self.evaluator.sample is None:
+            return False
+        _, whole = self.evaluator.expected_seconds(0.0)
+        has_time = self.clock is None or self.clock.has_time(whole)
+        return has_time and not self.progress.is_whole_scored
+
+    @property
     def _save_is_due(self) -> bool:
         """Whether so many steps, or so many minutes, have gone by since the last save."""
         train, saved_step = self.config.train, self.progress.saved_step
@@ -280,6 +350,7 @@ class Trainer:
         )
         self.writer.save_last(state, step=step, keep=self.config.train.keep)
         self.saved_at = time.perf_counter()
+        self.saves += 1
         self.saving_seconds += self.saved_at - begin
 
     def _started(self) -> Started:
@@ -294,7 +365,7 @@ class Trainer:
     def _finished(self) -> Finished:
         progress = self.progress
         reason: EndReason = "patience"
-        if self._evaluation_is_due or not self.is_over:
+        if self._evaluation_is_due or self._whole_is_due or not self.is_over:
             reason = "stopped"
         elif progress.step >= self.config.train.steps:
             reason = "steps done"
@@ -304,7 +375,8 @@ class Trainer:
             chars=progress.chars,
             seconds=progress.seconds,
             best_step=progress.best_step,
-            best_loss_nats=progress.best_loss_nats,
+            best_loss_nats=progress.loss_nats,
+            estimated_from=None if progress.is_whole_scored else self.evaluator.sample,
             clipped_fraction=progress.clipped_fraction,
             saving_seconds=self.saving_seconds,
         )

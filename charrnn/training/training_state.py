@@ -47,6 +47,9 @@ class TrainingProgress:
     best_loss_nats: Amount | None = None
     best_step: Count = 0
     evaluations_without_gain: Count = 0
+    whole_step: Count = 0
+    """The step whose weights were scored on the whole validation split, with this loss."""
+    whole_loss_nats: Amount | None = None
     running_nats: Amount = 0.0
     """Nats and characters that the next line of the metrics tells of, or the line at this step."""
     running_chars: Count = 0
@@ -68,6 +71,16 @@ class TrainingProgress:
     def running_loss_nats(self) -> float:
         """Mean training loss since the line of the metrics before."""
         return self.running_nats / max(self.running_chars, 1)
+
+    @property
+    def loss_nats(self) -> float | None:
+        """The validation loss of the best weights: of the whole split, once that was scored."""
+        return self.whole_loss_nats if self.is_whole_scored else self.best_loss_nats
+
+    @property
+    def is_whole_scored(self) -> bool:
+        """Whether the best weights were scored on the whole of a split that is long."""
+        return self.whole_step == self.best_step
 
     @property
     def clipped_fraction(self) -> float:

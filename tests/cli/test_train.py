@@ -18,10 +18,12 @@ import yaml
 from safetensors.numpy import load_file
 
 from charrnn.cli.app import run
-from charrnn.cli.signals import HeldSignals, Interrupted, raise_in_main_thread
+from charrnn.cli.signals import EXIT_CODES, HeldSignals, Interrupted, raise_in_main_thread
 from charrnn.cli.train_display import TrainingView
 from charrnn.console import Console
+from charrnn.processors import processor_count
 from charrnn.run.reader import read_model
+from charrnn.tensors import parse_described
 from charrnn.training.events import Evaluated, Started
 from tests.cli.process import COMMAND, charrnn, start, succeed, succeed_json
 from tests.corpora import prose
@@ -273,10 +275,74 @@ def test_weights_that_explode_end_with_advice_and_the_best_is_kept(folder: Path)
 
 def test_minutes_fixes_the_number_of_steps_and_writes_it_down(folder: Path) -> None:
     (folder / "sea.yaml").write_text(f"data: {{source: sea.txt}}\ntrain: {{steps: {10**8}}}\n")
+    begin = time.monotonic()
     answer = succeed_json("train", "--config", "sea.yaml", *SMALL, "--minutes", "0.08", cwd=folder)
+    taken = time.monotonic() - begin
     config = yaml.safe_load((folder / "runs/sea/config.yaml").read_text())
     assert answer["reason"] == "steps done"
     assert 0 < config["train"]["steps"] == answer["step"] < 10**8
+    assert answer["seconds"] < taken < 2 * 60 * 0.08, "which is generous to a busy machine"
+
+
+def test_minutes_that_are_too_short_are_refused_with_the_least_that_works(folder: Path) -> None:
+    done = charrnn("train", "--config", "sea.yaml", "--minutes=0.001", cwd=folder)
+    assert done.returncode == 2
+    assert "--minutes 0.001 is too short" in done.stderr
+    least = done.stderr.split("the least that works here is --minutes ")[1]
+    assert float(least) > 0.001
+    assert not (folder / "runs").exists()
+
+
+def test_what_is_chosen_by_rule_has_the_same_weights_each_time_and_is_told(folder: Path) -> None:
+    few = ("--set=train.steps=3", "--set=model.hidden_size=16", "--deterministic")
+    told, digests = set(), set()
+    for out in ("one", "two"):
+        done = charrnn("train", "--config=sea.yaml", *few, f"--out={out}", cwd=folder)
+        told |= {line for line in done.stderr.splitlines() if line.startswith("chosen: ")}
+        digests.add(read_model(folder / out).card.weights_sha256)
+    processors = min(processor_count(), 16)
+    rule = f"train.precision=float32 train.kernel=torch train.threads={processors}"
+    assert told == {f"chosen: {rule}"}
+    assert len(digests) == 1
+
+
+def test_what_was_chosen_by_timing_is_written_down_and_gives_the_same_weights_again(
+    folder: Path,
+) -> None:
+    few = ("--set=train.steps=3", "--set=model.hidden_size=16")
+    done = charrnn("train", "--config=sea.yaml", *few, "--out=timed", cwd=folder)
+    chosen = next(line for line in done.stderr.splitlines() if line.startswith("chosen: "))
+    for setting in chosen.split()[1:]:
+        section, _, name = setting.partition("=")[0].partition(".")
+        written = yaml.safe_load((folder / "timed/config.yaml").read_text())[section][name]
+        assert setting.endswith(f"={written}")
+    succeed("train", "--config=timed/config.yaml", "--out=again", cwd=folder)
+    timed, again = (read_model(folder / run).card for run in ("timed", "again"))
+    assert timed.weights_sha256 == again.weights_sha256
+
+
+def test_what_is_odd_about_a_text_is_told_as_prepare_tells_it(folder: Path) -> None:
+    for text, warning in (
+        ("a" * 500, "single distinct character"),
+        (prose(3000) + "ежик в тумане" * 20, "of the validation part are characters that"),
+    ):
+        (folder / "sea.txt").write_text(text)
+        prepared = charrnn("prepare", "sea.txt", cwd=folder)
+        trained = charrnn("train", "--config=sea.yaml", *SMALL, "--overwrite", cwd=folder)
+        said = [line for line in prepared.stderr.splitlines() if warning in line]
+        assert len(said) == 1
+        assert said[0] in trained.stderr.splitlines()
+
+
+def test_a_validation_loss_that_only_rises_is_remarked_on_with_its_cause(folder: Path) -> None:
+    """The network learns never to predict what the validation part consists of."""
+    (folder / "sea.txt").write_text(prose(9000) + "ежиквтумане" * 90)
+    done = charrnn(
+        "train", "--config=sea.yaml", *SMALL, "--set=train.eval_every_steps=5", cwd=folder
+    )
+    remarks = [line for line in done.stderr.splitlines() if "has only risen" in line]
+    assert len(remarks) == 1
+    assert "characters that the training part lacks" in remarks[0]
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
@@ -310,8 +376,8 @@ def test_a_network_too_large_for_the_machine_is_refused_with_its_bytes(folder: P
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """Put the handlers of SIGINT and SIGTERM back after a test."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Put the handlers of signals back after a test."""
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -345,14 +411,19 @@ def test_a_ctrl_c_that_a_script_wants_ignored_is_ignored() -> None:
     assert not asked
 
 
-def test_a_log_reader_that_has_gone_does_not_stop_the_training(folder: Path) -> None:
-    """As in `charrnn train 2>&1 | tee log`, where Ctrl-C ends tee first."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_training_whose_log_reader_or_terminal_has_gone_still_saves(
+    folder: Path, number: int, code: int
+) -> None:
+    """As in `charrnn train 2>&1 | tee log`, where Ctrl-C ends tee first, and a closed window."""
     with begin_for_ever(folder) as process:
         assert process.stderr
         process.stderr.close()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-    assert (folder / "runs/sea/last/state.safetensors").exists()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+    logged = json.loads((folder / "runs/sea/metrics.jsonl").read_text().splitlines()[-1])["step"]
+    saved = parse_described((folder / "runs/sea/last/state.safetensors").read_bytes(), source="")
+    assert saved.description["progress"]["step"] >= logged > 0
 
 
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_save_whole(folder: Path) -> None:
@@ -377,7 +448,10 @@ def test_a_stop_in_the_middle_of_a_validation_is_heard(folder: Path) -> None:
     """The validation split is half of a text so long that almost all time goes there."""
     (folder / "sea.txt").write_text(prose(400_000))
     process = begin_for_ever(
-        folder, "--set=data.valid_fraction=0.5", "--set=train.eval_every_steps=1"
+        folder,
+        "--set=data.valid_fraction=0.5",
+        "--set=train.eval_every_steps=1",
+        "--set=train.eval_time_fraction=1",
     )
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
@@ -532,6 +606,7 @@ def test_going_back_to_a_kept_save_is_recorded(
         ["--from-step=9"],
         ["--init-from=nowhere"],
         ["--minutes=1", "--print-config"],
+        ["--minutes=1", "--deterministic"],
         ["--minutes=1", "--set=train.steps = 5"],
     ],
 )
@@ -628,9 +703,11 @@ def test_a_time_without_a_size_chooses_one_and_a_named_size_stays(folder: Path) 
         yaml.safe_load((folder / out / "config.yaml").read_text()) for out in ("left-open", "named")
     )
     assert chosen["model"]["hidden_size"] == read_model(folder / "left-open").card.hidden_size
-    for section, name in (("model", "hidden_size"), ("model", "dropout"), ("train", "steps")):
-        assert f"{section}.{name}={chosen[section][name]}" in said["left-open"]
-    assert "chosen:" not in said["named"]
+    for name in ("hidden_size", "dropout"):
+        assert f"model.{name}={chosen['model'][name]}" in said["left-open"]
+    for told in said.values():  # the steps are planned anew on the way
+        assert "train.steps=" in told
+    assert "model." not in next(line for line in said["named"].splitlines() if "chosen:" in line)
     assert chosen["model"]["weight_dropout"] > 0
     assert named["model"]["hidden_size"] == 24
     assert named["model"]["weight_dropout"] == 0

@@ -20,12 +20,14 @@ from charrnn.evaluation.evaluate import (
     Score,
     ThreadedNetwork,
     score_lines,
+    score_sample,
     score_stream,
     score_windows,
 )
 from charrnn.inference.network import NumpyNetwork
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
+from charrnn.text.vocabulary import Vocabulary
 from tests.models import DEFAULT_CARD, random_ids, random_weights
 
 UNKNOWN = 1
@@ -364,6 +366,29 @@ def test_lines_that_have_ended_are_not_read_on() -> None:
     ids, starts = joined(lines_of([10_000, *[5] * 63], card, 0))
     score_lines(counting, ids, starts, bos_id=BOS, eos_id=EOS, unknown_id=UNKNOWN, batch_size=64)
     assert counting.characters < 10_000 + 64 * scoring.LONGEST_CHUNK
+
+
+# --- A sample -------------------------------------------------------------------------------------
+
+
+def test_a_sample_of_a_stream_scores_as_stretches_from_its_beginning_to_its_end() -> None:
+    network, weights, card = model()
+    ids = random_ids(card, 401)
+    vocabulary = Vocabulary.from_characters("abc", lines=False)
+    definition = Definition(weights, "lstm")
+    expected = [definition.score(ids[at : at + 50], ids[at + 1 : at + 51]) for at in (0, 175, 350)]
+    score = score_sample(network, ids, None, vocabulary, chars=150, rows=3)
+    assert score.loss_nats == pytest.approx(sum(expected, Score()).loss_nats, abs=2e-6)
+    assert score.chars == 150
+
+
+def test_a_sample_of_lines_has_short_ones_and_long_ones() -> None:
+    network, _, card = model(mode="lines")
+    vocabulary = Vocabulary.from_characters("abc", lines=True)
+    lines = lines_of(list(range(1, 31)), card, 0)
+    score = score_sample(network, *joined(lines), vocabulary, chars=160)
+    assert score.chars == sum(range(30, 0, -3)) + 10
+    assert score.loss_nats == pytest.approx(score_of(network, lines[2::3]).loss_nats, abs=2e-6)
 
 
 # --- What holds for all of them -------------------------------------------------------------------

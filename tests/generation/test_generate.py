@@ -23,7 +23,7 @@ from charrnn.generation.rng import UniformStream
 from charrnn.generation.seeds import Prefix
 from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.stream_state import SavedStream, load_stream, save_stream
-from charrnn.machine import processor_count
+from charrnn.processors import processor_count
 from charrnn.run.reader import read_model
 from tests.damage import cut_off_everywhere, with_each_byte_damaged
 from tests.models import LETTERS, write_run

@@ -1,50 +1,82 @@
 """What is measured before a training begins, as far as it does not depend on the machine."""
 
 import itertools
-import os
 from collections.abc import Iterator
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from charrnn.config.load import dump_config, read_run_config
-from charrnn.config.schema import Config, ModelConfig, TrainConfig
-from charrnn.training import autotune
-from charrnn.training.autotune import choose_arithmetic, resolve
-from charrnn.training.model import new_model
+from charrnn.config.schema import Config, TrainConfig
+from charrnn.text.corpus import Corpus
+from charrnn.training import autotune, kernels
+from charrnn.training.autotune import OPERATIONS_A_SECOND, Autotuner, operations_a_step, resolve
 from tests.corpora import stream_corpus
 
+AMPLE = 1e6
+"""Seconds."""
 
-def test_a_time_without_end_plans_steps_that_the_run_can_be_resumed_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(autotune, "PROBE_SECONDS", 0.01)
-    corpus = stream_corpus(tmp_path)
-    train = TrainConfig(threads=1, precision="float32", batch_size=4, sequence_length=16)
-    config = Config(model=ModelConfig(hidden_size=8), train=train)
 
-    resolved = resolve(config, corpus, seconds=1e15)
-
-    (tmp_path / "config.yaml").write_text(dump_config(resolved))
-    assert read_run_config(tmp_path / "config.yaml") == resolved
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return stream_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.mark.parametrize(("busy_steps", "threads"), [(6, 2), (1000, 1)])
 def test_a_busy_moment_does_not_decide_on_the_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy_steps: int, threads: int
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, busy_steps: int, threads: int
 ) -> None:
     """Two threads take half the time of one, but five times as long while the machine is busy."""
+    with_two = itertools.chain(itertools.repeat(5.0, busy_steps), itertools.repeat(0.5))
 
     def time_steps(config: TrainConfig, *_: object) -> Iterator[float]:
-        if config.threads == 1:
-            return itertools.repeat(1.0)
-        return itertools.chain(itertools.repeat(5.0, busy_steps), itertools.repeat(0.5))
+        return itertools.repeat(1.0) if config.threads == 1 else with_two
 
     monkeypatch.setattr(autotune, "time_steps", time_steps)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1}, raising=False)
-    corpus = stream_corpus(tmp_path)
+    monkeypatch.setattr(autotune, "processor_count", lambda: 2)
     config = Config(train=TrainConfig(precision="float32", kernel="torch"))
 
-    decided = choose_arithmetic(config, new_model(config, corpus), corpus, None)
+    decided = Autotuner(corpus, AMPLE).choose_arithmetic(config)
 
     assert decided.train.threads == threads
+
+
+@settings(max_examples=15)
+@given(budget=st.floats(0.1, 100), slowness=st.floats(0.01, 1.0))
+def test_timing_keeps_to_its_budget(corpus: Corpus, budget: float, slowness: float) -> None:
+    """On any machine that is not slower than the modest one that is expected."""
+    now = 0.0
+
+    def time_steps(config: TrainConfig, *_: object) -> Iterator[float]:
+        nonlocal now
+        operations = operations_a_step(Config(train=config), corpus)
+        while True:
+            now += (seconds := slowness * operations / OPERATIONS_A_SECOND)
+            yield seconds
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autotune, "time_steps", time_steps)
+        patch.setattr(autotune, "time", SimpleNamespace(monotonic=lambda: now))
+        patch.setattr(autotune, "processor_count", lambda: 4)
+        patch.setattr(kernels, "available", lambda: True)
+        patch.setattr(Autotuner, "_works", lambda *_: True)
+        tuner = Autotuner(corpus, budget)
+        config = tuner.choose_arithmetic(Config())
+        tuner.step_seconds(config)
+
+    assert now <= budget
+
+
+def test_what_is_chosen_by_rule_needs_no_clock(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("something was timed")
+
+    monkeypatch.setattr(autotune, "time_steps", fail)
+    monkeypatch.setattr(autotune, "processor_count", lambda: 3)
+
+    train = resolve(Config(), corpus, by_rule=True).train
+
+    assert (train.precision, train.kernel, train.threads) == ("float32", "torch", 3)

@@ -12,46 +12,49 @@ import pytest
 
 from charrnn.config.schema import Config, ModelConfig, TrainConfig
 from charrnn.text.corpus import Corpus
-from charrnn.training import model_size
-from charrnn.training.autotune import Pace
-from charrnn.training.model import CharRNN
-from charrnn.training.model_size import (
+from charrnn.training import autotune, clock
+from charrnn.training.clock import (
+    ENDING_SECONDS,
     EVALUATIONS,
     LEAST_STEPS,
     MOST_EPOCHS,
-    SIZES,
-    choose_size,
-    is_size_open,
+    Clock,
+    fit_to_time,
 )
+from charrnn.training.model import CharRNN
+from charrnn.training.model_size import SIZES, is_size_open
 from tests.corpora import lines_corpus, stream_corpus
 
-DECIDED = {"train.threads", "train.precision", "train.kernel"}
+DECIDED = frozenset({"train.threads", "train.precision", "train.kernel"})
 NANOSECONDS_A_WEIGHT = 20
-EVALUATION_SECONDS = 0.001
 
 
 @pytest.fixture(autouse=True)
 def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps take as long as the arithmetic says, measuring none, whatever this machine is doing."""
 
-    def seconds(config: TrainConfig, model: CharRNN) -> float:
+    def time_steps(config: TrainConfig, model: CharRNN, _corpus: Corpus) -> Iterator[float]:
         weights = sum(parameter.numel() for parameter in model.parameters())
         characters = config.batch_size * config.sequence_length
-        return 1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000
-
-    def time_steps(config: TrainConfig, model: CharRNN, _corpus: Corpus) -> Iterator[float]:
-        return itertools.repeat(seconds(config, model))
-
-    def measure_pace(config: Config, model: CharRNN, _corpus: Corpus, _seconds: float) -> Pace:
-        return Pace(step=seconds(config.train, model), evaluation=EVALUATION_SECONDS)
+        return itertools.repeat(1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000)
 
     def new_model(config: Config, corpus: Corpus) -> CharRNN:
         return CharRNN(config.model, len(corpus.vocabulary))
 
-    monkeypatch.setattr(model_size, "new_model", new_model)
-    monkeypatch.setattr(model_size, "time_steps", time_steps)
-    monkeypatch.setattr(model_size, "measure_pace", measure_pace)
-    monkeypatch.setattr(model_size, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    stopped = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(autotune, "OPERATIONS_A_SECOND", 1e15)  # so that everything is timed
+    monkeypatch.setattr(autotune, "new_model", new_model)
+    monkeypatch.setattr(autotune, "time_steps", time_steps)
+    monkeypatch.setattr(autotune, "time", stopped)
+    monkeypatch.setattr(clock, "time", stopped)
+    monkeypatch.setattr(clock, "_check_long_enough", lambda *_, **__: None)
+
+
+def choose(
+    config: Config, corpus: Corpus, seconds: float, named: frozenset[str] = DECIDED
+) -> Config:
+    """What is chosen for so many seconds."""
+    return fit_to_time(config, named, corpus, Clock(seconds + ENDING_SECONDS, begin=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def wanted(**model: object) -> Config:
 
 def test_more_time_never_means_a_smaller_network(small_corpus: Corpus) -> None:
     corpus = of_length(small_corpus, 200_000)
-    chosen = [choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.1, 1, 10, 100, 1e4)]
+    chosen = [choose(wanted(), corpus, s) for s in (0.1, 1, 10, 100, 1e4)]
 
     sizes = [config.model.hidden_size for config in chosen]
     assert sizes == sorted(sizes)
@@ -83,9 +86,7 @@ def test_more_time_never_means_a_smaller_network(small_corpus: Corpus) -> None:
 
 def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(small_corpus: Corpus) -> None:
     small, large = of_length(small_corpus, 30_000), of_length(small_corpus, 300_000)
-    for_small, for_large = (
-        choose_size(wanted(), frozenset(DECIDED), corpus, 1e4) for corpus in (small, large)
-    )
+    for_small, for_large = (choose(wanted(), corpus, 1e4) for corpus in (small, large))
 
     assert for_small.model.hidden_size < for_large.model.hidden_size
     read = for_small.train.steps * for_small.train.batch_size * for_small.train.sequence_length
@@ -94,21 +95,18 @@ def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(small_corpus:
 
 def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(small_corpus: Corpus) -> None:
     texts = [of_length(small_corpus, characters) for characters in (2_000_000, 4_000_000)]
-    shorter, longer = (
-        choose_size(wanted(), frozenset(DECIDED), corpus, 20.0).model.hidden_size
-        for corpus in texts
-    )
+    shorter, longer = (choose(wanted(), corpus, 20.0).model.hidden_size for corpus in texts)
     assert shorter == longer > SIZES[0]
 
 
 def test_a_few_characters_are_learned_in_more_than_a_few_steps(small_corpus: Corpus) -> None:
     corpus = of_length(small_corpus, 40)
-    assert choose_size(wanted(), frozenset(DECIDED), corpus, 1e4).train.steps == LEAST_STEPS
+    assert choose(wanted(), corpus, 1e4).train.steps == LEAST_STEPS
 
 
 def test_what_is_read_more_often_is_dropped_more(small_corpus: Corpus) -> None:
     corpus = of_length(small_corpus, 200_000)
-    hasty, thorough = (choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.5, 1e3))
+    hasty, thorough = (choose(wanted(), corpus, s) for s in (0.5, 1e3))
 
     assert hasty.model.dropout < thorough.model.dropout
     assert hasty.model.weight_dropout < thorough.model.weight_dropout
@@ -118,7 +116,7 @@ def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(
     small_corpus: Corpus,
 ) -> None:
     corpus = of_length(small_corpus, 200_000)
-    hasty, thorough = (choose_size(wanted(), frozenset(DECIDED), corpus, s) for s in (0.5, 1e3))
+    hasty, thorough = (choose(wanted(), corpus, s) for s in (0.5, 1e3))
 
     assert (hasty.train.optimizer, hasty.train.batch_size) == ("muon", 64)
     assert (thorough.train.optimizer, thorough.train.batch_size) == ("adamw", 32)
@@ -131,11 +129,8 @@ def test_an_optimiser_that_is_named_stays(
     corpus = of_length(small_corpus, 200_000)
     train = replace(wanted().train, optimizer=optimizer)  # type: ignore[arg-type]
     for seconds in (0.5, 1e3):
-        config = choose_size(
-            replace(wanted(), train=train),
-            frozenset({*DECIDED, "train.optimizer"}),
-            corpus,
-            seconds,
+        config = choose(
+            replace(wanted(), train=train), corpus, seconds, DECIDED | {"train.optimizer"}
         )
         assert (config.train.optimizer, config.train.batch_size) == (optimizer, batch_size)
 
@@ -145,7 +140,7 @@ def test_what_is_named_stays(tmp_path: Path) -> None:
     named = DECIDED | {"model.dropout", "model.layers", "model.cell"}
     config = wanted(dropout=0.05, layers=2, cell="gru")
 
-    config = choose_size(config, frozenset(named), corpus, 5.0)
+    config = choose(config, corpus, 5.0, named)
 
     model = config.model
     assert (model.dropout, model.layers, model.cell) == (0.05, 2, "gru")
@@ -154,39 +149,18 @@ def test_what_is_named_stays(tmp_path: Path) -> None:
 
 def test_there_are_a_few_evaluations_and_the_last_one_is_at_the_end(small_corpus: Corpus) -> None:
     corpus = of_length(small_corpus, 100_000)
-    train = choose_size(wanted(), frozenset(DECIDED), corpus, 3.0).train
+    train = choose(wanted(), corpus, 3.0).train
 
     assert train.steps / train.eval_every_steps == pytest.approx(EVALUATIONS, rel=0.1)
 
 
-def test_evaluations_that_take_long_are_fewer(
-    small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = Pace(step=1e-3, evaluation=0.2)
-    monkeypatch.setattr(model_size, "measure_pace", lambda *_: slow)
-    corpus = of_length(small_corpus, 100_000)
-
-    train = choose_size(wanted(), frozenset(DECIDED), corpus, 4.0).train
-
-    assert train.eval_every_steps == -(-train.steps // 2)
-
-
-def test_evaluations_at_intervals_that_are_named_leave_time_for_fewer_steps(
-    small_corpus: Corpus,
-) -> None:
+def test_an_interval_of_evaluations_that_is_named_stays(small_corpus: Corpus) -> None:
     corpus = of_length(small_corpus, 1_000_000)
-    often, seldom = (
-        choose_size(
-            replace(wanted(), train=replace(wanted().train, eval_every_steps=every)),
-            frozenset({*DECIDED, "train.eval_every_steps"}),
-            corpus,
-            1.0,
-        ).train
-        for every in (1, 1000)
-    )
+    config = replace(wanted(), train=replace(wanted().train, eval_every_steps=7))
 
-    assert often.eval_every_steps == 1
-    assert often.steps < seldom.steps
+    named = choose(config, corpus, 1.0, DECIDED | {"train.eval_every_steps"})
+
+    assert named.train.eval_every_steps == 7
 
 
 def test_tied_weights_have_the_size_of_the_embedding() -> None:

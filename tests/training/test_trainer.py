@@ -11,8 +11,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from charrnn.config.load import read_run_config
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import RunFailedError, UserError
+from charrnn.evaluation.evaluate import score_text
+from charrnn.inference.network import NumpyNetwork
 from charrnn.run.checkpoint_files import STATE_FILE
 from charrnn.run.reader import read_model
 from charrnn.run.writer import RunWriter
@@ -20,8 +23,9 @@ from charrnn.tensors import dump_described, parse_described
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batches
+from charrnn.training.clock import Clock
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
-from charrnn.training.model import new_model
+from charrnn.training.model import CharRNN, new_model
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.trainer import Trainer
 from charrnn.training.training_state import TrainingProgress, capture, restore
@@ -450,3 +454,127 @@ def test_saved_arrays_that_do_not_fit_are_refused(tmp_path: Path, name: str) -> 
         del tensors[name]
         with pytest.raises(UserError, match="does not fit"):
             restore(trainer.training_step, tensors)
+
+
+class PlannedClock(Clock):
+    """A clock with the same plans on every machine: another number of steps after each step."""
+
+    def __init__(self, plans: dict[int, int]) -> None:
+        super().__init__(1e9, begin=0.0)
+        self.plans = plans
+
+    def plan(self, planned: int, *, done: int, **_seconds: float) -> int:
+        return self.plans.get(done, planned)
+
+
+def train_by(clock: Clock, corpus: Corpus, run: Path, *, stop_at: int | None = None) -> None:
+    """Begin a training that keeps to a clock."""
+    config = config_for(corpus)
+    writer = RunWriter.claim(run, corpus.vocabulary)
+    with writer:
+        trainer = Trainer(config, corpus, new_model(config, corpus), writer, clock)
+        for event in trainer.run():
+            if isinstance(event, Stepped) and event.step == stop_at:
+                trainer.request_stop()
+
+
+def test_steps_that_the_clock_planned_anew_are_written_down_and_resumed_to_the_very_bits(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    plans = {6: 30, 13: 17}
+    train_by(PlannedClock(plans), corpus, tmp_path / "whole")
+    train_by(PlannedClock(plans), corpus, tmp_path / "stopped", stop_at=15)
+    planned = read_run_config(tmp_path / "stopped" / "config.yaml")
+    train(corpus, tmp_path / "stopped", planned)
+
+    assert planned.train.steps == 17
+    assert "step 13: train.steps: 30 -> 17" in (tmp_path / "stopped/config.yaml").read_text()
+    assert metrics_of(tmp_path / "whole")[-1]["step"] == 17
+    assert everything_learned(tmp_path / "stopped") == everything_learned(tmp_path / "whole")
+
+
+def test_a_training_without_a_new_plan_is_the_one_without_a_clock(
+    corpus: Corpus, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    train_by(PlannedClock({}), corpus, tmp_path / "run")
+    assert everything_learned(tmp_path / "run") == uninterrupted
+
+
+@pytest.fixture(scope="module", params=["stream", "lines"])
+def long_to_validate(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Corpus:
+    """A corpus whose validation split is longer than what its trainings learn from."""
+    folder = tmp_path_factory.mktemp("long")
+    if request.param == "stream":
+        return stream_corpus(folder, characters=20_000, valid_fraction=0.5)
+    return lines_corpus(folder, lines=2000, valid_fraction=0.5)
+
+
+def test_a_long_validation_split_is_read_in_part_on_the_way_and_whole_at_the_end(
+    long_to_validate: Corpus, tmp_path: Path
+) -> None:
+    run, corpus = tmp_path / "run", long_to_validate
+    events = train(corpus, run, config_for(corpus))
+
+    evaluations = [line for line in metrics_of(run) if "valid_loss_nats" in line]
+    assert {line["valid_chars"] for line in evaluations} == {4096}
+    whole = validation_loss(run, corpus)
+    assert read_model(run).card.valid_loss_nats == pytest.approx(whole, abs=1e-5)
+    assert evaluations[-1]["valid_loss_nats"] == pytest.approx(whole, rel=0.02)
+    assert evaluations[-1]["valid_loss_nats"] != pytest.approx(whole, abs=1e-5)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.best_loss_nats == read_model(run).card.valid_loss_nats
+
+
+def test_the_whole_is_read_with_the_best_weights_where_these_are_not_the_last(
+    long_to_validate: Corpus, tmp_path: Path
+) -> None:
+    run, corpus = tmp_path / "run", long_to_validate
+    trainer = trainer_for(corpus, run, config_for(corpus))
+    evaluate_to(trainer, 3.0, 1.0, 2.0, 2.5)
+    with trainer.writer:
+        list(trainer.run())
+
+    card = read_model(run).card
+    assert card.step == 14
+    assert card.valid_loss_nats == pytest.approx(validation_loss(run, corpus), abs=1e-5)
+
+
+def test_a_stop_while_the_whole_is_read_is_resumed_with_that(
+    long_to_validate: Corpus, tmp_path: Path
+) -> None:
+    corpus = long_to_validate
+    train(corpus, tmp_path / "whole", config_for(corpus))
+    trainer = trainer_for(corpus, tmp_path / "run", config_for(corpus))
+    read_whole = trainer.evaluator.whole
+
+    def stopped_in_the_middle(model: CharRNN) -> float:
+        trainer.request_stop()
+        return read_whole(model)
+
+    trainer.evaluator.whole = stopped_in_the_middle  # type: ignore[method-assign]
+    with trainer.writer:
+        *_, finished = trainer.run()
+    assert isinstance(finished, Finished)
+    assert finished.reason == "stopped"
+    train(corpus, tmp_path / "run", config_for(corpus))
+    assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
+
+
+def test_all_of_a_validation_split_is_read_each_time_where_that_is_asked_for(
+    long_to_validate: Corpus, tmp_path: Path
+) -> None:
+    run, corpus = tmp_path / "run", long_to_validate
+    train(corpus, run, config_for(corpus, eval_time_fraction=1.0))
+    last = metrics_of(run)[-1]
+    assert "valid_chars" not in last
+    assert last["valid_loss_nats"] == pytest.approx(validation_loss(run, corpus), abs=1e-5)
+
+
+def validation_loss(run: Path, corpus: Corpus) -> float:
+    """The loss of a run on the whole validation split, as `charrnn eval` computes it."""
+    model, valid = read_model(run), corpus.valid
+    network = NumpyNetwork.of(model)
+    return score_text(network, valid.ids, valid.starts, corpus.vocabulary).loss_nats
