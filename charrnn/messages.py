@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from charrnn.console import escape_controls
+from charrnn.console import escape_controls, escaped
 
 LONGEST_TEXT = 60
 LONGEST_REASON = 200
@@ -30,8 +30,9 @@ def format_value(value: object) -> str:
 
 
 def quote(text: str) -> str:
-    """Put text in quotation marks, shortened, its control characters visible."""
-    return one_line(json.dumps(shorten(text), ensure_ascii=False))
+    """Put text in quotation marks, shortened; what cannot be seen is escaped."""
+    quoted = json.dumps(shorten(text), ensure_ascii=False)
+    return "".join(char if char.isprintable() else escaped(char) for char in quoted)
 
 
 def format_name(name: str) -> str:

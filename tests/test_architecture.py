@@ -38,6 +38,7 @@ LAYERS = [
         "machine",
         "messages",
         "network",
+        "progress",
         "tensors",
         "validation",
     },

@@ -1,6 +1,7 @@
 """What `train` shows: a live bar on a terminal, plain lines elsewhere, and a report at the end."""
 
 import math
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class TrainingView:
                 self._steps = steps
                 self._progress = f"step {first:,} of {steps:,}"
                 if self._bar is not None:
-                    self._bar.add_task("", total=steps, completed=first, losses="", speed="")
+                    self._bar.add_task("", total=steps, completed=first, head="", numbers=())
             case Stepped():
                 speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
                 loss = f"train {event.train_loss_nats:.4f}"
@@ -53,8 +54,8 @@ class TrainingView:
                     self._bar.update(
                         self._bar.task_ids[0],
                         completed=event.step,
-                        speed=speed,
-                        losses=f"{loss}  {self._valid}",
+                        head=f"step {event.step:,}/{self._steps:,}",
+                        numbers=[each for each in (loss, self._valid, speed) if each],
                     )
                 elif time.monotonic() >= self._next_line_at:
                     self._print_line(self._progress)
@@ -74,18 +75,9 @@ def training_view(console: Console) -> Iterator[TrainingView]:
     if not console.is_terminal:
         yield TrainingView(console)
         return
-    from rich import progress
-    from rich.console import Console as RichConsole
+    from charrnn.progress import live_display
 
-    with progress.Progress(
-        progress.TextColumn("step"),
-        progress.MofNCompleteColumn(),
-        progress.BarColumn(bar_width=20),
-        progress.TimeRemainingColumn(compact=True),
-        progress.TextColumn("{task.fields[speed]}"),
-        progress.TextColumn("{task.fields[losses]}", style="bold"),
-        console=RichConsole(stderr=True),
-    ) as bar:
+    with live_display() as bar:
         yield TrainingView(console, bar)
 
 
@@ -138,7 +130,8 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
     path = trainer.writer.path
     if finished.reason == "stopped":
         console.note(
-            f"stopped after step {finished.step:,}; `charrnn train --resume --out {path}` goes on"
+            f"stopped after step {finished.step:,}; "
+            f"`charrnn train --resume --out {shlex.quote(str(path))}` goes on"
         )
         return
     if finished.reason == "patience":
@@ -153,7 +146,7 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
-            ("next", f"charrnn generate --run {path}{_example_options(trainer)}"),
+            ("next", f"charrnn generate --run {shlex.quote(str(path))}{_example_options(trainer)}"),
         ],
     )
 
@@ -162,7 +155,7 @@ def _example_options(trainer: "Trainer") -> str:
     """Return options for a first text that work with every vocabulary."""
     if not trainer.batches.carries_state:
         return " --samples 10"
-    return ' --seed "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
+    return ' "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
 
 
 def summary(finished: Finished, run: Path) -> dict[str, Any]:
