@@ -35,15 +35,25 @@ def read_seed(path: str) -> str:
     return _decoded(data, path).removeprefix(BYTE_ORDER_MARK)
 
 
-def read_seeds(path: str) -> Iterator[str]:
+def read_seeds(path: str, *, escapes: bool = False) -> Iterator[str | UserError]:
     """The lines of a file, or of stdin for `-`, each without its end, as they come in.
 
+    In the place of a line that is not text, or has a wrong escape, comes the error.
+
     Raises:
-        UserError: It cannot be read, or a line is not text or far too long.
+        UserError: It cannot be read, or a line is far too long.
     """
     for number, line in enumerate(_lines(path), start=1):
+        yield _seed_of(line, path, number, escapes=escapes)
+
+
+def _seed_of(line: bytes, path: str, number: int, *, escapes: bool) -> str | UserError:
+    try:
         seed = _decoded(line, path, f", line {number:,}").removesuffix("\r")
-        yield seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
+        seed = seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
+        return unescaped(seed) if escapes else seed
+    except UserError as error:
+        return error
 
 
 def unescaped(text: str) -> str:
