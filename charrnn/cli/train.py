@@ -1,16 +1,21 @@
 """`charrnn train`: learn a text, leave a run directory."""
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from charrnn.cli.options import Debug, Json, Overrides, Quiet, option, signature_of
+import typer
+
+from charrnn.cli.options import Debug, Json, NoColor, Overrides, Quiet, option, signature_of
 from charrnn.errors import UserError
 
+CORPUS = """The text to learn: files, folders, http(s) addresses, - for stdin, builtin:python-docs.
+Several are joined in this order. Left out, data.source of the configuration."""
 CONFIG = "The YAML configuration; - is stdin. What it leaves out has its default."
-OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the
-configuration's name."""
+OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the name of
+the configuration or of the text."""
 FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
 INIT_FROM = """Begin with the best weights of another run, and with its network's sizes. The text
 may have other characters: those in both texts keep their weights."""
@@ -22,11 +27,13 @@ model.hidden_size, the size and the dropout too."""
 class TrainArguments:
     """What a command line asks for."""
 
+    corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None
     config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None
     overrides: Overrides = None
-    out: Annotated[Path | None, option(OUT, "RUN")] = None
+    out: Annotated[Path | None, option(OUT, "RUN", "--out", "-o")] = None
     overwrite: Annotated[
-        bool, option("Replace a run that is there by the new one.", None, "--overwrite")
+        bool,
+        option("Replace a run that is there by the new one.", None, "--overwrite", "--force", "-f"),
     ] = False
     resume: Annotated[
         bool, option("Continue a run from where it was saved last.", None, "--resume")
@@ -42,18 +49,28 @@ class TrainArguments:
     ] = False
     json: Json = False
     quiet: Quiet = False
+    no_color: NoColor = False
     debug: Debug = False
 
     @property
     def name(self) -> str | None:
-        """The name that the configuration file gives a run; None without one, or for stdin."""
-        file = self.config_file
-        return None if file is None or str(file) == "-" else file.stem
+        """The name that the configuration file gives a run, or else the text; None without one."""
+        if self.config_file is not None and str(self.config_file) != "-":
+            return self.config_file.stem
+        if not self.corpus:
+            return None
+        from charrnn.text.sources import slug_of
+
+        return slug_of(self.corpus[0])
 
     @property
     def settings(self) -> list[str]:
-        """What --set was given."""
-        return self.overrides or []
+        """What --set was given, and the text that was named."""
+        given = self.overrides or []
+        if not self.corpus:
+            return given
+        source = self.corpus if len(self.corpus) > 1 else self.corpus[0]
+        return [*given, f"data.source={json.dumps(source, ensure_ascii=False)}"]
 
     def check(self) -> None:
         """Look for what can be wrong before anything is read.
@@ -74,7 +91,7 @@ class TrainArguments:
             "minutes",
             "resume",
             "--minutes fixes the steps of a new run and cannot be combined with --resume",
-            hint="to train longer: --resume --set train.steps=N",
+            hint="`charrnn train --resume --set train.steps=N` trains longer",
         )
         self._exclude(
             "minutes",
@@ -82,9 +99,13 @@ class TrainArguments:
             "--print-config prints what is known before measuring, --minutes decides by measuring",
             hint="leave one out; a run's config.yaml has what it was trained with",
         )
-        if self.minutes and any(
-            key.partition("=")[0].strip() == "train.steps" for key in self.settings
-        ):
+        given = {override.partition("=")[0].strip() for override in self.overrides or []}
+        if self.corpus and "data.source" in given:
+            raise UserError(
+                "--set data.source and the text that is named are both what to learn",
+                hint="leave one out",
+            )
+        if self.minutes and "train.steps" in given:
             raise UserError(
                 "--minutes and --set train.steps both say how long to train", hint="leave one out"
             )
@@ -99,15 +120,17 @@ def train(**values: Any) -> None:
 
     For example:
 
-        charrnn train --config configs/quickstart.yaml
+        charrnn train poems.txt
 
-        charrnn train --set data.source=poems.txt --minutes 2
+        charrnn train letters/ diary.txt --minutes 2
 
-        charrnn train --config configs/shakespeare.yaml --minutes 5 --set train.seed=2
+        charrnn train --config quickstart
+
+        charrnn train --config shakespeare --minutes 5 --set train.seed=2
 
         charrnn train --resume --out runs/shakespeare --set train.steps=6000
 
-        charrnn train --init-from runs/shakespeare --set data.source=poems.txt --out runs/poems
+        charrnn train poems.txt --init-from runs/shakespeare --out runs/poems
     """
     arguments = TrainArguments(**values)
     arguments.check()

@@ -4,6 +4,7 @@ Imported when the command runs. torch is imported last of all, so that what is w
 options, the configuration or the run is told at once.
 """
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ def run(arguments: TrainArguments) -> None:
 
 def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
+    console.note_waiting([str(arguments.config_file)])
     source = None if arguments.init_from is None else read_model(arguments.init_from)
     loaded = _load_config(arguments, source)
     if arguments.print_config:
@@ -60,6 +62,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         return
     for note in loaded.notes:
         console.note(note)
+    console.note_waiting(loaded.config.data.sources)
     if arguments.out is not None:
         check_free(arguments.out, overwrite=arguments.overwrite)
     if console.is_terminal:
@@ -173,9 +176,10 @@ def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
             console.note("finishing this step and saving; once more to stop at once")
 
     if trainer.is_over:
+        steps, run = trainer.config.train.steps, shlex.quote(str(trainer.writer.path))
         console.note(
-            f"all {trainer.config.train.steps:,} steps were done before; "
-            "--set train.steps=N trains on"
+            f"all {steps:,} steps were done before; `charrnn train --resume --out {run} "
+            f"--set train.steps={2 * steps}` trains on"
         )
     with HeldSignals(stop) as signals, training_view(console) as view:
         for event in trainer.run():
