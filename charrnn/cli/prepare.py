@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, Overrides, Quiet, option
+from charrnn.cli.options import Debug, Json, NoColor, Overrides, Quiet, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.messages import byte_size
@@ -24,9 +24,10 @@ def prepare(
     corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None,
     config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None,
     overrides: Overrides = None,
-    out: Annotated[Path | None, option(OUT, "DIR")] = None,
+    out: Annotated[Path | None, option(OUT, "DIR", "--out", "-o")] = None,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """Turn text into ids on disk, once; `train` does it too when it is still to be done.
@@ -41,7 +42,7 @@ def prepare(
 
         cat *.log | charrnn prepare - --set data.mode=lines --out data/prepared/logs
 
-        charrnn prepare --config configs/shakespeare.yaml --json
+        charrnn prepare --config shakespeare --json
     """
     from charrnn.config.load import load_config
     from charrnn.text.prepare import prepare as prepare_corpus
@@ -53,6 +54,7 @@ def prepare(
         )
     data = load_config(config_file, overrides or []).data
     console = Console(quiet=quiet)
+    console.note_waiting(corpus or data.sources)
     prepared = prepare_corpus(
         replace(data, source=corpus) if corpus else data, out=out, progress=console.progress
     )

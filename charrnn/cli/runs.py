@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, Quiet
+from charrnn.cli.options import Debug, Json, NoColor, Quiet
 from charrnn.console import Console, escape_controls, write_json
 from charrnn.errors import UserError
 from charrnn.messages import format_path
@@ -22,10 +22,11 @@ PIPE_WIDTH = 10_000
 
 def runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where the runs are.")
+        Path, typer.Argument(metavar="DIR", help="Where the runs are.")
     ] = RUNS_FOLDER,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """List runs with their network, text, steps, minutes and loss, the best first.

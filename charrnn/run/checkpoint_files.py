@@ -9,6 +9,7 @@ the new one. A digest of all that is in it tells damage from a save.
 """
 
 import re
+import shlex
 from pathlib import Path
 
 from charrnn.errors import UserError
@@ -56,10 +57,12 @@ class CheckpointFiles:
         if not self.file.exists():
             return None
         kept = self.kept_steps()
-        hint = f"--resume --from-step {kept[-1]} goes back to a save that was kept" if kept else ""
-        return parse_described(
-            self._read(self.file), source=format_path(self.file), hint=hint or DAMAGED_HINT
-        )
+        hint = DAMAGED_HINT
+        if kept:
+            run = shlex.quote(str(self.folder.parent))
+            command = f"charrnn train --resume --out {run} --from-step {kept[-1]}"
+            hint = f"`{command}` goes back to a save that was kept"
+        return parse_described(self._read(self.file), source=format_path(self.file), hint=hint)
 
     def go_back(self, step: int) -> None:
         """Make the save that was kept of this step the last one.

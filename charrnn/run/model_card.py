@@ -3,6 +3,7 @@
 A card may come from a stranger: nothing in it is believed beyond what a network can have.
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -118,7 +119,7 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(
             f"{format_path(path)} holds no model yet: {CARD_FILE} is missing",
             hint="training writes it at its first evaluation; "
-            f"`charrnn train --resume --out {format_path(path)}` continues a run that was stopped"
+            f"`charrnn train --resume --out {shlex.quote(str(path))}` goes on if it was stopped"
             if (path / CONFIG_FILE).exists()
             else "a run directory has a config.yaml; is this the folder above it?",
         )

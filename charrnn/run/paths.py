@@ -18,7 +18,7 @@ METRICS_FILE = "metrics.jsonl"
 LAST_FOLDER = "last"
 LOCK_FILE = ".lock"
 
-START_HINT = "`charrnn train --config configs/quickstart.yaml` makes a run"
+START_HINT = "`charrnn train --config quickstart` makes a run"
 COPY_HINT = "copy the whole run directory again"
 
 

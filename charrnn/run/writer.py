@@ -13,6 +13,7 @@ so that no crash leaves it behind.
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -72,7 +73,8 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
         return
     raise UserError(
         f"{path} exists already and is not overwritten",
-        hint=f"`charrnn train --resume --out {path}` goes on with it; {OVERWRITE_HINT}"
+        hint=f"`charrnn train --resume --out {shlex.quote(str(path))}` goes on with it; "
+        + OVERWRITE_HINT
         if CONFIG_FILE in names
         else "it is no run; choose another --out",
     )
@@ -124,7 +126,8 @@ class RunWriter:
         if not (path / CONFIG_FILE).is_file():
             raise UserError(
                 f"{path} is no run that can be resumed: {CONFIG_FILE} is missing",
-                hint=f"nothing was saved in it yet; `charrnn train --out {path}` begins it"
+                hint="nothing was saved in it yet; "
+                f"`charrnn train --out {shlex.quote(str(path))}` begins it"
                 if (path / VOCABULARY_FILE).exists()
                 else "a run directory has one; is this the folder above it?",
             )

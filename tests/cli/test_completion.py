@@ -1,0 +1,51 @@
+"""What a shell completes, asked as bash asks."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import COMMAND
+from tests.models import write_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    write_run(folder / "runs" / "poems")
+    write_run(folder / "runs" / "names")
+    return folder
+
+
+def completed(folder: Path, line: str) -> list[str]:
+    """The words that bash is given for the last word of a line."""
+    asked = {
+        "_CHARRNN_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        [*COMMAND], cwd=folder, env={**os.environ, **asked}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("charrnn gen", ["generate"]),
+        ("charrnn generate --run ", ["runs/names", "runs/poems"]),
+        ("charrnn eval --run runs/p", ["runs/poems"]),
+        ("charrnn eval --split t", ["train"]),
+        ("charrnn eval --engine ", ["auto", "numpy", "torch"]),
+        ("charrnn generate --unknown s", ["skip"]),
+        ("charrnn train --set model.hid", ["model.hidden_size="]),
+        ("charrnn prepare --set data.enc", ["data.encoding="]),
+        ("charrnn train --over", ["--overwrite"]),
+    ],
+)
+def test_the_tab_key_completes(line: str, words: list[str], folder: Path) -> None:
+    assert completed(folder, line) == words
