@@ -25,7 +25,8 @@ MODULES = {
 # A module imports from its own part of the package and from lower layers only.
 LAYERS = [
     {"", "__main__", "cli"},
-    {"training", "generation", "explain", "export"},
+    {"training", "explain", "export"},
+    {"generation"},
     {"evaluation"},
     {"inference"},
     {"run"},

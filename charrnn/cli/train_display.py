@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.console import Console
 from charrnn.messages import quote
-from charrnn.training.events import Evaluated, Event, Finished, Started, Stepped
+from charrnn.training.events import Evaluated, Event, Finished, Sampled, Started, Stepped
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -44,7 +44,8 @@ class TrainingView:
                 self._steps = steps
                 self._progress = f"step {first:,} of {steps:,}"
                 if self._bar is not None:
-                    self._bar.add_task("", total=steps, completed=first, head="", numbers=())
+                    head = f"step {first:,}/{steps:,}"
+                    self._bar.add_task("", total=steps, completed=first, head=head, numbers=())
             case Stepped():
                 speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
                 loss = f"train {event.train_loss_nats:.4f}"
@@ -63,6 +64,9 @@ class TrainingView:
                 best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
                 self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
                 self._print_line(f"{self._progress} | {self._valid}")
+            case Sampled():
+                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS

@@ -114,6 +114,9 @@ class TrainConfig:
     """Older saves to keep beside the last one, for --resume --from-step."""
     log_every_steps: Count = 50
     """Steps between lines of metrics.jsonl; each holds the mean loss since the line before."""
+    sample_every_steps: CountOrZero = 500
+    """Steps between samples of what the network writes, shown and kept in samples.jsonl; 0 for
+    none. They change nothing of what is learned."""
     patience: Count | None = None
     """Stop after this many evaluations in a row without a better loss; null never stops early."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

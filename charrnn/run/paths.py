@@ -15,6 +15,7 @@ WEIGHTS_FILE = "model.safetensors"
 NEXT_WEIGHTS_FILE = "model.safetensors.next"
 CARD_FILE = "model.json"
 METRICS_FILE = "metrics.jsonl"
+SAMPLES_FILE = "samples.jsonl"
 LAST_FOLDER = "last"
 LOCK_FILE = ".lock"
 

@@ -44,6 +44,7 @@ from charrnn.run.paths import (
     LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
+    SAMPLES_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -51,7 +52,16 @@ from charrnn.run.reader import check_entries, whole_weights
 from charrnn.tensors import dump_tensors
 from charrnn.text.vocabulary import Vocabulary
 
-RUN_FILES = (METRICS_FILE, CARD_FILE, WEIGHTS_FILE, NEXT_WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE)
+LOG_FILES = (METRICS_FILE, SAMPLES_FILE)
+"""What grows by a line now and then."""
+RUN_FILES = (
+    *LOG_FILES,
+    CARD_FILE,
+    WEIGHTS_FILE,
+    NEXT_WEIGHTS_FILE,
+    VOCABULARY_FILE,
+    CONFIG_FILE,
+)
 """What a run has, in the order in which it is taken away to make room for another."""
 NOTE = "# "
 LOCK_SECONDS = 0.2
@@ -186,9 +196,10 @@ class RunWriter:
 
         The metrics before it are on the disk first, so that a power cut loses none of them.
         """
-        metrics = self.path / METRICS_FILE
-        with write_errors(metrics), suppress(FileNotFoundError), metrics.open("rb") as stream:
-            os.fsync(stream.fileno())
+        for name in LOG_FILES:
+            log = self.path / name
+            with write_errors(log), suppress(FileNotFoundError), log.open("rb") as stream:
+                os.fsync(stream.fileno())
         self.saves.save(state, step=step, keep=keep)
 
     def load_last(self) -> Checkpoint | None:
@@ -220,15 +231,15 @@ class RunWriter:
                 hint="the model can be used as it is; begin a new run to train on",
             )
 
-    def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add one object to `metrics.jsonl`."""
-        file = self.path / METRICS_FILE
+    def append_line(self, name: str, line: Mapping[str, Any]) -> None:
+        """Add one object to `metrics.jsonl` or `samples.jsonl`."""
+        file = self.path / name
         with write_errors(file), file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(dict(line), allow_nan=False) + "\n")
 
-    def keep_metrics_until(self, step: int) -> None:
-        """Drop the lines after `step`, and a last line that a kill cut short."""
-        file = self.path / METRICS_FILE
+    def keep_lines_until(self, name: str, step: int) -> None:
+        """Drop the lines of a log after `step`, and a last line that a kill cut short."""
+        file = self.path / name
         if not file.exists():
             return
         kept = [line for line in file.read_bytes().splitlines() if _step_of(line) <= step]

@@ -40,6 +40,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """The network wrote something, as it is now."""
+
+    step: int
+    texts: list[str]
+    """A stretch of text; in lines mode, a few lines."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """No more events follow."""
 
@@ -55,4 +64,4 @@ class Finished:
     """Seconds that saves of what `--resume` needs took, since this process began to train."""
 
 
-Event = Started | Stepped | Evaluated | Finished
+Event = Started | Stepped | Evaluated | Sampled | Finished

@@ -21,14 +21,25 @@ from charrnn.errors import RunFailedError
 from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
 from charrnn.run.checkpoint_files import DAMAGED_HINT, Checkpoint
 from charrnn.run.model_card import ModelCard
+from charrnn.run.paths import METRICS_FILE, SAMPLES_FILE
 from charrnn.run.writer import RunWriter
+from charrnn.tensors import Tensors
 from charrnn.text.corpus import Corpus
 from charrnn.training import training_state
 from charrnn.training.batches import Batch, Batches
-from charrnn.training.events import EndReason, Evaluated, Event, Finished, Started, Stepped
+from charrnn.training.events import (
+    EndReason,
+    Evaluated,
+    Event,
+    Finished,
+    Sampled,
+    Started,
+    Stepped,
+)
 from charrnn.training.model import CharRNN, TorchNetwork
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
+from charrnn.training.samples import write_sample
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
 from charrnn.training.training_state import TrainingProgress
 from charrnn.validation import record_from_json
@@ -79,7 +90,8 @@ class Trainer:
         noted = [f"step {self.progress.step}: {change}" for change in changes]
         self.progress.changes += noted
         self.writer.notes += noted
-        self.writer.keep_metrics_until(self.progress.logged_step)
+        self.writer.keep_lines_until(METRICS_FILE, self.progress.logged_step)
+        self.writer.keep_lines_until(SAMPLES_FILE, self.progress.sampled_step)
 
     def request_stop(self) -> None:
         """Ask the training to save and end after the step at hand."""
@@ -104,6 +116,8 @@ class Trainer:
                         yield self._evaluate()
                     if self._log_is_due:
                         self._log()
+                    if self._sample_is_due:
+                        yield self._sample()
                     if self.is_over or self.stop_requested:
                         break
                     if self._save_is_due:
@@ -171,19 +185,32 @@ class Trainer:
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
-            card = ModelCard.of(
-                self.config,
-                vocabulary_size=len(self.corpus.vocabulary),
-                corpus_sha256=self.corpus.manifest.corpus_sha256,
-                step=progress.step,
-                valid_loss_nats=loss,
-            )
-            self.writer.save_best(training_state.weights_of_model(self.training_step.model), card)
+            self.writer.save_best(self._weights(), self._card(loss))
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
         self._log(valid_loss_nats=loss)
         assert progress.best_loss_nats is not None
         return Evaluated(progress.step, loss, progress.best_loss_nats, is_best)
+
+    def _weights(self) -> Tensors:
+        return training_state.weights_of_model(self.training_step.model)
+
+    def _card(self, valid_loss_nats: float) -> ModelCard:
+        return ModelCard.of(
+            self.config,
+            vocabulary_size=len(self.corpus.vocabulary),
+            corpus_sha256=self.corpus.manifest.corpus_sha256,
+            step=self.progress.step,
+            valid_loss_nats=valid_loss_nats,
+        )
+
+    def _sample(self) -> Sampled:
+        """Let the network write, and keep what it wrote."""
+        card = self._card(self.progress.running_loss_nats)
+        texts = write_sample(self._weights(), card, self.corpus.vocabulary)
+        step = self.progress.sampled_step = self.progress.step
+        self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})
+        return Sampled(step, texts)
 
     def _log(self, **more: float) -> None:
         """Write a line of the metrics; an evaluation always has one."""
@@ -198,7 +225,7 @@ class Trainer:
             "clipped_fraction": progress.clipped_fraction,
             **more,
         }
-        self.writer.append_metrics(line)
+        self.writer.append_line(METRICS_FILE, line)
         progress.logged_step = progress.step
 
     def _is_due(self, last: int, interval: int) -> bool:
@@ -210,6 +237,11 @@ class Trainer:
     def _log_is_due(self) -> bool:
         step = self.progress.step
         return step != self.progress.logged_step and step % self.config.train.log_every_steps == 0
+
+    @property
+    def _sample_is_due(self) -> bool:
+        step, interval = self.progress.step, self.config.train.sample_every_steps
+        return step != self.progress.sampled_step and interval > 0 and step % interval == 0
 
     @property
     def _evaluation_is_due(self) -> bool:

@@ -43,6 +43,7 @@ class TrainingProgress:
     evaluated_step: Count = 0
     saved_step: Count = 0
     logged_step: Count = 0
+    sampled_step: Count = 0
     best_loss_nats: Amount | None = None
     best_step: Count = 0
     evaluations_without_gain: Count = 0

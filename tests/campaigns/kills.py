@@ -42,7 +42,7 @@ from safetensors.numpy import load_file
 
 from charrnn.cli.app import main
 from charrnn.errors import ExitCode
-from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, WEIGHTS_FILE
 from tests.corpora import prose, word_lines
 
 STREAM = ("--set=data.source=stream.txt",)
@@ -60,6 +60,7 @@ SETTINGS = (
     "--set=train.save_every_steps=5",
     "--set=train.eval_every_steps=4",
     "--set=train.log_every_steps=3",
+    "--set=train.sample_every_steps=7",
     "--set=train.keep=1",
     "--set=train.precision=float32",
     "--set=train.threads=1",
@@ -79,8 +80,10 @@ class Failure(Exception):  # noqa: N818 - an outcome of the campaign
 def everything_learned(run: Path) -> dict[str, Any]:
     """All that two equal trainings must agree in."""
     lines = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
+    samples = (run / SAMPLES_FILE).read_text()
     state = load_file(run / "last/state.safetensors")
     return {
+        "samples": samples,
         "metrics": [{key: line[key] for key in line if key != "seconds"} for line in lines],
         "card": json.loads((run / CARD_FILE).read_text()),
         "best": (run / WEIGHTS_FILE).read_bytes(),

@@ -357,7 +357,8 @@ def test_what_is_shown_and_how_often_it_looks_change_nothing_of_what_is_learned(
 ) -> None:
     train = ("train", "--config", "sea.yaml", *SMALL)
     succeed(*train, "--out=plain", cwd=folder)
-    succeed_json(*train, "--set=train.eval_every_steps=7", "--quiet", "--out=quiet", cwd=folder)
+    more = ("--set=train.eval_every_steps=7", "--set=train.sample_every_steps=3")
+    succeed_json(*train, *more, "--quiet", "--out=quiet", cwd=folder)
     reader, terminal = pty.openpty()
     live = subprocess.Popen(
         [*COMMAND, *train, "--out=live"], cwd=folder, stdin=subprocess.DEVNULL, stderr=terminal
@@ -374,6 +375,31 @@ def test_what_is_shown_and_how_often_it_looks_change_nothing_of_what_is_learned(
     for other in rest:
         assert plain.keys() == other.keys()
         assert all(np.array_equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize(("mode", "texts"), [("stream", 1), ("lines", 5)])
+def test_a_training_shows_and_keeps_what_the_network_writes(
+    mode: str, texts: int, folder: Path
+) -> None:
+    train = ("train", "--config=sea.yaml", *SMALL, f"--set=data.mode={mode}")
+    done = charrnn(*train, "--set=train.sample_every_steps=2", "--out=run", cwd=folder)
+    lines = (folder / "run/samples.jsonl").read_text().splitlines()
+    samples = [json.loads(line) for line in lines]
+    steps = [each["step"] for each in samples]
+    assert steps == list(range(2, 21, 2))
+    assert all(len(each["texts"]) == texts for each in samples)
+    assert all(f"step {step:,} writes\n" in done.stderr for step in steps)
+
+
+def test_a_resumed_training_writes_what_it_would_have_written(folder: Path) -> None:
+    train = ("train", "--config=sea.yaml", *SMALL, "--set=train.sample_every_steps=2")
+    succeed(*train, "--out=whole", cwd=folder)
+    succeed(
+        *train, "--set=train.save_every_steps=3", "--set=train.keep=5", "--out=parts", cwd=folder
+    )
+    succeed("train", "--resume", "--out=parts", "--from-step=9", cwd=folder)
+    whole, parts = ((folder / run / "samples.jsonl").read_text() for run in ("whole", "parts"))
+    assert whole == parts
 
 
 def _read_to_end(descriptor: int) -> bytes:
@@ -447,7 +473,7 @@ def test_going_back_to_a_kept_save_is_recorded(
     [
         ["--resume", "--init-from=run"],
         ["--resume", "--overwrite"],
-        ["--from-step=3"],
+        ["--from-step=9"],
         ["--init-from=nowhere"],
         ["--minutes=1", "--print-config"],
         ["--minutes=1", "--set=train.steps = 5"],
