@@ -69,13 +69,15 @@ def live_display(*, transient: bool = False) -> "Iterator[Progress]":
     from rich.console import Console
     from rich.progress import Progress
 
+    console = Console(stderr=True)
+
     class FittedProgress(Progress):
         def get_renderables(self) -> "Iterator[Text]":
-            strokes = UNICODE_BAR if self.console.encoding.startswith("utf") else ASCII_BAR
+            strokes = UNICODE_BAR if console.encoding.startswith("utf") else ASCII_BAR
             for task in self.tasks:
-                yield from lines_of(task, self.console.width, strokes)
+                yield from lines_of(task, console.width, strokes)
 
-    with FittedProgress(console=Console(stderr=True), transient=transient) as display:
+    with FittedProgress(console=console, transient=transient) as display:
         yield display
 
 

@@ -34,7 +34,7 @@ class TrainingView:
         self._bar = bar
         self._steps = 0
         self._progress = ""
-        self._valid = ""
+        self._speed, self._loss, self._valid = "", "", ""
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
 
     def show(self, event: Event) -> None:
@@ -47,26 +47,28 @@ class TrainingView:
                     head = f"step {first:,}/{steps:,}"
                     self._bar.add_task("", total=steps, completed=first, head=head, numbers=())
             case Stepped():
-                speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
-                loss = f"train {event.train_loss_nats:.4f}"
+                self._speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
+                self._loss = f"train {event.train_loss_nats:.4f}"
                 step = f"step {event.step:,} of {self._steps:,}"
-                self._progress = f"{step} | {event.seconds:.0f} s | {speed} | {loss}"
+                self._progress = f"{step} | {event.seconds:.0f} s | {self._speed} | {self._loss}"
                 if self._bar is not None:
-                    self._bar.update(
-                        self._bar.task_ids[0],
-                        completed=event.step,
-                        head=f"step {event.step:,}/{self._steps:,}",
-                        numbers=[each for each in (loss, self._valid, speed) if each],
-                    )
+                    head = f"step {event.step:,}/{self._steps:,}"
+                    self._draw(self._bar, completed=event.step, head=head)
                 elif time.monotonic() >= self._next_line_at:
                     self._print_line(self._progress)
             case Evaluated():
                 best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
                 self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
                 self._print_line(f"{self._progress} | {self._valid}")
+                if self._bar is not None:
+                    self._draw(self._bar)
             case Sampled():
                 written = "\n".join(event.texts).rstrip("\n").splitlines()
                 self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
+
+    def _draw(self, bar: "Progress", **changes: Any) -> None:
+        numbers = [each for each in (self._loss, self._valid, self._speed) if each]
+        bar.update(bar.task_ids[0], numbers=numbers, **changes)
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS

@@ -35,6 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a text and a run of 20 steps."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "sea.txt").write_text(prose(4000))
+    (folder / "land.txt").write_text(prose(4000, seed=1))
     succeed(*TRAIN, "--out", RUN, "--set=train.steps=20", cwd=folder)
     return folder
 
@@ -98,6 +99,13 @@ def the_prepared_text_is_gone(folder: Path) -> str:
     return said(folder, "generate", "--run", RUN, "--novelty", 5)
 
 
+def the_text_is_gone(folder: Path) -> str:
+    shutil.rmtree(folder / "data")
+    (folder / "sea.txt").rename(folder / "land.txt")
+    (folder / "my runs").rename(folder / "runs")
+    return said(folder, "eval")
+
+
 def no_corpus_is_named(folder: Path) -> str:
     return said(folder, "prepare")
 
@@ -135,6 +143,7 @@ SITUATIONS: list[Callable[[Path], str]] = [
     all_steps_are_done,
     more_time_is_wanted,
     the_prepared_text_is_gone,
+    the_text_is_gone,
     no_corpus_is_named,
     a_folder_is_not_prepared,
     a_seed_has_no_quotation_marks,
@@ -153,7 +162,7 @@ def commands_in(text: str) -> list[str]:
 
 def runnable(command: str) -> list[str]:
     """The words of a command, what stands for something filled in, trainings cut short."""
-    placeholders = {"FILE": "sea.txt", "N": "30", "COMMAND": "eval"}
+    placeholders = {"FILE": "land.txt", "N": "30", "COMMAND": "eval"}
     words = shlex.split(re.sub(r"\b(FILE|N|COMMAND)\b", lambda m: placeholders[m[0]], command))[1:]
     if words[0] == "train" and "train.steps" not in command and "--print-config" not in command:
         words += ["--set=train.steps=30", *(() if "--resume" in words else SMALL)]
