@@ -60,4 +60,5 @@ def _meaning(parameter: Any) -> str:
         extra.append(f"default: {shown}")
     elif default not in (None, False, []) and not callable(default):
         extra.append(f"default: {default}")
-    return f"{parameter.help} [{'; '.join(extra)}]" if extra else str(parameter.help)
+    meaning = " ".join(parameter.help.split())
+    return f"{meaning} [{'; '.join(extra)}]" if extra else meaning

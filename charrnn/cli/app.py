@@ -75,9 +75,13 @@ def run(arguments: list[str]) -> int:
 def _end(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, Interrupted):
         return error.exit_code
-    from charrnn.cli.failures import report
+    try:
+        from charrnn.cli.failures import report
 
-    return report(error, arguments)
+        return report(error, arguments)
+    except MemoryError:  # there may be none for the explanation either
+        os.write(2, b"error: there is not enough memory for this\n")
+        return ExitCode.FAILED
 
 
 # --- Typer, with commands imported when they are asked for ---------------------------------------
@@ -90,9 +94,15 @@ class PlainParameters:
         """Return all parameters."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
+            if param.param_type_name == "argument" or param.is_flag:
+                param.display_type_rich = _no_type  # --help would show <bool>, <list[str]>
             if hasattr(param, "_runtime_param"):
                 param._runtime_param = _PlainConverter(param.type_descriptor.annotation)
         return params
+
+
+def _no_type(ctx: Any) -> None:
+    """Name no type."""
 
 
 class PlainCommand(PlainParameters, TyperCommand):
@@ -190,5 +200,6 @@ def charrnn(
         write_result(f"charrnn {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        write_result(context.get_help())
+        if text := context.get_help():  # Typer has printed it, unless it has no Rich
+            write_result(text)
         raise typer.Exit(ExitCode.WRONG_INPUT)

@@ -224,8 +224,8 @@ def _default_in_words(field: Field[Any]) -> str | None:
     """What an option is when it is left out; None if nothing needs to be said."""
     if field.name in GenerateConfig.__dataclass_fields__:
         return f"the run's own, or {field.default}"
-    is_shown = isinstance(field.default, str | int) and field.default not in {"", False}
-    return str(field.default) if is_shown else None
+    is_value = isinstance(field.default, str | int) and not isinstance(field.default, bool)
+    return str(field.default) if is_value and field.default != "" else None
 
 
 def _signature() -> Signature:

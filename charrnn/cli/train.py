@@ -130,7 +130,7 @@ def train(**values: Any) -> None:
 
         charrnn train --resume --out runs/shakespeare --set train.steps=6000
 
-        charrnn train poems.txt --init-from runs/shakespeare --out runs/poems
+        charrnn train poems.txt --init-from runs/shakespeare
     """
     arguments = TrainArguments(**values)
     arguments.check()

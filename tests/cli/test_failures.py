@@ -32,14 +32,15 @@ def test_without_torch_training_says_what_is_missing_and_how_to_get_it(tmp_path:
 
 
 def test_a_limit_on_memory_is_told_as_one(tmp_path: Path) -> None:
+    """Python has room for itself, the libraries of torch have none."""
     (tmp_path / "sea.txt").write_text(prose(2000))
     done = subprocess.run(
-        ["bash", "-c", f"ulimit -v 900000; exec {sys.executable} -m charrnn train sea.txt"],
+        ["bash", "-c", f"ulimit -v 300000; exec {sys.executable} -m charrnn train sea.txt"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS,
     )  # fmt: skip
     assert done.returncode == 1
     assert "not enough memory" in done.stderr
-    assert "ulimit" in done.stderr
+    assert "Traceback" not in done.stderr
     assert "fault of charrnn" not in done.stderr
 
 
