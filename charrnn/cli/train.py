@@ -21,6 +21,7 @@ INIT_FROM = """Begin with the best weights of another run, and with its network'
 may have other characters: those in both texts keep their weights."""
 MINUTES = """Train about so long: measures this machine, then fixes train.steps; without a
 model.hidden_size, the size and the dropout too."""
+TENSORBOARD = "Write event files for TensorBoard into the run, under tensorboard/."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,7 @@ class TrainArguments:
             "Print the whole configuration, defaults included, and stop.", None, "--print-config"
         ),
     ] = False
+    tensorboard: Annotated[bool, option(TENSORBOARD, None, "--tensorboard")] = False
     json: Json = False
     quiet: Quiet = False
     no_color: NoColor = False

@@ -5,7 +5,8 @@ options, the configuration or the run is told at once.
 """
 
 import shlex
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +24,14 @@ from charrnn.config.load import LoadedConfig, dump_config, load_for_training, re
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
-from charrnn.run.paths import RUNS_FOLDER, free_run_path, last_begun_run
+from charrnn.run.paths import RUNS_FOLDER, TENSORBOARD_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
 from charrnn.text.corpus import Corpus, find_prepared
 from charrnn.text.prepare import prepare
 from charrnn.text.sources import can_be_read_again
-from charrnn.training.events import Finished, Started
+from charrnn.training.events import Event, Finished, Started
+from charrnn.training.tensorboard import check_available, tensorboard_log
 
 if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
@@ -46,6 +48,8 @@ def run(arguments: TrainArguments) -> None:
         Interrupted: A signal stopped the training.
     """
     console = Console(quiet=arguments.quiet)
+    if arguments.tensorboard:
+        check_available()
     if arguments.resume:
         _resume(arguments, console)
     else:
@@ -83,7 +87,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     with RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite) as writer:
         writer.notes += notes
         trainer = Trainer(config, corpus, model, writer)
-        _train(trainer, console, as_json=arguments.json)
+        _train(trainer, arguments, console)
 
 
 def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:
@@ -129,7 +133,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         trainer.resume(changes)
         for change in changes:
             console.note(f"changed for the steps to come: {change}")
-        _train(trainer, console, as_json=arguments.json)
+        _train(trainer, arguments, console)
 
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
@@ -167,7 +171,7 @@ def _tune(loaded: LoadedConfig, corpus: Corpus, minutes: float | None, console: 
     return tuned
 
 
-def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
+def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> None:
     """Train to the end or to a signal, and report."""
 
     def stop() -> None:
@@ -181,14 +185,29 @@ def _train(trainer: "Trainer", console: Console, *, as_json: bool) -> None:
             f"all {steps:,} steps were done before; `charrnn train --resume --out {run} "
             f"--set train.steps={2 * steps}` trains on"
         )
-    with HeldSignals(stop) as signals, training_view(console) as view:
+    with (
+        HeldSignals(stop) as signals,
+        training_view(console) as view,
+        _tensorboard(trainer, wanted=arguments.tensorboard) as log,
+    ):
         for event in trainer.run():
             if isinstance(event, Started):
                 console.note(start_in_words(event, trainer))
             view.show(event)
+            log(event)
     assert isinstance(event, Finished)
     end_report(event, trainer, console)
-    if as_json:
+    if arguments.json:
         write_json(summary(event, trainer.writer.path))
     if event.reason == "stopped":
         signals.check()
+
+
+def _tensorboard(
+    trainer: "Trainer", *, wanted: bool
+) -> AbstractContextManager[Callable[[Event], None]]:
+    """Open event files for TensorBoard, or nothing."""
+    if not wanted:
+        return nullcontext(lambda _event: None)
+    every = trainer.config.train.log_every_steps
+    return tensorboard_log(trainer.writer.path / TENSORBOARD_FOLDER, every)

@@ -17,6 +17,7 @@ CARD_FILE = "model.json"
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 LAST_FOLDER = "last"
+TENSORBOARD_FOLDER = "tensorboard"
 LOCK_FILE = ".lock"
 
 START_HINT = "`charrnn train --config quickstart` makes a run"

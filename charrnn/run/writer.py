@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -45,6 +46,7 @@ from charrnn.run.paths import (
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
     SAMPLES_FILE,
+    TENSORBOARD_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
@@ -156,6 +158,8 @@ class RunWriter:
         with write_errors(self.path):
             self.saves.remove()
             remove_leftovers(self.path)
+            if (self.path / TENSORBOARD_FOLDER).exists():
+                shutil.rmtree(self.path / TENSORBOARD_FOLDER)
             for name in RUN_FILES:
                 (self.path / name).unlink(missing_ok=True)
 

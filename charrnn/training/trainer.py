@@ -207,7 +207,7 @@ class Trainer:
     def _sample(self) -> Sampled:
         """Let the network write, and keep what it wrote."""
         card = self._card(self.progress.running_loss_nats)
-        texts = write_sample(self._weights(), card, self.corpus.vocabulary)
+        texts = write_sample(self._weights(), card, self.corpus)
         step = self.progress.sampled_step = self.progress.step
         self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})
         return Sampled(step, texts)

@@ -95,17 +95,21 @@ def in_child(*arguments: str, kill_at: int | None = None) -> int:
     """Start a command in a process forked from this one; returns its id."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # Held back until the child is within its `try`: no exception may lead it out of this function.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
-    with Path("output.txt").open("wb") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    counter = OperationCounter(kill_at)
-    sys.addaudithook(counter.heard)
-    os.fsync = counter.counted(os.fsync)  # type: ignore[assignment]
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with Path("output.txt").open("wb") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        counter = OperationCounter(kill_at)
+        sys.addaudithook(counter.heard)
+        os.fsync = counter.counted(os.fsync)  # type: ignore[assignment]
         main(list(arguments))
     except SystemExit as end:
         Path("operations.txt").write_text(str(counter.count))

@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -400,6 +401,29 @@ def test_a_resumed_training_writes_what_it_would_have_written(folder: Path) -> N
     succeed("train", "--resume", "--out=parts", "--from-step=9", cwd=folder)
     whole, parts = ((folder / run / "samples.jsonl").read_text() for run in ("whole", "parts"))
     assert whole == parts
+
+
+def test_tensorboard_shows_the_losses_of_a_training_and_of_its_continuation(folder: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train = ("train", "--config=sea.yaml", *SMALL, "--tensorboard", "--out=run")
+    settings = ("--set=train.log_every_steps=5", "--set=train.eval_every_steps=10")
+    succeed(*train, *settings, cwd=folder)
+    succeed("train", "--resume", "--out=run", "--tensorboard", "--set=train.steps=30", cwd=folder)
+    found = events.EventAccumulator(str(folder / "run/tensorboard"))
+    found.Reload()
+    logged = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    for tag, key in [("loss/train", "train_loss_nats"), ("loss/valid", "valid_loss_nats")]:
+        expected = {each["step"]: each[key] for each in logged if key in each}
+        shown = {each.step: each.value for each in found.Scalars(tag)}
+        assert shown == pytest.approx(expected, rel=1e-6)
+
+
+def test_tensorboard_that_is_not_installed_is_named_before_anything_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    assert run(["train", "--config=missing.yaml", "--tensorboard"]) == 2
+    assert "pip install 'charrnn-cli[tensorboard]'" in capsys.readouterr().err
 
 
 def _read_to_end(descriptor: int) -> bytes:
