@@ -47,6 +47,18 @@ def format_path(path: Path) -> str:
     return one_line(str(path))
 
 
+def shell_word(value: object) -> str:
+    """Write a path or a text as one word of a shell; what could act on a terminal is escaped."""
+    import shlex
+
+    text = str(value)
+    if one_line(text) == text:
+        return shlex.quote(text)
+    escapes = {each: f"\\{each}" for each in "\\'"}
+    escapes |= {each: f"\\U{ord(each):08x}" for each in text if one_line(each) != each}
+    return f"$'{text.translate(str.maketrans(escapes))}'"
+
+
 def reason(error: Exception) -> str:
     """Return what an exception says, short and on one line; it may quote from a hostile file."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

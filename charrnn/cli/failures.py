@@ -3,7 +3,6 @@
 Imported when something has gone wrong.
 """
 
-import shlex
 import sys
 import traceback
 from contextlib import suppress
@@ -11,7 +10,7 @@ from itertools import takewhile
 
 from charrnn.console import Console, write_json
 from charrnn.errors import ExitCode, RunFailedError, UserError
-from charrnn.messages import reason
+from charrnn.messages import reason, shell_word
 
 MAPPING_FAILED = "failed to map segment"
 """What the dynamic linker says of a library that a limit on memory leaves no room for."""
@@ -71,7 +70,7 @@ def _import_failed(error: ImportError) -> UserError:
     """Say which package is missing or damaged."""
     package = (error.name or "").partition(".")[0]
     name = DISTRIBUTIONS.get(package, package)
-    pip = f"{shlex.quote(sys.executable)} -m pip install"
+    pip = f"{shell_word(sys.executable)} -m pip install"
     if isinstance(error, ModuleNotFoundError):
         return RunFailedError(
             f"the Python package {name} is not installed", hint=f"`{pip} {name}` installs it"

@@ -6,7 +6,6 @@ twice. The work is done in `generate_run`, after NumPy has been told how many th
 """
 
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import Field, dataclass, fields
 from functools import partial
@@ -28,6 +27,7 @@ from charrnn.config.schema import GenerateConfig
 from charrnn.errors import ExitCode, UserError
 from charrnn.generation.options import GenerationOptions
 from charrnn.machine import use_one_blas_thread
+from charrnn.messages import shell_word
 from charrnn.validation import check_bounds, option_name
 
 beginning = partial(option, panel="Where to begin")
@@ -117,7 +117,7 @@ class GenerateArguments:
         if self.words and len(self.words) > 1:
             raise UserError(
                 f"SEED is one text, and {len(self.words)} are given",
-                hint=f"`charrnn generate {shlex.quote(' '.join(self.words))}` continues all of it",
+                hint=f"`charrnn generate {shell_word(' '.join(self.words))}` continues all of it",
             )
         seeds = [name for name in ("seed", "seed_file", "seeds") if getattr(self, name) is not None]
         given = [*(["SEED"] if self.words else []), *map(option_name, seeds)]

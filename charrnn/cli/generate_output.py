@@ -9,7 +9,6 @@ twentieth of a second.
 import codecs
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from charrnn.cli.signals import HeldSignals
 from charrnn.console import Console, escape_controls
 from charrnn.errors import RunFailedError, UserError
 from charrnn.generation.sequence import GeneratedText
+from charrnn.messages import shell_word
 from charrnn.run.reader import TrainedModel
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _novelty_measure(model: TrainedModel, span: int) -> "Callable[[str], Novelty
     if corpus is None:
         raise UserError(
             "--novelty needs the text that this model was trained on, and it is not prepared here",
-            hint=f"`charrnn prepare --config {shlex.quote(str(config_file))}` prepares it",
+            hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it",
         )
     meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
     return lambda text: meter.measure(corpus.vocabulary.encode(text))

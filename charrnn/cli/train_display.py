@@ -1,7 +1,6 @@
 """What `train` shows: a live bar on a terminal, plain lines elsewhere, and a report at the end."""
 
 import math
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.console import Console
-from charrnn.messages import quote
+from charrnn.messages import quote, shell_word
 from charrnn.training.events import Evaluated, Event, Finished, Sampled, Started, Stepped
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
     if finished.reason == "stopped":
         console.note(
             f"stopped after step {finished.step:,}; "
-            f"`charrnn train --resume --out {shlex.quote(str(path))}` goes on"
+            f"`charrnn train --resume --out {shell_word(path)}` goes on"
         )
         return
     if finished.reason == "patience":
@@ -152,7 +151,7 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
-            ("next", f"charrnn generate --run {shlex.quote(str(path))}{_example_options(trainer)}"),
+            ("next", f"charrnn generate --run {shell_word(path)}{_example_options(trainer)}"),
         ],
     )
 

@@ -4,7 +4,6 @@ Imported when the command runs. torch is imported last of all, so that what is w
 options, the configuration or the run is told at once.
 """
 
-import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from charrnn.config.load import LoadedConfig, dump_config, load_for_training, re
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
+from charrnn.messages import shell_word
 from charrnn.run.paths import RUNS_FOLDER, TENSORBOARD_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
@@ -180,7 +180,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
             console.note("finishing this step and saving; once more to stop at once")
 
     if trainer.is_over:
-        steps, run = trainer.config.train.steps, shlex.quote(str(trainer.writer.path))
+        steps, run = trainer.config.train.steps, shell_word(trainer.writer.path)
         console.note(
             f"all {steps:,} steps were done before; `charrnn train --resume --out {run} "
             f"--set train.steps={2 * steps}` trains on"

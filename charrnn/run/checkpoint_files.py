@@ -9,12 +9,11 @@ the new one. A digest of all that is in it tells damage from a save.
 """
 
 import re
-import shlex
 from pathlib import Path
 
 from charrnn.errors import UserError
 from charrnn.files import read_checked, remove_leftovers, write_atomically, write_errors
-from charrnn.messages import format_path, join_words
+from charrnn.messages import format_path, join_words, shell_word
 from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
 STATE_FILE = "state.safetensors"
@@ -59,7 +58,7 @@ class CheckpointFiles:
         kept = self.kept_steps()
         hint = DAMAGED_HINT
         if kept:
-            run = shlex.quote(str(self.folder.parent))
+            run = shell_word(self.folder.parent)
             command = f"charrnn train --resume --out {run} --from-step {kept[-1]}"
             hint = f"`{command}` goes back to a save that was kept"
         return parse_described(self._read(self.file), source=format_path(self.file), hint=hint)

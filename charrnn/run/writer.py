@@ -13,7 +13,6 @@ so that no crash leaves it behind.
 import hashlib
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -35,6 +34,7 @@ from charrnn.files import (
     write_errors,
     write_json_atomically,
 )
+from charrnn.messages import shell_word
 from charrnn.network import FloatArray
 from charrnn.run.checkpoint_files import Checkpoint, CheckpointFiles
 from charrnn.run.model_card import ModelCard, read_card
@@ -85,8 +85,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
         return
     raise UserError(
         f"{path} exists already and is not overwritten",
-        hint=f"`charrnn train --resume --out {shlex.quote(str(path))}` goes on with it; "
-        + OVERWRITE_HINT
+        hint=f"`charrnn train --resume --out {shell_word(path)}` goes on with it; " + OVERWRITE_HINT
         if CONFIG_FILE in names
         else "it is no run; choose another --out",
     )
@@ -139,7 +138,7 @@ class RunWriter:
             raise UserError(
                 f"{path} is no run that can be resumed: {CONFIG_FILE} is missing",
                 hint="nothing was saved in it yet; "
-                f"`charrnn train --out {shlex.quote(str(path))}` begins it"
+                f"`charrnn train --out {shell_word(path)}` begins it"
                 if (path / VOCABULARY_FILE).exists()
                 else "a run directory has one; is this the folder above it?",
             )

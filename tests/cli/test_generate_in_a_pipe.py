@@ -383,9 +383,10 @@ SCRIPTS = {
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_joiners_selectors_and_tags_are_the_same_on_a_terminal(name: str, tmp_path: Path) -> None:
     write_run(tmp_path / name, characters=SCRIPTS[name])
-    piped = complete(tmp_path, "--length", 300, run=name)
+    options = ("--length", 300, "--temperature", 5)
+    piped = complete(tmp_path, *options, run=name)
     assert all(char in piped.decode() for char in SCRIPTS[name])
-    assert on_terminal(tmp_path, "--length", 300, run=name) == piped
+    assert on_terminal(tmp_path, *options, run=name) == piped
 
 
 def test_a_character_is_seen_on_a_terminal_when_it_is_made(runs: Path) -> None:
