@@ -54,9 +54,13 @@ def shell_word(value: object) -> str:
     text = str(value)
     if one_line(text) == text:
         return shlex.quote(text)
-    escapes = {each: f"\\{each}" for each in "\\'"}
-    escapes |= {each: f"\\U{ord(each):08x}" for each in text if one_line(each) != each}
-    return f"$'{text.translate(str.maketrans(escapes))}'"
+    return f"$'{''.join(map(_in_quotes, text))}'"
+
+
+def _in_quotes(char: str) -> str:
+    if one_line(char) != char:
+        return f"\\U{ord(char):08x}"
+    return f"\\{char}" if char in "\\'" else char
 
 
 def reason(error: Exception) -> str:

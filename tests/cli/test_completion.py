@@ -49,3 +49,26 @@ def completed(folder: Path, line: str) -> list[str]:
 )
 def test_the_tab_key_completes(line: str, words: list[str], folder: Path) -> None:
     assert completed(folder, line) == words
+
+
+def test_completion_is_printed_for_bash_and_installed_only_when_asked(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "charrnn").write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    (tmp_path / "charrnn").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    home = {**os.environ, "HOME": str(tmp_path), "PATH": path}
+    script = (
+        'told=$(charrnn --show-completion); eval "$told"; COMP_CWORD=3\n'
+        'COMP_WORDS=(charrnn eval --run runs/na); _charrnn_completion charrnn; echo "$COMPREPLY"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=home, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "runs/names\n", done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["charrnn"]
+    subprocess.run(
+        ["bash", "-c", "charrnn --install-completion; true"],
+        env=home, capture_output=True, check=True,
+    )  # fmt: skip
+    assert "charrnn" in (tmp_path / ".bashrc").read_text()
