@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+PIP_INSTALL_ALL := $(PIP_INSTALL)'[onnx,tensorboard]'
 PIP_WITH_GROUPS := $(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
@@ -14,7 +15,7 @@ READERS ?=
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench bench-losses campaign-kills docs clean
+.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ demo: $(INSTALLED) ## Train the quickstart (about two minutes), evaluate it, pri
 
 test: $(DEV_INSTALLED) ## Run the test suite; PYTEST_ARGS="-k config" picks tests.
 	$(BIN)/python -m pytest --numprocesses auto $(PYTEST_ARGS)
+
+test-wheel: ## Build sdist and wheel, install the wheel far from here, run every command.
+	.ci/wheel $(PYTHON)
 
 lint: $(DEV_INSTALLED) ## Check format, style and types.
 	$(BIN)/ruff format --check .
@@ -67,7 +71,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV_INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_WITH_GROUPS)
-	$(PIP_INSTALL) --group dev
+	$(PIP_INSTALL_ALL) --group dev
 	@touch $@ $(INSTALLED)
 
 $(BIN)/python:

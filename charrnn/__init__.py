@@ -8,17 +8,17 @@ text = "".join(charrnn.load("runs/shakespeare").generate("ROMEO:", length=200))
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.generation.language_model import load
+    from charrnn.model import Model, load
 
-__all__ = ["__version__", "load"]
+__all__ = ["Model", "__version__", "load"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Import what is public when it is first used (PEP 562): the package's import is instant."""
-    if name == "load":
-        from charrnn.generation.language_model import load
+    if name in {"Model", "load"}:
+        from charrnn import model
 
-        return load
+        return getattr(model, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

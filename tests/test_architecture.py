@@ -25,6 +25,7 @@ MODULES = {
 # A module imports from its own part of the package and from lower layers only.
 LAYERS = [
     {"", "__main__", "cli"},
+    {"model"},
     {"training", "explain", "export"},
     {"generation"},
     {"evaluation"},
@@ -40,6 +41,7 @@ LAYERS = [
         "messages",
         "network",
         "progress",
+        "shipped",
         "tensors",
         "validation",
     },
@@ -252,9 +254,12 @@ LIGHT_COMMANDS = [
     ["train", "--help"],
     ["generate", "--help"],
     ["eval", "--help"],
+    ["export", "--help"],
     ["prepare", "--config", "config.yaml"],
     ["generate", "--run", "run", "--seed", "The", "--length", "3"],
     ["eval", "--run", "run"],
+    ["export", "--run", "run", "--to", "html", "--weights", "bfloat16", "--overwrite"],
+    ["export", "--run", "run", "--to", "card", "--overwrite"],
     ["train", "--config", "config.yaml", "--print-config"],
 ]
 

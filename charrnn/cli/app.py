@@ -28,6 +28,7 @@ COMMANDS = {
     "generate": "Write text that continues a seed. Nothing but the text goes to stdout.",
     "eval": "Score a text: loss, bits per character and byte, perplexity and accuracy.",
     "runs": "List runs with their network, text, steps, minutes and loss, the best first.",
+    "export": "Write a trained model in another form: a page, an ONNX file, a model card.",
 }
 """How the help of each command begins: the list of commands is shown without importing them."""
 

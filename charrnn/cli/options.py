@@ -58,6 +58,13 @@ def _runs() -> Iterable[str]:
     return run_directories()
 
 
+def configs() -> Iterable[str]:
+    """The names of charrnn's own configurations."""
+    from charrnn.cli.completion import shipped_configs
+
+    return shipped_configs()
+
+
 def _settings() -> Iterable[str]:
     from charrnn.cli.completion import setting_keys
 

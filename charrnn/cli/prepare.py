@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, NoColor, Overrides, Quiet, option
+from charrnn.cli.options import Debug, Json, NoColor, Overrides, Quiet, configs, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.messages import byte_size
@@ -22,7 +22,7 @@ OUT = "The folder to make. Left out, one under data/prepared/."
 
 def prepare(
     corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None,
-    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None,
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config", words=configs)] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, option(OUT, "DIR", "--out", "-o")] = None,
     json: Json = False,

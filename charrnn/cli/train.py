@@ -8,12 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.options import Debug, Json, NoColor, Overrides, Quiet, option, signature_of
+from charrnn.cli.options import (
+    Debug,
+    Json,
+    NoColor,
+    Overrides,
+    Quiet,
+    configs,
+    option,
+    signature_of,
+)
 from charrnn.errors import UserError
 
 CORPUS = """The text to learn: files, folders, http(s) addresses, - for stdin, builtin:python-docs.
 Several are joined in this order. Left out, data.source of the configuration."""
-CONFIG = "The YAML configuration; - is stdin. What it leaves out has its default."
+CONFIG = """The YAML configuration, a file or one of charrnn's own by its name; - is stdin. What it
+leaves out has its default."""
 OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the name of
 the configuration or of the text."""
 FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
@@ -29,7 +39,7 @@ class TrainArguments:
     """What a command line asks for."""
 
     corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None
-    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config", words=configs)] = None
     overrides: Overrides = None
     out: Annotated[Path | None, option(OUT, "RUN", "--out", "-o")] = None
     overwrite: Annotated[

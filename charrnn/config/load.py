@@ -21,6 +21,7 @@ from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.files import checked_size
 from charrnn.messages import format_name, format_value, join_words, nearest, quote
+from charrnn.shipped import find_config
 from charrnn.validation import Problem, invalid_value, is_valid, raise_problems, types_of
 
 SECTIONS = {section: types_of(settings) for section, settings in types_of(Config).items()}
@@ -72,7 +73,7 @@ class LoadedConfig(NamedTuple):
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Load a configuration to train with: a file (`-` is stdin), then `--set`s.
+    """Load a configuration to train with: a file (`-` is stdin) or a shipped one, then `--set`s.
 
     Raises:
         UserError: Anything is wrong with it, or it needs more memory than this machine has.
@@ -93,6 +94,7 @@ def load_for_training(
     Raises:
         UserError: Anything is wrong with it, or it needs more memory than this machine has.
     """
+    path = path and find_config(path)
     lead = SET_LEAD if path is None else f"{source_name(path)}: "
     given = [
         *_given_in({"model": model}, lead),

@@ -26,7 +26,8 @@ class DataConfig:
     """What is read, and how text becomes ids."""
 
     source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
-    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, or several."""
+    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs` or `builtin:names`;
+    or several."""
     sha256: Sha256 | None = None
     """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
     mode: Literal["stream", "lines"] = "stream"

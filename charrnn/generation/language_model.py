@@ -1,14 +1,6 @@
-"""charrnn as a library: a run, loaded once, that writes text.
+"""A run, loaded once, that writes text: what `charrnn generate` and `charrnn.Model` stand on.
 
-    import charrnn
-
-    model = charrnn.load("runs/shakespeare")
-    for piece in model.generate("ROMEO:", length=200):
-        print(piece, end="", flush=True)
-
-Needs NumPy alone. The text is the one that `charrnn generate` writes for the same run, options
-and random seed. To write many texts quickly, set OPENBLAS_NUM_THREADS=1 in the environment
-before NumPy is imported: the texts are then spread over the processors instead.
+The text is the one that `charrnn generate` writes for the same run, options and random seed.
 """
 
 from collections.abc import Iterable, Iterator

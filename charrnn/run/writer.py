@@ -45,6 +45,7 @@ from charrnn.run.paths import (
     LOCK_FILE,
     METRICS_FILE,
     NEXT_WEIGHTS_FILE,
+    README_FILE,
     SAMPLES_FILE,
     TENSORBOARD_FOLDER,
     VOCABULARY_FILE,
@@ -57,6 +58,7 @@ from charrnn.text.vocabulary import Vocabulary
 LOG_FILES = (METRICS_FILE, SAMPLES_FILE)
 """What grows by a line now and then."""
 RUN_FILES = (
+    README_FILE,
     *LOG_FILES,
     CARD_FILE,
     WEIGHTS_FILE,

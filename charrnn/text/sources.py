@@ -22,6 +22,8 @@ from typing import IO
 from charrnn.console import Progress, silent
 from charrnn.errors import RunFailedError, UserError
 from charrnn.messages import format_name, join_words, one_line, quote, reason
+from charrnn.shipped import NAMES as NAMES_FILE
+from charrnn.shipped import shipped_path
 
 CHUNK_BYTES = 256 * 1024
 """Small enough that a chunk stays in a core's second cache through all that is done to it."""
@@ -32,6 +34,7 @@ IDENTITY = ("st_ino", "st_size", "st_mtime_ns")
 STDIN = "-"
 BUILTIN_PREFIX = "builtin:"
 PYTHON_DOCS = "builtin:python-docs"
+NAMES = "builtin:names"
 URL = re.compile(r"https?://", re.IGNORECASE)
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -233,9 +236,15 @@ def _printable(path: Path) -> str:
 
 
 def _builtin(name: str, stack: ExitStack) -> Source:
-    if name != PYTHON_DOCS:
-        raise UserError(f"{quote(name)} is not built in", hint=f"{PYTHON_DOCS} is")
-    return _copied(BytesIO(python_docs().encode()), name, stack, encoding="utf-8")
+    texts = {PYTHON_DOCS: python_docs, NAMES: shipped_names}
+    if name not in texts:
+        raise UserError(f"{quote(name)} is not built in", hint=f"{join_words(texts, 'and')} are")
+    return _copied(BytesIO(texts[name]().encode()), name, stack, encoding="utf-8")
+
+
+def shipped_names() -> str:
+    """Return the list of names that comes with charrnn, one a line."""
+    return shipped_path(NAMES_FILE).read_text(encoding="utf-8")
 
 
 def python_docs() -> str:

@@ -44,6 +44,8 @@ def completed(folder: Path, line: str) -> list[str]:
         ("charrnn generate --unknown s", ["skip"]),
         ("charrnn train --set model.hid", ["model.hidden_size="]),
         ("charrnn prepare --set data.enc", ["data.encoding="]),
+        ("charrnn train --config quick", ["quickstart"]),
+        ("charrnn export --to o", ["onnx"]),
         ("charrnn train --over", ["--overwrite"]),
     ],
 )

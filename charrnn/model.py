@@ -1,0 +1,131 @@
+"""charrnn as a library: a run, loaded once, that writes text, scores text and shows its states.
+
+    import charrnn
+
+    model = charrnn.load("runs/shakespeare")
+    text = "".join(model.generate("ROMEO:", length=200))
+    model.score(text).bits_per_char
+
+Needs NumPy alone. To write many texts quickly, set OPENBLAS_NUM_THREADS=1 in the environment before
+NumPy is imported: the texts are then spread over the processors instead.
+
+Shapes: S parts of the state (h; h and c for an LSTM), L layers, T time,
+H hidden, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from charrnn.errors import UserError
+from charrnn.evaluation.evaluate import score_text
+from charrnn.evaluation.scoring import Score
+from charrnn.generation.language_model import LanguageModel
+from charrnn.generation.options import check_count
+from charrnn.generation.sampling import log_normalizers
+from charrnn.inference.network import NumpyStepper
+from charrnn.network import FloatArray
+from charrnn.run.reader import read_model
+
+LINE_END = "\n"
+
+
+class Model(LanguageModel):
+    """A trained model: writes (`generate`, `generate_many`), scores and reads text."""
+
+    def score(self, text: str, *, window: int | None = None) -> Score:
+        """Measure how well the model predicts a text, as `charrnn eval` does.
+
+        Args:
+            text: The text, as it stands; of a model of lines, one example a line.
+            window: Score windows of so many characters, each from a zero state; left out, the
+                state is carried through the whole text.
+
+        Returns:
+            Sums and the means that follow from them: `loss_nats`, `bits_per_char`, `perplexity`,
+            `accuracy`, `chars`, `unknown_chars`.
+
+        Raises:
+            charrnn.errors.UserError: There is nothing to predict, or `window` is out of place.
+        """
+        check_count("window", window)
+        ids, starts = self.vocabulary.encode(text), None
+        if self.vocabulary.has_lines:
+            if window is not None:
+                raise UserError("`window` is for a stream, and this model reads lines")
+            lines = [line for line in text.split(LINE_END) if line]
+            ids = self.vocabulary.encode("".join(lines))
+            starts = np.cumsum([0, *map(len, lines)])
+        if len(ids) < (2 if starts is None else 1):
+            raise UserError(f"a text of {len(ids)} characters has none to predict")
+        return score_text(self.network, ids, starts, self.vocabulary, window=window)
+
+    def surprisal(self, text: str) -> list[float | None]:
+        """Return what each character costs in bits; None where nothing could be predicted.
+
+        That is the first character of a stream. Of a model of lines, each line is read from a zero
+        state, and its end is a character like any other. The mean of these bits is the
+        `bits_per_char` of `score`, but for a last line without an end.
+        """
+        if not self.vocabulary.has_lines:
+            targets = self.vocabulary.encode(text).tolist()
+            costs = map(_bits, self._readings(text), targets[1:])
+            return [None, *costs][: len(text)]
+        bits: list[float | None] = []
+        for line in text.split(LINE_END):
+            targets = [*self.vocabulary.encode(line).tolist(), self.vocabulary.eos_id]
+            bits.extend(map(_bits, self._readings(line), targets))
+        return bits[: len(text)]
+
+    def logits(self, text: str) -> FloatArray:
+        """Return the prediction after each character, (T, V); `vocabulary.characters` names V.
+
+        A model of lines reads a line, and <bos> before it: T is one more than its characters, and
+        the first prediction is that of the first character.
+        """
+        rows = [reading.logits_V for reading in self._readings(text)]
+        return np.array(rows, np.float32).reshape(-1, len(self.vocabulary))
+
+    def states(self, text: str) -> FloatArray:
+        """Return the state after each character, (T, S, L, H), T as in `logits`.
+
+        `states[:, 0, -1]` is h of the top layer, which predictions are made from.
+        """
+        shape_SL1H = self.network.initial_state(1).shape
+        states = [reading.state_SL1H for reading in self._readings(text)]
+        return np.array(states, np.float32).reshape(-1, *shape_SL1H)[:, :, :, 0]
+
+    def _readings(self, text: str) -> Iterator["_Reading"]:
+        """Read a text from a zero state, character by character; what is unknown is <unk>."""
+        ids = self.vocabulary.encode(text).tolist()
+        if self.vocabulary.bos_id is not None:
+            ids.insert(0, self.vocabulary.bos_id)
+        stepper = NumpyStepper(self.network, rows=1)
+        for id_ in ids:
+            stepper.read(id_)
+            yield _Reading(stepper.predict().copy(), stepper.state())
+
+
+class _Reading(NamedTuple):
+    """What a network predicts after a character, and its state."""
+
+    logits_V: FloatArray
+    state_SL1H: FloatArray
+
+
+def _bits(reading: _Reading, target: int) -> float:
+    logits_V = reading.logits_V
+    return float(log_normalizers(logits_V) - logits_V[target]) / math.log(2)
+
+
+def load(path: str | PathLike[str]) -> Model:
+    """Load a run directory's best model.
+
+    Raises:
+        charrnn.errors.UserError: Something is missing, damaged or from a later version.
+    """
+    return Model(read_model(Path(path)))
