@@ -14,7 +14,7 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.evaluation.scoring import Starts, count_ids
-from charrnn.messages import format_name, format_path
+from charrnn.messages import format_name, format_path, shell_word
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
@@ -23,8 +23,6 @@ from charrnn.text.prepare import prepare
 from charrnn.text.reading import read_text
 from charrnn.text.sources import STDIN, can_be_read_again
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
-
-ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def own_split(
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
             f"{corpus.path} and {model.path / VOCABULARY_FILE} know different characters",
-            hint=f"one of them or {CONFIG_FILE} was changed; {ANY_TEXT_HINT}",
+            hint=f"one of them or {CONFIG_FILE} was changed; {_any_text_hint(model)}",
         )
     split = corpus.train if name == "train" else corpus.valid
     size = _utf8_bytes(split, corpus.vocabulary)
@@ -111,7 +109,8 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
             "which is not prepared here",
-            hint=f"`charrnn prepare` it again with the run's {CONFIG_FILE}; {ANY_TEXT_HINT}",
+            hint=f"`charrnn prepare FILE --config {shell_word(model.path / CONFIG_FILE)}` "
+            f"prepares it again; {_any_text_hint(model)}",
         )
     expected = replace(data, sha256=model.card.corpus_sha256)
     try:
@@ -120,9 +119,13 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",
             hint=f"{model.path / CONFIG_FILE} names it, seen from the folder that train ran in; "
-            + ANY_TEXT_HINT,
+            + _any_text_hint(model),
             exit_code=error.exit_code,
         ) from error
+
+
+def _any_text_hint(model: TrainedModel) -> str:
+    return f"`charrnn eval FILE --run {shell_word(model.path)}` scores any text"
 
 
 def _check_length(text: EvalText) -> None:

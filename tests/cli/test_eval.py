@@ -260,7 +260,7 @@ def test_a_text_that_has_changed_is_not_taken_for_the_runs_own(
     Path("sea.txt").write_text(prose(4000, seed=9))
     err = refused(capsys)
     assert "is not the text that was expected" in err
-    assert "`charrnn eval FILE` scores any text" in err
+    assert "`charrnn eval FILE --run runs/sea` scores any text" in err
 
 
 def test_a_text_that_is_gone_is_named(

@@ -101,9 +101,27 @@ def the_prepared_text_is_gone(folder: Path) -> str:
 
 def the_text_is_gone(folder: Path) -> str:
     shutil.rmtree(folder / "data")
-    (folder / "sea.txt").rename(folder / "land.txt")
-    (folder / "my runs").rename(folder / "runs")
-    return said(folder, "eval")
+    (folder / "sea.txt").rename(folder / "ocean.txt")
+    return said(folder, "eval", "--run", RUN)
+
+
+def a_text_from_a_pipe_is_not_prepared(folder: Path) -> str:
+    text = (folder / "land.txt").read_text()
+    done = charrnn(
+        "train", "-", *SMALL, "--out", "a run", "--set=train.steps=3", cwd=folder, stdin=text
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder / "data")
+    return said(folder, "eval", "--run", "a run")
+
+
+def a_card_leaves_folders_out(folder: Path) -> str:
+    (folder / "my texts").mkdir()
+    shutil.copy(folder / "sea.txt", folder / "my texts")
+    succeed(
+        "train", "my texts/sea.txt", *SMALL, "--out=new run", "--set=train.steps=10", cwd=folder
+    )
+    return said(folder, "export", "--run", "new run", "--to", "card")
 
 
 def no_corpus_is_named(folder: Path) -> str:
@@ -144,6 +162,8 @@ SITUATIONS: list[Callable[[Path], str]] = [
     more_time_is_wanted,
     the_prepared_text_is_gone,
     the_text_is_gone,
+    a_text_from_a_pipe_is_not_prepared,
+    a_card_leaves_folders_out,
     no_corpus_is_named,
     a_folder_is_not_prepared,
     a_seed_has_no_quotation_marks,
@@ -151,6 +171,10 @@ SITUATIONS: list[Callable[[Path], str]] = [
     a_command_is_unknown,
     a_setting_is_unknown,
 ]
+
+
+NO_HINTS = {"app.py", "card.py"}
+"""Where other texts are: the help of `charrnn` itself, a README for another machine."""
 
 
 # --- What is named is run -----------------------------------------------------------------------
@@ -198,7 +222,7 @@ def named_commands() -> Iterator[tuple[str, re.Pattern[str]]]:
             for part in node.values
         }  # fmt: skip
         for node in ast.walk(tree):
-            if id(node) in alone | inside or file.name == "app.py":
+            if id(node) in alone | inside or file.name in NO_HINTS:
                 continue
             for command in re.findall("`(charrnn [^`]+)`", _pattern_of(node)):
                 yield f"{file.name}: {command}", re.compile(command)
