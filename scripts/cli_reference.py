@@ -50,7 +50,8 @@ def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.metavar)
     value = "" if parameter.is_flag else f" {parameter.metavar}"
-    return ", ".join(parameter.opts) + value
+    short_first = sorted(parameter.opts, key=lambda flag: flag.startswith("--"))
+    return ", ".join(short_first) + value
 
 
 def _meaning(parameter: Any) -> str:

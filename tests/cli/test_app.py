@@ -178,7 +178,7 @@ def test_a_value_has_one_name_wherever_it_is_asked_for() -> None:
                 if each.metavar and flag.startswith("--"):
                     names.setdefault(flag, set()).add(each.metavar)
     differing = {flag: found for flag, found in names.items() if len(found) > 1}
-    assert differing == {"--out": {"RUN", "DIR"}}, "what train makes is a run"
+    assert differing == {"--out": {"RUN", "DIR", "FILE"}}, "each command makes its own thing"
     assert {name for found in names.values() for name in found} >= {"RUN", "DIR", "FILE", "N"}
 
 
