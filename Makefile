@@ -4,18 +4,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-PIP_INSTALL_ALL := $(PIP_INSTALL)'[onnx,tensorboard]'
+PIP_INSTALL_WITH := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+PIP_INSTALL := $(PIP_INSTALL_WITH) '.[plots]'
+PIP_INSTALL_ALL := $(PIP_INSTALL_WITH) '.[onnx,plots,tensorboard]'
 PIP_WITH_GROUPS := $(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 PYTEST_ARGS ?=
 MINUTES ?= 30
 READERS ?=
+TEXT ?= input.txt
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills docs clean
+.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills docs pictures clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +62,9 @@ campaign-kills: $(DEV_INSTALLED) ## Kill trainings at every moment, KILLS=1000 t
 
 docs: $(DEV_INSTALLED) ## Regenerate docs/cli.md, the JSON Schema and the tables of the settings.
 	$(BIN)/python -m scripts.write_reference
+
+pictures: $(DEV_INSTALLED) ## Train small networks (ten minutes) and draw docs/pictures; TEXT=input.txt.
+	$(BIN)/python scripts/draw_ideas.py "$(TEXT)"
 
 clean: ## Remove what tools leave behind; runs, corpora and .venv stay.
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

@@ -30,8 +30,7 @@ from charrnn.generation.sampling import log_normalizers
 from charrnn.inference.network import NumpyStepper
 from charrnn.network import FloatArray
 from charrnn.run.reader import read_model
-
-LINE_END = "\n"
+from charrnn.text.examples import examples_in
 
 
 class Model(LanguageModel):
@@ -41,7 +40,7 @@ class Model(LanguageModel):
         """Measure how well the model predicts a text, as `charrnn eval` does.
 
         Args:
-            text: The text, as it stands; of a model of lines, one example a line.
+            text: The text, as it stands; for a model of lines or examples it is divided as a file.
             window: Score windows of so many characters, each from a zero state; left out, the
                 state is carried through the whole text.
 
@@ -56,10 +55,10 @@ class Model(LanguageModel):
         ids, starts = self.vocabulary.encode(text), None
         if self.vocabulary.has_lines:
             if window is not None:
-                raise UserError("`window` is for a stream, and this model reads lines")
-            lines = [line for line in text.split(LINE_END) if line]
-            ids = self.vocabulary.encode("".join(lines))
-            starts = np.cumsum([0, *map(len, lines)])
+                raise UserError("`window` is for a stream, and this model reads lines or examples")
+            examples = examples_in(text, self.trained.card.separator)
+            ids = self.vocabulary.encode("".join(examples))
+            starts = np.cumsum([0, *map(len, examples)])
         if len(ids) < (2 if starts is None else 1):
             raise UserError(f"a text of {len(ids)} characters has none to predict")
         return score_text(self.network, ids, starts, self.vocabulary, window=window)
@@ -67,25 +66,27 @@ class Model(LanguageModel):
     def surprisal(self, text: str) -> list[float | None]:
         """Return what each character costs in bits; None where nothing could be predicted.
 
-        That is the first character of a stream. Of a model of lines, each line is read from a zero
-        state, and its end is a character like any other. The mean of these bits is the
-        `bits_per_char` of `score`, but for a last line without an end.
+        That is the first character of a stream. Of a model of lines or examples, each is read from
+        a zero state, and the first character of what separates them stands for its end. The mean of
+        these bits is the `bits_per_char` of `score`, but for a last line without an end.
         """
         if not self.vocabulary.has_lines:
             targets = self.vocabulary.encode(text).tolist()
             costs = map(_bits, self._readings(text), targets[1:])
             return [None, *costs][: len(text)]
         bits: list[float | None] = []
-        for line in text.split(LINE_END):
-            targets = [*self.vocabulary.encode(line).tolist(), self.vocabulary.eos_id]
-            bits.extend(map(_bits, self._readings(line), targets))
+        between = self.trained.card.separator
+        for example in text.split(between) if between else [text]:
+            targets = [*self.vocabulary.encode(example).tolist(), self.vocabulary.eos_id]
+            bits.extend(map(_bits, self._readings(example), targets))
+            bits.extend([None] * (len(between) - 1))
         return bits[: len(text)]
 
     def logits(self, text: str) -> FloatArray:
         """Return the prediction after each character, (T, V); `vocabulary.characters` names V.
 
-        A model of lines reads a line, and <bos> before it: T is one more than its characters, and
-        the first prediction is that of the first character.
+        A model of lines or examples reads one, and <bos> before it: T is one more than its
+        characters, and the first prediction is that of the first character.
         """
         rows = [reading.logits_V for reading in self._readings(text)]
         return np.array(rows, np.float32).reshape(-1, len(self.vocabulary))

@@ -15,6 +15,7 @@ from charrnn.run.model_card import FORMAT_VERSION, ModelCard
 from charrnn.run.paths import NEXT_WEIGHTS_FILE, WEIGHTS_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.run.writer import RunWriter
+from charrnn.text.prepare import prepare
 from charrnn.text.vocabulary import Vocabulary
 
 DEFAULT_CARD = ModelCard(
@@ -69,9 +70,10 @@ def write_run(
 ) -> Path:
     """Make a run directory of a model that was never trained; `sizes` are fields of its card.
 
-    In lines mode, a line's end is left out of the characters. Returns the path.
+    In lines mode, what separates them is left out of the characters. Returns the path.
     """
-    known = [char for char in characters if not (lines and char == "\n")]
+    left_out = sizes.get("separator", "\n") if lines else ""
+    known = [char for char in characters if char != left_out]
     vocabulary = Vocabulary.from_characters(known, lines=lines)
     card = replace(
         DEFAULT_CARD,
@@ -104,3 +106,23 @@ def cut_off_between_renames(run: Path, model: TrainedModel) -> dict[str, FloatAr
     (run / WEIGHTS_FILE).rename(run / NEXT_WEIGHTS_FILE)
     save_file(dict(model.weights), run / WEIGHTS_FILE)
     return better
+
+
+def write_corpus_run(path: Path, data: DataConfig, *, scale: float = 0.2, **sizes: Any) -> Path:
+    """Make a run directory of a model that was never trained, on a corpus that is prepared for it.
+
+    `sizes` are fields of its card, as those of `weights` are weights in place of random ones.
+    """
+    weights = sizes.pop("weights", {})
+    corpus = prepare(data).corpus
+    card = replace(
+        DEFAULT_CARD,
+        mode="lines" if corpus.vocabulary.has_lines else "stream",
+        vocabulary_size=len(corpus.vocabulary),
+        corpus_sha256=corpus.manifest.corpus_sha256,
+        **sizes,
+    )
+    model = ModelConfig(cell=card.cell, hidden_size=card.hidden_size, layers=card.layers)
+    with begin_run(path, Config(data=data, model=model), corpus.vocabulary) as writer:
+        writer.save_best({**random_weights(card, scale=scale), **weights}, card)
+    return path

@@ -230,7 +230,7 @@ def test_a_line_too_long_for_the_memory_is_refused_with_its_bytes(
     Path("lines.txt").write_text("a short one\n" * 50 + "x" * 50_000 + "\n" + "b\n" * 20)
     monkeypatch.setattr("charrnn.machine.physical_bytes", lambda: 10**9)
     settings = ["--set=data.source=lines.txt", "--set=data.mode=lines", "--set=train.batch_size=64"]
-    assert train(*settings) == ExitCode.WRONG_INPUT
+    assert train(*settings, "--set=data.max_length=50000") == ExitCode.WRONG_INPUT
     assert "GB) of memory or more" in said(capfd)
     assert not Path("runs").exists()
 

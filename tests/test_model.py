@@ -93,6 +93,22 @@ def test_a_line_is_read_from_its_beginning(lines: charrnn.Model) -> None:
     np.testing.assert_allclose(lines.states("abc")[0], lines.states("")[0])
 
 
+@pytest.mark.parametrize("between", ["\n\n", "%", ""])
+def test_examples_are_divided_as_eval_divides_a_file(tmp_path: Path, between: str) -> None:
+    model = charrnn.load(write_run(tmp_path / "run", lines=True, separator=between))
+    examples = ["abc", "a b", "cab"] if between else ["abc%a b"]
+    alone = [model.score(each) for each in examples]
+    assert [each.chars for each in alone] == [len(each) + 1 for each in examples]
+    together = model.score(between.join(examples) + "\n")
+    assert together.nats == pytest.approx(sum(each.nats for each in alone), rel=1e-5)
+    text = between.join([*examples, ""])
+    bits = model.surprisal(text)
+    assert len(bits) == len(text)
+    known = [each for each in bits if each is not None]
+    if between:
+        assert sum(known) == pytest.approx(together.bits, rel=1e-5)
+
+
 def test_nothing_has_nothing_to_predict(stream: charrnn.Model, lines: charrnn.Model) -> None:
     for model, text in [(stream, ""), (stream, "a"), (lines, ""), (lines, "\n\n")]:
         with pytest.raises(UserError, match="none to predict"):

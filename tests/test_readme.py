@@ -11,6 +11,7 @@ from tests.corpora import prose
 from tests.documents import ROOT, SHORTENED, SMALL, blocks, commands, put_command, run
 
 README = ROOT / "README.md"
+IDEAS = ROOT / "docs" / "ideas.md"
 
 
 def shortened(command: str) -> str:
@@ -36,6 +37,13 @@ def test_every_command_and_the_python_of_the_readme_work_in_their_order(folder: 
         run(folder, "bash", "-c", command)
     (program,) = blocks(README, "python")
     assert run(folder, sys.executable, "-c", f"{program}\nprint(text)").startswith("The ")
+
+
+def test_every_command_of_the_ideas_works_in_its_order(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (folder / "input.txt").write_text("The kin\n" + prose(4000))
+    for command in commands(IDEAS):
+        run(folder, "bash", "-c", shortened(command.replace("--minutes 2 ", "")))
 
 
 def test_the_makefile_has_the_targets_that_are_named() -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "Train a network on a text; prepares the text first if that is still to be done.",
     "generate": "Write text that continues a seed. Nothing but the text goes to stdout.",
     "eval": "Score a text: loss, bits per character and byte, perplexity and accuracy.",
+    "explain": "Show what a run learned: surprisal, units, gates, gradients and more, as pictures.",
     "runs": "List runs with their network, text, steps, minutes and loss, the best first.",
     "export": "Write a trained model in another form: a page, an ONNX file, a model card.",
 }

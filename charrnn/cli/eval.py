@@ -1,12 +1,12 @@
 """`charrnn eval`: how well a trained network predicts a text."""
 
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.by_line import ByLine, Dearest, write_lines
 from charrnn.cli.options import (
     Debug,
     Json,
@@ -18,7 +18,7 @@ from charrnn.cli.options import (
     option,
 )
 from charrnn.console import Console, write_json, write_result
-from charrnn.errors import RunFailedError, UserError
+from charrnn.errors import UserError
 from charrnn.machine import free_threads, processor_count, use_one_blas_thread
 from charrnn.messages import format_name, quote
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TEXT = "The text to score; - is stdin. Left out, a split of the run's own corpus."
 WINDOW = """Score windows of N characters, each from a zero state, as networks without a state are
 scored. Left out, the state is carried through the whole text."""
-BATCH_SIZE = "Streams, windows or lines to read side by side; changes nothing but the time."
+BATCH_SIZE = "Streams, windows or examples to read side by side; changes only the time."
 SPLIT = "Which split of the run's own corpus."
 ENGINE = "auto is NumPy; torch starts slower, and uses a GPU if there is one."
 SPLITS: "tuple[SplitName, ...]" = ("valid", "train")
@@ -54,6 +54,8 @@ def evaluate(
         option(ENGINE, "|".join(ENGINES), words=ENGINES),
     ] = "auto",
     batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None,
+    by_line: ByLine = False,
+    dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
     _no_color: NoColor = False,
@@ -68,6 +70,8 @@ def evaluate(
         charrnn eval --run runs/shakespeare --window 256
 
         cat poem.txt | charrnn eval --json -
+
+        charrnn eval --dearest 20 server.log
     """
     check_choice("--split", split, SPLITS)
     check_choice("--engine", engine, ENGINES)
@@ -81,17 +85,33 @@ def evaluate(
     if engine != "torch":
         use_one_blas_thread()
     from charrnn.evaluation.evaluate import rows_for, score_text
+    from charrnn.evaluation.scoring import check_finite
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
 
     console = Console(quiet=quiet)
     console.note_waiting([text or ""])
     model = read_model(resolve_run(run))
+    kind = "line" if model.card.separator == "\n" else "example"
     if window is not None and model.card.mode == "lines":
         raise UserError(
-            f"--window cuts up a stream of text, and {model.path} was trained on lines",
-            hint="leave it out: every line begins from a zero state anyway",
+            f"--window cuts up a stream of text, and {model.path} was trained on {kind}s",
+            hint=f"leave it out: every {kind} begins from a zero state anyway",
         )
+    if by_line or dearest is not None:
+        if window is not None:
+            raise UserError("--by-line is stateful: --window cannot go with it")
+        write_lines(
+            text,
+            "train" if split == "train" else "valid",
+            model,
+            dearest=dearest,
+            as_json=json,
+            console=console,
+            network=_network(engine, model),
+            rows=batch_size,
+        )
+        return
     scored = _text_to_score(text, "train" if split == "train" else "valid", model, console)
     network = _network(engine, model)
     begin = time.perf_counter()
@@ -101,6 +121,7 @@ def evaluate(
             scored.ids,
             scored.starts,
             model.vocabulary,
+            cut_at=scored.cut_at,
             window=window,
             rows=batch_size or rows_for(free_threads()),
             progress=advance,
@@ -110,17 +131,12 @@ def evaluate(
         "engine": "torch" if engine == "torch" else "numpy",
         "seconds": round(time.perf_counter() - begin, 3),
     }
-    if not math.isfinite(score.perplexity):
-        raise RunFailedError(
-            f"the loss is {score.loss_nats:.4g}: "
-            f"the weights of {format_name(str(model.path))} are of no use",
-            hint="train it again, with a lower train.learning_rate",
-        )
+    check_finite(score.loss_nats, model.path)
     _warn_of_unknown(scored.unknown, console)
     if json:
         write_json(report)
     else:
-        write_result(_table(report))
+        write_result(_table(report, kind))
 
 
 def _text_to_score(
@@ -174,16 +190,16 @@ def _report(
     }
 
 
-def _table(report: dict[str, Any]) -> str:
-    """Return the table that people read."""
+def _table(report: dict[str, Any], kind: str) -> str:
+    """Return the table that people read; `kind` is line or example, where it is not a stream."""
     is_lines, window = report["mode"] == "lines", report["window"]
     if is_lines:
-        reading = "every line read from a zero state to its end"
+        reading = f"every {kind} read from a zero state to its end"
     elif window is None:
         reading = "the state carried from the beginning to the end"
     else:
         reading = f"every {window:,} characters from a zero state"
-    ends = ", ends of lines included" if is_lines else ""
+    ends = f", ends of {kind}s included" if is_lines else ""
     speed = report["chars"] / max(report["seconds"], 1e-3)
     rows = {
         "loss": f"{report['loss_nats']:.4f} nats per character",

@@ -210,13 +210,15 @@ def _clean_config(path: Path, console: Console) -> None:
         after, writer.notes = without_local_paths(before), notes_without_paths(notes)
         if (after, writer.notes) != (before, notes):
             writer.write_config(after)
-    for old, new in zip(before.data.sources, after.data.sources, strict=True):
-        if old != new:
-            console.note(
-                f"{CONFIG_FILE} names {new} in place of {old}; "
-                f"`charrnn train --resume --out {shell_word(path)} "
-                f"--set data.source={shell_word(old)}` finds the text"
-            )
+    for key in ("source", "valid_source"):
+        pairs = zip(getattr(before.data, f"{key}s"), getattr(after.data, f"{key}s"), strict=True)
+        for old, new in pairs:
+            if old != new:
+                console.note(
+                    f"{CONFIG_FILE} names {new} in place of {old}; "
+                    f"`charrnn train --resume --out {shell_word(path)} "
+                    f"--set data.{key}={shell_word(old)}` finds the text"
+                )
 
 
 def _write(target: Path | None, content: bytes) -> None:

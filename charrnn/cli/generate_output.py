@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.generate import GenerateArguments, name_flags
 from charrnn.cli.signals import HeldSignals
 from charrnn.console import Console, escape_controls
-from charrnn.errors import RunFailedError, UserError
+from charrnn.errors import RunFailedError
 from charrnn.generation.sequence import GeneratedText
-from charrnn.messages import shell_word
 from charrnn.run.reader import TrainedModel
 
 if TYPE_CHECKING:
@@ -110,17 +109,28 @@ class ResultFormat:
 
     def __init__(self, arguments: GenerateArguments, model: TrainedModel) -> None:
         self._arguments = arguments
-        span = arguments.novelty
-        self._novelty = None if span is None else _novelty_measure(model, span)
-        mode, is_listed = model.card.mode, arguments.seeds is not None
-        self._is_escaped = is_listed and mode == "stream" and not arguments.null
+        self._novelty: Callable[[str], Novelty] | None = None
+        if arguments.novelty is not None:
+            from charrnn.generation.novelty import novelty_measure
+
+            self._novelty = novelty_measure(model, arguments.novelty)
+        mode, between, is_listed = (
+            model.card.mode,
+            model.card.separator,
+            arguments.seeds is not None,
+        )
+        is_line = mode == "lines" and between == "\n"
+        self._is_escaped = is_listed and not (is_line or arguments.null)
         self.separator, self.terminator = "", ""
         """What stands between two texts, and what ends each of them."""
         if arguments.null:
             self.terminator = "\0"
-        elif mode == "lines" or is_listed:
+        elif is_line or is_listed:
             self.terminator = "\n"
-        elif not arguments.is_single:
+        elif mode == "lines" and between:
+            self.terminator = "\n" if between.startswith("\n") else ""
+            self.separator = between.removeprefix("\n")
+        elif mode == "lines" or not arguments.is_single:
             self.separator, self.terminator = SEPARATOR, "\n"
 
     def plain(self, text: GeneratedText) -> str:
@@ -165,25 +175,3 @@ class ResultFormat:
 
     def _with_seed(self, text: GeneratedText) -> str:
         return text.text if self._arguments.no_echo else text.seed + text.text
-
-
-def _novelty_measure(model: TrainedModel, span: int) -> "Callable[[str], Novelty]":
-    """Find the corpus that a model was trained on, to compare texts with.
-
-    Raises:
-        UserError: It is not there any more.
-    """
-    from charrnn.config.load import read_run_config
-    from charrnn.generation.novelty import NoveltyMeter
-    from charrnn.run.paths import CONFIG_FILE
-    from charrnn.text.corpus import find_prepared
-
-    config_file = model.path / CONFIG_FILE
-    corpus = find_prepared(read_run_config(config_file).data, model.card.corpus_sha256)
-    if corpus is None:
-        raise UserError(
-            "--novelty needs the text that this model was trained on, and it is not prepared here",
-            hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it",
-        )
-    meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
-    return lambda text: meter.measure(corpus.vocabulary.encode(text))

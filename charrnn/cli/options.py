@@ -52,10 +52,11 @@ def completer(words: Words) -> Callable[[str], list[str]]:
     return complete
 
 
-def _runs() -> Iterable[str]:
-    from charrnn.cli.completion import run_directories
+def run_directories() -> Iterable[str]:
+    """The runs that commands find by themselves."""
+    from charrnn.cli import completion
 
-    return run_directories()
+    return completion.run_directories()
 
 
 def configs() -> Iterable[str]:
@@ -88,7 +89,9 @@ Json = Annotated[bool, option("Print the result as JSON, one object a line.", No
 Debug = Annotated[bool, option("Show Python's traceback when something fails.", None, "--debug")]
 NoColor = Annotated[bool, option("Use no colours, as NO_COLOR=1 does.", None, "--no-color")]
 RUN = "The run directory; left out, the run trained last under runs/."
-RunPath = Annotated[str | None, option(RUN, "RUN", "--run", words=_runs, envvar="CHARRNN_RUN")]
+RunPath = Annotated[
+    str | None, option(RUN, "RUN", "--run", words=run_directories, envvar="CHARRNN_RUN")
+]
 Overrides = Annotated[
     list[str] | None,
     option(

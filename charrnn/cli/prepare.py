@@ -12,7 +12,9 @@ from charrnn.errors import UserError
 from charrnn.messages import byte_size
 
 if TYPE_CHECKING:
-    from charrnn.text.corpus import Manifest, SplitRecord
+    from collections.abc import Sequence
+
+    from charrnn.text.corpus import Manifest, SourceRecord, SplitRecord
 
 CORPUS = """Files, folders, http(s) addresses, - for stdin, builtin:python-docs. Several are joined
 in this order. Left out, data.source of the configuration."""
@@ -42,6 +44,8 @@ def prepare(
 
         cat *.log | charrnn prepare - --set data.mode=lines --out data/prepared/logs
 
+        charrnn prepare tunes.abc --set data.mode=examples --set data.separator=blank
+
         charrnn prepare --config shakespeare --json
     """
     from charrnn.config.load import load_config
@@ -60,7 +64,7 @@ def prepare(
     )
     path, manifest = str(prepared.corpus.path), prepared.corpus.manifest
     title = path if prepared.fresh else f"{path}: prepared before, nothing to do"
-    _show(manifest, title, console)
+    _show(manifest, title, "lines" if data.mode == "lines" else "examples", console)
     if json:
         report = {"path": path, "fresh": prepared.fresh, **asdict(manifest)}
         del report["format_version"], report["files"]
@@ -69,28 +73,35 @@ def prepare(
         write_result(path)
 
 
-def _show(manifest: "Manifest", title: str, console: Console) -> None:
-    """Show what was prepared as a table, and what is odd about it."""
-    size = byte_size(sum(source.bytes for source in manifest.sources))
-    first, *others = (source.name for source in manifest.sources)
-    more = f" and {len(others):,} more" if others else ""
+def _show(manifest: "Manifest", title: str, unit: str, console: Console) -> None:
+    """Show what was prepared as a table, and what is odd about it; `unit` is lines or examples."""
+    sources = manifest.sources
+    learned = len(sources) - manifest.valid_sources
+    held_out = f", from {_names(sources[learned:])}" if manifest.valid_sources else ""
     console.table(
         title,
         [
-            ("source", f"{first}{more}, {size}"),
+            ("source", _names(sources[:learned])),
             ("characters", f"{manifest.characters:,} ({manifest.distinct_characters:,} distinct)"),
-            ("training", _size(manifest.splits.train)),
-            ("validation", _size(manifest.splits.valid)),
+            ("training", _size(manifest.splits.train, unit)),
+            ("validation", _size(manifest.splits.valid, unit) + held_out),
             ("vocabulary", f"{manifest.vocabulary_size:,} ids as {manifest.dtype}"),
         ],
     )
     if manifest.empty_lines:
-        console.note(f"{manifest.empty_lines:,} empty lines were left out")
+        console.note(f"{manifest.empty_lines:,} empty {unit} were left out")
+    if manifest.cut:
+        console.note(f"{unit} cut at {manifest.options.cut_at:,} characters: {manifest.cut:,}")
     if manifest.distinct_characters == 1:
         console.warn("the text has a single distinct character; there is nothing to learn")
 
 
-def _size(split: "SplitRecord") -> str:
-    lines = "" if split.lines is None else f"{split.lines:,} lines, "
+def _names(sources: "Sequence[SourceRecord]") -> str:
+    more = f" and {len(sources) - 1:,} more" if len(sources) > 1 else ""
+    return f"{sources[0].name}{more}, {byte_size(sum(source.bytes for source in sources))}"
+
+
+def _size(split: "SplitRecord", unit: str) -> str:
+    examples = "" if split.lines is None else f"{split.lines:,} {unit}, "
     unknown = f", {split.unknown:,} of them unknown" if split.unknown else ""
-    return f"{lines}{split.ids:,} characters{unknown}"
+    return f"{examples}{split.ids:,} characters{unknown}"

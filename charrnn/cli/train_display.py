@@ -62,7 +62,8 @@ class TrainingView:
                 if self._bar is not None:
                     self._draw(self._bar)
             case Sampled():
-                written = "\n".join(event.texts).rstrip("\n").splitlines()
+                between = "\n\n" if any("\n" in text for text in event.texts) else "\n"
+                written = between.join(event.texts).rstrip("\n").splitlines()
                 self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
 
     def _draw(self, bar: "Progress", **changes: Any) -> None:

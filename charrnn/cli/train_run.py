@@ -6,6 +6,7 @@ options, the configuration or the run is told at once.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
 
     corpus = prepare(loaded.config.data, progress=console.progress).corpus
     _check_memory(loaded.config, corpus)
-    config = _tune(loaded, corpus, arguments.minutes, console)
+    config = _with_room(_tune(loaded, corpus, arguments.minutes, console), loaded.explicit, corpus)
     model = new_model(config, corpus)
     notes = []
     if source is not None:
@@ -101,6 +102,14 @@ def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> Load
     loaded = load_for_training(arguments.config_file, arguments.settings, model=sizes)
     check_same_network(loaded.config.model, source)
     return loaded
+
+
+def _with_room(config: Config, explicit: frozenset[str], corpus: Corpus) -> Config:
+    """Let generation go on for as long as the longest example, unless a length was given."""
+    longest = corpus.train.longest_line - 1
+    if "generate.length" in explicit or longest <= config.generate.length:
+        return config
+    return replace(config, generate=replace(config.generate, length=longest))
 
 
 def _path_of_new_run(arguments: TrainArguments) -> Path:
@@ -138,7 +147,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
 
 def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
     """Return the text of a run; what came through a pipe is taken as it was prepared."""
-    is_there = all(map(can_be_read_again, config.data.sources))
+    is_there = all(map(can_be_read_again, config.data.sources + config.data.valid_sources))
     state = None if is_there else writer.load_last()
     if state is not None:
         corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))

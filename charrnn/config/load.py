@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from charrnn.config.memory import check_memory
-from charrnn.config.schema import Config
+from charrnn.config.schema import Config, DataConfig
 from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -116,11 +116,16 @@ def retired_notes(keys: Iterable[str]) -> list[str]:
 def read_run_config(path: Path) -> Config:
     """Read the `config.yaml` of a run, which may have been trained on a larger machine.
 
+    What an earlier version did not have yet is as it was then: examples had no longest length.
+
     Raises:
         UserError: It is missing, damaged, or a link out of its folder.
     """
     checked_size(path, path.parent, limit=MOST_BYTES)
-    return parse_config(read_yaml(path), source=source_name(path))
+    sections = read_yaml(path)
+    if isinstance(data := sections.get("data"), dict):
+        data.setdefault("max_length", None)
+    return parse_config(sections, source=source_name(path))
 
 
 def parse_config(sections: Mapping[str, Any], *, source: str) -> Config:
@@ -217,11 +222,12 @@ def _advice(unknown: str, known: Iterable[str]) -> str:
 def _conflicts(config: Config) -> Iterator[Problem]:
     """What is at odds although each value is fine by itself."""
     data, model = config.data, config.model
-    if any(NO_NAME.search(source) for source in data.sources):
-        found = format_value(data.source)
-        yield Problem("data.source", f"expected names without U+0000 or surrogates, got {found}")
-    if data.shuffle and data.mode == "stream":
-        yield Problem("data.shuffle", "only lines can be shuffled: set data.mode to lines")
+    for key, names in (("source", data.sources), ("valid_source", data.valid_sources)):
+        if any(NO_NAME.search(name) for name in names):
+            found = format_value(getattr(data, key))
+            expected = "expected names without U+0000 or surrogates"
+            yield Problem(f"data.{key}", f"{expected}, got {found}")
+    yield from _conflicts_of_examples(data)
     if not _is_text_encoding(data.encoding):
         yield Problem(
             "data.encoding",
@@ -235,6 +241,22 @@ def _conflicts(config: Config) -> Iterator[Problem]:
             f"needs model.input embedding (it is {model.input}), and model.embedding_size "
             f"({model.embedding_size:,}) equal to model.hidden_size ({model.hidden_size:,})",
         )
+
+
+def _conflicts_of_examples(data: DataConfig) -> Iterator[Problem]:
+    """Settings of the division into examples or splits that the mode or another one rules out."""
+    if data.shuffle and data.mode == "stream":
+        told = "only lines and examples can be shuffled: set data.mode to lines"
+        yield Problem("data.shuffle", told)
+    if data.separator != DataConfig().separator and data.mode != "examples":
+        yield Problem("data.separator", "divides examples: set data.mode to examples")
+    if data.truncate and data.max_length is None:
+        yield Problem("data.truncate", "needs a data.max_length to cut at")
+    if data.split != "end" and data.mode != "stream":
+        told = "is for mode stream; data.shuffle spreads validation over lines and examples"
+        yield Problem("data.split", told)
+    if data.split != "end" and data.valid_source is not None:
+        yield Problem("data.split", "nothing is held out: data.valid_source is for validation")
 
 
 def _is_text_encoding(name: str) -> bool:

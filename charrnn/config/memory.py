@@ -32,12 +32,12 @@ def activation_count(config: Config, vocabulary_size: int, longest_line: int = 1
     """The numbers that a step keeps from its forward pass for its backward pass.
 
     For each of B * T characters: the gates and the states of every layer, and the logits. T is
-    the sequence length, or in lines mode the longest line, which all of its batch are padded to.
+    the sequence length, or the longest line or example, which all of its batch are padded to.
     """
     model = config.model
     kept_a_unit = GATES[model.cell] + STATE_PARTS[model.cell]
     a_character = model.layers * model.hidden_size * kept_a_unit + LOGIT_COPIES * vocabulary_size
-    time = longest_line if config.data.mode == "lines" else config.train.sequence_length
+    time = config.train.sequence_length if config.data.mode == "stream" else longest_line
     return config.train.batch_size * time * a_character
 
 
@@ -58,7 +58,7 @@ def check_memory(
     """Refuse what this machine cannot hold; without a corpus, the smallest one is assumed.
 
     `lead` is what the message begins with, such as the name of the file and a colon.
-    `longest_line` counts in lines mode: its characters and its end.
+    `longest_line` counts for lines and examples: the characters and the end.
 
     Raises:
         UserError: Training takes more memory than there is; with the bytes and their parts.
@@ -71,5 +71,5 @@ def check_memory(
         detail=f": {byte_size(needed - activations)} for weights and optimiser (model), "
         f"{byte_size(activations)} for a batch (train)",
         hint="less is needed with a smaller model.hidden_size, model.layers, model.embedding_size, "
-        "train.batch_size or train.sequence_length, or with shorter lines",
+        "train.batch_size or train.sequence_length; data.truncate cuts lines at data.max_length",
     )

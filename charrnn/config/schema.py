@@ -28,12 +28,25 @@ class DataConfig:
     source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
     """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs` or `builtin:names`;
     or several."""
+    valid_source: Name | Annotated[list[Name], Meta(min_length=1)] | None = None
+    """A text of its own for validation, named as source is; all of source is then for training."""
     sha256: Sha256 | None = None
     """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
-    mode: Literal["stream", "lines"] = "stream"
-    """stream: one long text. lines: one example a line, each with a learned begin and end."""
+    mode: Literal["stream", "lines", "examples"] = "stream"
+    """stream: one long text. lines: one example a line, each with a learned begin and end.
+    examples: the same with examples of any form, such as poems; data.separator divides them."""
+    separator: Annotated[str, Meta(min_length=1, max_length=1000)] = "blank"
+    """Examples mode: what stands between two examples. blank: blank lines. line: a line end.
+    file: nothing, every file is one. Anything else is that very text."""
+    max_length: Count | None = 5_000
+    """The most characters of a line or example; a longer one is refused, by its number."""
+    truncate: bool = False
+    """Cut lines and examples at max_length instead; what is cut has no learned end."""
     valid_fraction: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
-    """Share of the text, counted from its end, that is held out for validation."""
+    """Share of the text that is held out for validation."""
+    split: Literal["end", "blocks", "files"] = "end"
+    """Stream mode: what is held out. end: the end of the text. blocks: the end of each of 20
+    equal blocks (fewer in a short text). files: whole files, here and there among all."""
     encoding: str = "utf-8"
     """The text encoding of the source, by Python's name for it."""
     errors: Literal["strict", "replace"] = "strict"
@@ -43,7 +56,7 @@ class DataConfig:
     min_count: Count = 1
     """Characters seen fewer times than this in the training part become <unk>."""
     shuffle: bool = False
-    """Lines mode: shuffle the lines before the split (for a sorted list, say)."""
+    """Shuffle lines or examples before the split (for a sorted list, say)."""
     shuffle_seed: Seed = 1
     """The seed of that shuffle, apart from train.seed so that the split stays the same."""
 
@@ -51,6 +64,12 @@ class DataConfig:
     def sources(self) -> list[str]:
         """Every source, in order, also where there is only one."""
         return [self.source] if isinstance(self.source, str) else self.source
+
+    @property
+    def valid_sources(self) -> list[str]:
+        """The sources for validation alone; none where a part of the text is held out."""
+        given = self.valid_source or []
+        return [given] if isinstance(given, str) else given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +102,7 @@ class TrainConfig:
     """How the network learns."""
 
     batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 16
-    """Parallel streams (stream mode) or lines (lines mode) in a step."""
+    """Parallel streams, lines or examples in a step."""
     sequence_length: Annotated[int, Meta(ge=1, le=65_536)] = 64
     """Stream mode: characters a step, through which gradients flow back."""
     cold_start_fraction: Dropout = 0.02

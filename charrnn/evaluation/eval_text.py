@@ -4,25 +4,30 @@ A text is read as the run's own was: the same encoding, normalisation and line e
 run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
-from charrnn.evaluation.scoring import Starts, count_ids
+from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids, has_end
 from charrnn.messages import format_name, format_path, shell_word
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
+from charrnn.text.decoding import decoded
 from charrnn.text.prepare import prepare
-from charrnn.text.reading import read_text
-from charrnn.text.sources import STDIN, can_be_read_again
+from charrnn.text.reading import Part, TextReader, options_for, parts_of, read_text
+from charrnn.text.sources import CHUNK_BYTES, STDIN, can_be_read_again, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
+
+LINES_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,23 @@ class EvalText:
     """Where it comes from, for people."""
     ids: IdArray
     starts: Starts | None
-    """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
+    """Where in `ids` each line or example starts, and where the last one ends; None for a
+    stream."""
     utf8_bytes: int
-    """Its bytes in UTF-8; in lines mode, one more for each line's end."""
+    """Its bytes in UTF-8; of lines and examples, with what ends each of them."""
     split: SplitName | None = None
     """Which split of the run's own corpus it is; None for another text."""
     unknown: Sequence[tuple[str, int]] = ()
     """Characters that the run does not know, and how often each stands here, if that is known."""
+    cut_at: int | None = None
+    """The length of examples that were cut, whose end is not known."""
 
     @property
     def targets(self) -> int:
-        """How many characters there are to predict, the ends of lines among them."""
+        """How many characters there are to predict, the ends of lines or examples among them."""
         if self.starts is None:
             return max(0, len(self.ids) - 1)
-        return len(self.ids) + len(self.starts) - 1
+        return len(self.ids) + int(has_end(self.starts, self.cut_at).sum())
 
 
 def own_split(
@@ -70,8 +78,9 @@ def own_split(
             hint=f"one of them or {CONFIG_FILE} was changed; {_any_text_hint(model)}",
         )
     split = corpus.train if name == "train" else corpus.valid
-    size = _utf8_bytes(split, corpus.vocabulary)
-    return EvalText(", ".join(data.sources), split.ids, split.starts, size, name)
+    size = _utf8_bytes(split, corpus.vocabulary, model.card.separator)
+    sources = data.valid_sources if name == "valid" and data.valid_sources else data.sources
+    return EvalText(", ".join(sources), split.ids, split.starts, size, name, cut_at=split.cut_at)
 
 
 def other_text(
@@ -85,14 +94,48 @@ def other_text(
     unknown: Counter[str] = Counter()
     split = read_text([name], data, model.vocabulary, unknown=unknown.update, progress=progress)
     source = "stdin" if name == STDIN else name
-    size = _utf8_bytes(split, model.vocabulary, unknown)
+    size = _utf8_bytes(split, model.vocabulary, model.card.separator, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
     _check_length(text)
     return text
 
 
+def parts_of_text(
+    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+) -> Iterator[Part]:
+    """Yield any text in parts, as the run reads texts; stdin as it comes, however long.
+
+    Raises:
+        UserError: The text cannot be read.
+    """
+    options = options_for(data, model.vocabulary)
+    if name == STDIN and sys.stdin is not None:
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
+        chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
+        texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
+        yield from parts_of([texts], options)
+    else:
+        with open_sources([name], progress=progress) as sources:
+            yield from TextReader(sources, options, progress).parts("reading")
+
+
+def parts_of_split(text: EvalText, vocabulary: Vocabulary) -> Iterator[Part]:
+    """Yield a split in parts, as `parts_of_text` yields other texts; <unk> as U+FFFD."""
+    if text.starts is None:
+        for at in range(0, len(text.ids), IDS_AT_ONCE):
+            yield Part(0, vocabulary.decode(text.ids[at : at + IDS_AT_ONCE]), None)
+        return
+    for at in range(0, len(text.starts) - 1, LINES_AT_ONCE):
+        starts = text.starts[at : at + LINES_AT_ONCE + 1].astype(np.int64)
+        chars = vocabulary.decode(text.ids[int(starts[0]) : int(starts[-1])])
+        yield Part(0, chars, np.diff(starts))
+
+
 def _utf8_bytes(
-    split: Split, vocabulary: Vocabulary, unknown: Mapping[str, int] | None = None
+    split: Split,
+    vocabulary: Vocabulary,
+    separator: str,
+    unknown: Mapping[str, int] | None = None,
 ) -> int:
     """Count a text's bytes; <unk> counts as U+FFFD where what it stands for is not recorded."""
     lengths_V = np.array([len(char.encode()) for char in vocabulary.characters])
@@ -100,11 +143,15 @@ def _utf8_bytes(
     size = int(count_ids(split.ids, len(vocabulary)) @ lengths_V)
     for char, count in (unknown or {}).items():
         size += (len(char.encode()) - len(REPLACEMENT.encode())) * count
-    return size if split.starts is None else size + len(split.starts) - 1
+    if split.starts is None:
+        return size
+    end = len((separator or "\n").encode())  # a file ends with a line end
+    return size + end * int(has_end(split.starts, split.cut_at).sum())
 
 
 def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
-    if gone := [name for name in data.sources if not can_be_read_again(name)]:
+    names = data.sources + data.valid_sources
+    if gone := [name for name in names if not can_be_read_again(name)]:
         source = "stdin" if gone[0] == STDIN else f"the pipe {format_name(gone[0])}"
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
@@ -112,9 +159,14 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
             hint=f"`charrnn prepare FILE --config {shell_word(model.path / CONFIG_FILE)}` "
             f"prepares it again; {_any_text_hint(model)}",
         )
-    expected = replace(data, sha256=model.card.corpus_sha256)
+    expected = model.card.corpus_sha256
+    if not data.valid_sources:  # then this is the SHA-256 of its one text
+        data = replace(data, sha256=expected)
     try:
-        return prepare(expected, progress=progress).corpus
+        corpus = prepare(data, progress=progress).corpus
+        if corpus.manifest.corpus_sha256 != expected:
+            raise UserError(f"{', '.join(names)} has changed")
+        return corpus
     except UserError as error:
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",

@@ -7,17 +7,21 @@ exactly once, padding never, and how many rows are read side by side changes not
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from charrnn.evaluation.scoring import (
+    Counts,
     Rows,
     Score,
     Starts,
+    Tally,
     columns_at_once,
     count_ids,
+    has_end,
+    longest_first,
     read_columns,
 )
 from charrnn.evaluation.stateful import ParallelReading
@@ -41,12 +45,13 @@ def unheard(_targets: int) -> None:
     """Ignore progress."""
 
 
-def score_text(
+def score_text(  # noqa: PLR0913 - what it takes beyond the text is named
     network: Network,
     ids: IdArray,
     starts: Starts | None,
     vocabulary: Vocabulary,
     *,
+    cut_at: int | None = None,
     window: int | None = None,
     rows: int = ROWS_AT_ONCE,
     progress: Progress = unheard,
@@ -56,8 +61,9 @@ def score_text(
     Args:
         network: what predicts.
         ids: the text.
-        starts: where its lines begin and the last one ends, or None for a stream.
+        starts: where its lines or examples begin and the last one ends, or None for a stream.
         vocabulary: what the ids mean.
+        cut_at: the length of examples that were cut, whose end is no target.
         window: targets in a window; None carries the state through a stream.
         rows: how many streams, windows or lines to read side by side at most.
         progress: told of every batch of targets scored.
@@ -71,6 +77,7 @@ def score_text(
             bos_id=bos_id,
             eos_id=eos_id,
             unknown_id=unknown_id,
+            cut_at=cut_at,
             batch_size=rows,
             progress=progress,
         )
@@ -105,18 +112,46 @@ def score_stream(
         progress: told of every batch of targets scored for the first time.
     """
     chunk = chunk or columns_at_once(network, streams)
+    stretches = _stretches(network, ids, chunk)
+    readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
+    return sum((reading.score(unknown_id) for reading in readings), Score())
+
+
+def nats_of_stream(
+    network: Network, ids: IdArray, *, streams: int = ROWS_AT_ONCE, progress: Progress = unheard
+) -> FloatArray:
+    """Score one text as `score_stream` does; the nats of each target, (N - 1,)."""
+    chunk = columns_at_once(network, streams)
+    stretches = _stretches(network, ids, chunk)
+    readings = read_stretches(network, stretches, streams=streams, chunk=chunk, progress=progress)
+    return np.concatenate([reading.nats() for reading in readings])
+
+
+def read_stretches(
+    network: Network,
+    stretches: Iterable[IdArray],
+    *,
+    streams: int,
+    chunk: int,
+    progress: Progress = unheard,
+) -> Iterator[ParallelReading]:
+    """Read a text that comes in stretches, with the state carried from each to the next.
+
+    Args:
+        network: what predicts.
+        stretches: each begins with the last id of the one before it, and has whole chunks of
+            targets, or fewer than one chunk; the last may have any number.
+        streams: how many streams to read side by side at most.
+        chunk: characters between two comparisons of the states.
+        progress: told of every batch of targets scored for the first time.
+    """
     state_SL1H = network.initial_state(1)
-    # In whole chunks, as many as there is memory for, each with the state at its end.
-    segment = max(1, REMEMBERED_BYTES // state_SL1H.nbytes) * chunk
-    score = Score()
-    for begin in range(0, len(ids) - 1, segment):
-        stretch = ids[begin : begin + segment + 1]
+    for stretch in stretches:
         row_length = _row_length(len(stretch) - 1, streams, chunk)
         reading = ParallelReading(network, stretch, state_SL1H, row_length=row_length, chunk=chunk)
         reading.run(progress)
-        score += reading.score(unknown_id)
+        yield reading
         state_SL1H = reading.last_state()
-    return score
 
 
 def score_windows(
@@ -147,10 +182,11 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
     bos_id: int,
     eos_id: int,
     unknown_id: int,
+    cut_at: int | None = None,
     batch_size: int = ROWS_AT_ONCE,
     progress: Progress = unheard,
 ) -> Score:
-    """Score lines, each from a zero state and <bos>, its end <eos> being its last target.
+    """Score lines or examples, each from a zero state and <bos>, its end <eos> the last target.
 
     Args:
         network: what predicts.
@@ -159,19 +195,57 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
         bos_id: the id that every line is read from.
         eos_id: the id that every line ends with.
         unknown_id: the id of <unk>.
+        cut_at: the length of those that were cut, whose end is no target.
         batch_size: how many lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id)
+    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
     unknown_chars = int(count_ids(ids, network.vocabulary_size)[unknown_id])
     return _score_rows(network, rows, batch_size, progress, unknown_chars)
+
+
+def nats_of_lines(
+    network: Network,
+    ids: IdArray,
+    starts: Starts,
+    vocabulary: Vocabulary,
+    *,
+    cut_at: int | None = None,
+    batch_size: int = ROWS_AT_ONCE,
+) -> FloatArray:
+    """Score lines as `score_lines` does; the nats of each target, line after line, ends included.
+
+    Without cut ones, the target t of line i stands at `starts[i] + i + t`.
+    """
+    assert vocabulary.bos_id is not None
+    assert vocabulary.eos_id is not None
+    bos_id, eos_id = vocabulary.bos_id, vocabulary.eos_id
+    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
+    ends_before = np.concatenate([[0], np.cumsum(has_end(starts, cut_at))])
+    borders = np.asarray(starts).astype(np.int64) + ends_before
+    firsts = borders[:-1][longest_first(np.diff(borders))]
+    nats_N = np.zeros(int(borders[-1]), np.float32)
+    for which, times_T, tally in _read_rows(network, rows, batch_size):
+        counted_BT = times_T < rows.lengths[which, None]
+        nats_N[(firsts[which, None] + times_T)[counted_BT]] = tally.nats_BT[counted_BT]
+    return nats_N
 
 
 def _score_rows(
     network: Network, rows: Rows, batch_size: int, progress: Progress, unknown_chars: int
 ) -> Score:
-    """Score rows that have nothing to do with each other, letting go of each when it ends."""
+    """Score rows that have nothing to do with each other."""
     score = Score(unknown_chars=unknown_chars)
+    for _, _, tally in _read_rows(network, rows, batch_size):
+        score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
+        progress(tally.targets)
+    return score
+
+
+def _read_rows(
+    network: Network, rows: Rows, batch_size: int
+) -> Iterator[tuple[Counts, Counts, Tally]]:
+    """Yield rows, steps in time and their tally, letting go of each row when it ends."""
     for first in range(0, len(rows.lengths), batch_size):
         which = np.arange(first, min(first + batch_size, len(rows.lengths)))
         chunk = columns_at_once(network, len(which))
@@ -183,9 +257,17 @@ def _score_rows(
             tally, state_SLBH = read_columns(
                 network, rows, which, times_T, state_SLBH[:, :, : len(which)]
             )
-            score += Score(float(tally.nats_B.sum()), tally.targets, int(tally.correct_B.sum()))
-            progress(tally.targets)
-    return score
+            yield which, times_T, tally
+
+
+def segment_length(network: Network, chunk: int) -> int:
+    """How many targets, in whole chunks, can be read at once with every chunk's state in memory."""
+    return max(1, REMEMBERED_BYTES // network.initial_state(1).nbytes) * chunk
+
+
+def _stretches(network: Network, ids: IdArray, chunk: int) -> Iterator[IdArray]:
+    segment = segment_length(network, chunk)
+    return (ids[at : at + segment + 1] for at in range(0, len(ids) - 1, segment))
 
 
 def _row_length(targets: int, streams: int, chunk: int) -> int:

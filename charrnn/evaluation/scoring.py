@@ -10,11 +10,14 @@ Shapes: S parts of the state, L layers, B rows, T time, H hidden, V vocabulary.
 import math
 import operator
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.errors import RunFailedError
+from charrnn.messages import format_path
 from charrnn.network import FloatArray, IdArray, Network
 
 Counts = npt.NDArray[np.int64]
@@ -25,6 +28,8 @@ Flags = npt.NDArray[np.bool_]
 LONGEST_CHUNK = 64
 LOGITS_AT_ONCE = 8_000_000  # float32 numbers: 32 MB, and as much again for their exponentials
 IDS_AT_ONCE = 1 << 20
+LARGEST_LOSS = 700.0
+"""In nats; the perplexity of a larger one would be no finite number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,8 @@ class Rows:
         offsets: where in it the first input of each row stands.
         lengths: how many targets each row has, in descending order.
         bos_id: what each row reads first, in place of what stands in the text.
-        eos_id: what is the last target of each row, in place of what stands in the text.
+        eos_id: what is the last target of each ended row, in place of what stands in the text.
+        ended: which rows end with `eos_id`.
     """
 
     def __init__(
@@ -91,12 +97,14 @@ class Rows:
         *,
         bos_id: int | None = None,
         eos_id: int | None = None,
+        ended: Flags | None = None,
     ) -> None:
         self.lengths = lengths
         self._ids = np.asarray(ids) if len(ids) else np.zeros(1, np.uint8)
         self._offsets = offsets
         self._bos_id = bos_id
         self._eos_id = eos_id
+        self._last = lengths - 1 if ended is None else np.where(ended, lengths - 1, -1)
 
     @classmethod
     def stretches(cls, ids: IdArray, length: int) -> "Rows":
@@ -105,12 +113,25 @@ class Rows:
         return cls(ids, offsets, np.minimum(length, len(ids) - 1 - offsets))
 
     @classmethod
-    def lines(cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int) -> "Rows":
-        """Whole lines: read from <bos>, and <eos> is a target like any other."""
+    def lines(
+        cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int, cut_at: int | None = None
+    ) -> "Rows":
+        """Whole lines: read from <bos>, and <eos> is a target like any other.
+
+        Those of length `cut_at` were cut, and have no <eos>.
+        """
         borders = np.asarray(starts).astype(np.int64)
-        lengths = borders[1:] - borders[:-1] + 1
-        order = np.argsort(-lengths, kind="stable")
-        return cls(ids, borders[:-1][order] - 1, lengths[order], bos_id=bos_id, eos_id=eos_id)
+        ended = has_end(starts, cut_at)
+        lengths = np.diff(borders) + ended
+        order = longest_first(lengths)
+        return cls(
+            ids,
+            borders[:-1][order] - 1,
+            lengths[order],
+            bos_id=bos_id,
+            eos_id=eos_id,
+            ended=ended[order],
+        )
 
     def columns(self, which: Counts, times_T: Counts) -> tuple[Counts, Counts]:
         """Inputs and targets of some rows at some steps in time, each (B, T).
@@ -123,8 +144,21 @@ class Rows:
         if self._bos_id is not None:
             inputs_BT[:, times_T == 0] = self._bos_id
         if self._eos_id is not None:
-            targets_BT[times_T == self.lengths[which, None] - 1] = self._eos_id
+            targets_BT[times_T == self._last[which, None]] = self._eos_id
         return inputs_BT, targets_BT
+
+
+def check_finite(loss_nats: float, run: Path) -> None:
+    """Refuse to report what is no number.
+
+    Raises:
+        RunFailedError: The network's weights are such that its predictions overflow.
+    """
+    if not loss_nats < LARGEST_LOSS:
+        raise RunFailedError(
+            f"the loss is {loss_nats:.4g}: the weights of {format_path(run)} are of no use",
+            hint="train it again, with a lower train.learning_rate",
+        )
 
 
 class Tally(NamedTuple):
@@ -132,10 +166,23 @@ class Tally(NamedTuple):
 
     nats_B: Sums
     """Each row's negative log-likelihood, in nats."""
+    nats_BT: FloatArray
+    """That of each target; 0 where there is none."""
     correct_B: Counts
     """Each row's targets that were most probable."""
     targets: int
     """The targets of all rows together."""
+
+
+def has_end(starts: Starts, cut_at: int | None) -> Flags:
+    """Which lines or examples have an end to predict: those that were not cut."""
+    flags: Flags = np.diff(starts) != (-1 if cut_at is None else cut_at)
+    return flags
+
+
+def longest_first(lengths: Counts) -> Counts:
+    """The order in which lines are read, those of equal length as they stand in the text."""
+    return np.argsort(-lengths, kind="stable")
 
 
 def read_columns(
@@ -149,14 +196,15 @@ def read_columns(
     inputs_BT, targets_BT = rows.columns(which, times_T)
     logits_BTV, state_SLBH = network.advance(inputs_BT, state_SLBH)
     counted_BT = times_T < rows.lengths[which, None]
-    nats_B, correct_B = nats_and_correct(logits_BTV, targets_BT, counted_BT)
-    return Tally(nats_B, correct_B, int(counted_BT.sum())), state_SLBH
+    nats_BT, correct_B = nats_and_correct(logits_BTV, targets_BT, counted_BT)
+    nats_B = nats_BT.sum(axis=1, dtype=np.float64)
+    return Tally(nats_B, nats_BT, correct_B, int(counted_BT.sum())), state_SLBH
 
 
 def nats_and_correct(
     logits_BTV: FloatArray, targets_BT: IdArray, counted_BT: Flags
-) -> tuple[Sums, Counts]:
-    """Sum each row's negative log-likelihood, and count its targets that were most probable.
+) -> tuple[FloatArray, Counts]:
+    """Compute each target's negative log-likelihood, and count the most probable of each row.
 
     Args:
         logits_BTV: the predictions, float32.
@@ -164,9 +212,9 @@ def nats_and_correct(
         counted_BT: which targets count; padding does not.
 
     Returns:
-        Nats, float64, and hits, both (B,). The log-softmax is taken in float32 after its maximum
-        is subtracted; sums over time are float64. Logits that are not finite give nats that are
-        not finite: it is for the caller to judge them.
+        Nats, (B, T) with 0 where nothing counts, and hits, (B,). The log-softmax is taken in
+        float32 after its maximum is subtracted. Logits that are not finite give nats that are not
+        finite: it is for the caller to judge them.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         best_BT1 = logits_BTV.argmax(axis=-1)[..., None]
@@ -178,7 +226,7 @@ def nats_and_correct(
         margins_BT = (highest_BT1 - chosen_BT1)[..., 0]
         nats_BT = np.log(exponentials_BTV.sum(axis=-1)) + margins_BT
     correct_BT = (best_BT1 == targets_BT1)[..., 0] & counted_BT
-    return nats_BT.sum(axis=1, dtype=np.float64, where=counted_BT), correct_BT.sum(axis=1)
+    return np.where(counted_BT, nats_BT, np.float32(0)), correct_BT.sum(axis=1)
 
 
 def columns_at_once(network: Network, row_count: int) -> int:

@@ -65,6 +65,7 @@ class ParallelReading:
             (chunks, *self._starts_SLBH.shape), np.nan, np.float32
         )
         self._nats_BC: Sums = np.zeros((row_count, chunks))
+        self._nats_BT: FloatArray = np.zeros((row_count, chunks * chunk), np.float32)
         self._correct_BC: Counts = np.zeros((row_count, chunks), np.int64)
 
     def run(self, progress: Callable[[int], None]) -> None:
@@ -91,6 +92,11 @@ class ParallelReading:
             unknown_chars=int(count_ids(self._ids[1:], self._network.vocabulary_size)[unknown_id]),
         )
 
+    def nats(self) -> FloatArray:
+        """The negative log-likelihood of each target of the stretch, in its order, (targets,)."""
+        row_length = int(self._rows.lengths[0])
+        return self._nats_BT[:, :row_length].reshape(-1)[: len(self._ids) - 1]
+
     def last_state(self) -> FloatArray:
         """The state after the whole stretch, (S, L, 1, H), which must end where a chunk ends."""
         last_column = (int(self._rows.lengths[-1]) - 1) // self._chunk
@@ -112,6 +118,7 @@ class ParallelReading:
                 self._network, self._rows, which, np.arange(begin, end), state_SLBH
             )
             self._nats_BC[which, column] = tally.nats_B
+            self._nats_BT[which, begin:end] = tally.nats_BT
             self._correct_BC[which, column] = tally.correct_B
             progress(tally.targets)
             mismatched = ~agree(state_SLBH, border_SLBH[:, :, which])

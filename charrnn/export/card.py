@@ -20,6 +20,11 @@ from charrnn.run.reader import TrainedModel
 from charrnn.text.sources import BUILTIN_PREFIX, STDIN, is_url
 
 MOST_CHARACTERS_SHOWN = 200
+KINDS = {
+    "stream": "as one long text",
+    "lines": "line by line",
+    "examples": "example by example",
+}
 
 BODY = Template("""\
 # $name
@@ -60,7 +65,7 @@ training.
 
 $source, $kind. SHA-256: `$sha256`.
 
-The last $held_out of the text was held out. The loss above is that of the held-out part at the step
+$held_out held out. The loss above is that of the held-out part at the step
 where it was lowest, so it is slightly lower than on a text that had no part in the training.
 
 ## Its limits
@@ -95,8 +100,8 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         bits=f"{score.bits_per_char:.4f}",
         perplexity=f"{score.perplexity:.4f}",
         source=", ".join(_source_in_words(name) for name in config.data.sources),
-        kind="line by line" if card.mode == "lines" else "as one long text",
-        held_out=f"{config.data.valid_fraction:.0%}",
+        kind=KINDS[config.data.mode],
+        held_out=_held_out(config.data),
         sha256=card.corpus_sha256,
         known=f"{len(model.vocabulary.known):,}",
         characters=_code(known[:MOST_CHARACTERS_SHOWN]),
@@ -106,9 +111,24 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
 
 def without_local_paths(config: Config) -> Config:
     """Return a configuration that names sources without folders of a machine and passwords."""
-    names = [_public(name) for name in config.data.sources]
-    source = names[0] if isinstance(config.data.source, str) else names
-    return replace(config, data=replace(config.data, source=source))
+    source, valid_source = map(_public_names, (config.data.source, config.data.valid_source))
+    assert source is not None
+    return replace(config, data=replace(config.data, source=source, valid_source=valid_source))
+
+
+def _public_names(names: str | list[str] | None) -> str | list[str] | None:
+    return (
+        [_public(name) for name in names] if isinstance(names, list) else names and _public(names)
+    )
+
+
+def _held_out(data: DataConfig) -> str:
+    """What validation was made of, in words."""
+    if data.valid_sources:
+        names = ", ".join(_code(_public(name)) for name in data.valid_sources)
+        return f"Apart from it, {names} was"
+    place = "The last" if data.split == "end" and not data.shuffle else "Here and there,"
+    return f"{place} {data.valid_fraction:.0%} of the text was"
 
 
 def notes_without_paths(notes: Iterable[str]) -> list[str]:

@@ -4,11 +4,18 @@ Exact search by `bytes.find`. Ids wider than a byte are searched as their bytes,
 at a place where no id begins does not count. Lines are joined by an id that stands in no line.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from charrnn.config.load import read_run_config
+from charrnn.errors import UserError
+from charrnn.messages import shell_word
 from charrnn.network import IdArray
+from charrnn.run.paths import CONFIG_FILE
+from charrnn.run.reader import TrainedModel
+from charrnn.text.corpus import find_prepared
 
 PAD_ID = 0
 """The id of `<pad>`, which stands in no text."""
@@ -80,3 +87,20 @@ class NoveltyMeter:
         while at % width and at >= 0:
             at = self._text.find(part, at + 1)
         return at >= 0
+
+
+def novelty_measure(model: TrainedModel, span: int) -> Callable[[str], Novelty]:
+    """Return what compares a text with the training text of a model.
+
+    Raises:
+        UserError: The training text is not there any more.
+    """
+    config_file = model.path / CONFIG_FILE
+    corpus = find_prepared(read_run_config(config_file).data, model.card.corpus_sha256)
+    if corpus is None:
+        raise UserError(
+            "`novelty` needs the text that this model was trained on, and it is not prepared here",
+            hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it",
+        )
+    meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
+    return lambda text: meter.measure(corpus.vocabulary.encode(text))

@@ -18,7 +18,7 @@ from charrnn.generation.seeds import Prefix
 from charrnn.generation.task import GenerationTask
 
 End = Literal["length", "stop", "line", "match", "interrupted", "error"]
-"""Why a text ended: enough characters; a stop string; the end of a line in lines mode; the end of
+"""Why a text ended: enough characters; a stop string; the end of a line or an example; the end of
 a match; Ctrl-C; or because its seed could not be continued."""
 
 

@@ -46,6 +46,8 @@ class ModelCard:
     weights_sha256: Sha256
     generate: GenerateConfig | None = None
     """The run's defaults of generation; None in runs of 0.1.0, whose `config.yaml` has them."""
+    separator: Annotated[str, Meta(max_length=1000)] = "\n"
+    """Mode lines: what stands between two examples of the text; empty if each was a file."""
 
     @classmethod
     def of(
@@ -58,7 +60,9 @@ class ModelCard:
         valid_loss_nats: float,
     ) -> "ModelCard":
         """Describe weights trained with a configuration; their checksum is known when written."""
-        model = config.model
+        from charrnn.text.examples import LINE, separator_text
+
+        model, data = config.model, config.data
         return cls(
             format_version=FORMAT_VERSION,
             charrnn_version=__version__,
@@ -68,13 +72,14 @@ class ModelCard:
             hidden_size=model.hidden_size,
             layers=model.layers,
             tie_weights=model.tie_weights,
-            mode=config.data.mode,
+            mode="stream" if data.mode == "stream" else "lines",
             vocabulary_size=vocabulary_size,
             corpus_sha256=corpus_sha256,
             step=step,
             valid_loss_nats=valid_loss_nats,
             weights_sha256="",
             generate=config.generate,
+            separator=separator_text(data.separator if data.mode == "examples" else LINE),
         )
 
     @property

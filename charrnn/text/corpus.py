@@ -5,7 +5,7 @@
       vocabulary.json      the characters in id order
       train_ids.npy        the ids of the training split, of the smallest sufficient type
       valid_ids.npy
-      train_starts.npy     lines mode: line i is ids[starts[i]:starts[i + 1]], without its end
+      train_starts.npy     lines, examples: number i is ids[starts[i]:starts[i + 1]]
       valid_starts.npy
 
 NAME holds a hash of text and options, so that nothing is ever overwritten.
@@ -28,6 +28,7 @@ from charrnn.files import check_format_version, read_json_object
 from charrnn.messages import format_path
 from charrnn.text.array_file import PREPARE_HINT, Array, check_array, load_array
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
+from charrnn.text.examples import LINE
 from charrnn.text.vocabulary import IdArray, Vocabulary
 from charrnn.validation import damaged, record_from_json
 
@@ -44,8 +45,8 @@ START_TYPE = np.uint64
 Count = Annotated[int, Meta(ge=0, lt=2**60)]
 
 FEWEST_UNITS: dict[Mode, int] = {"stream": 2, "lines": 1}
-"""The characters (stream) or lines that a split needs. The first character of a stream is never
-predicted, so that a second one must follow."""
+"""The characters (stream) or examples that a split needs. The first character of a stream is
+never predicted, so that a second one must follow."""
 
 
 def ids_file(split: SplitName) -> str:
@@ -54,7 +55,7 @@ def ids_file(split: SplitName) -> str:
 
 
 def starts_file(split: SplitName) -> str:
-    """The name of the file that says where a split's lines start."""
+    """The name of the file that says where a split's examples start."""
     return f"{split}_starts.npy"
 
 
@@ -66,13 +67,19 @@ class TextOptions:
     """Everything in the configuration that decides which ids a text becomes."""
 
     mode: Mode
+    """lines: examples, whatever divides them."""
     valid_fraction: float
+    """0: nothing is held out, since there are sources for validation."""
     encoding: str
     errors: ErrorHandling
     normalize: Literal["none", "nfc"]
     min_count: int
     shuffle_seed: int | None
-    """None: the lines stay in their order."""
+    """None: the examples stay in their order."""
+    separator: str = LINE
+    cut_at: int | None = None
+    """The length that examples are cut at, if they are."""
+    split: Literal["end", "blocks", "files"] = "end"
 
     @classmethod
     def from_config(cls, data: DataConfig) -> Self:
@@ -81,19 +88,24 @@ class TextOptions:
         Raises:
             UserError: They contradict each other, or name an unknown encoding.
         """
-        if data.shuffle and data.mode != "lines":
+        if data.shuffle and data.mode == "stream":
             raise UserError(
-                "data.shuffle shuffles lines, and data.mode is stream",
+                "data.shuffle shuffles lines or examples, and data.mode is stream",
                 hint="set data.mode=lines, or data.shuffle=false",
             )
+        has_valid_source = data.valid_source is not None
+        is_shuffled = data.shuffle and not has_valid_source
         return cls(
-            mode=data.mode,
-            valid_fraction=float(data.valid_fraction),
+            mode="stream" if data.mode == "stream" else "lines",
+            valid_fraction=0.0 if has_valid_source else float(data.valid_fraction),
             encoding=canonical_encoding(data.encoding),
             errors=data.errors,
             normalize=data.normalize,
             min_count=data.min_count,
-            shuffle_seed=data.shuffle_seed if data.shuffle else None,
+            shuffle_seed=data.shuffle_seed if is_shuffled else None,
+            separator=data.separator if data.mode == "examples" else LINE,
+            cut_at=data.max_length if data.truncate and data.mode != "stream" else None,
+            split="end" if has_valid_source else data.split,
         )
 
 
@@ -107,13 +119,23 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LongestExample:
+    """The longest line or example of a text."""
+
+    source: str
+    number: Count
+    """Its number in that source, from 1; empty lines are counted, too."""
+    characters: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitRecord:
     """The size of a split."""
 
     ids: Count
     """Characters in it."""
     lines: Count | None
-    """Lines in it; None in stream mode."""
+    """Examples in it; None in stream mode."""
     unknown: Count
     """Characters in it that the vocabulary does not have."""
 
@@ -138,19 +160,26 @@ class Manifest:
     """The version that prepared it."""
     sources: Annotated[tuple[SourceRecord, ...], Meta(min_length=1)]
     corpus_sha256: str
-    """SHA-256 of the sources' bytes, one after the other."""
+    """SHA-256 of the sources' bytes, one after the other; with sources for validation, of the
+    SHA-256 of both groups."""
     options: TextOptions
     characters: Count
-    """Characters in both splits together; in lines mode without line ends."""
+    """Characters in both splits together; without what stands between examples."""
     distinct_characters: Count
     empty_lines: Count
-    """Lines mode: lines that were left out because nothing stood in them."""
+    """Lines or examples that were left out because nothing stood in them."""
     vocabulary_size: Count
     dtype: str
     """NumPy's name of the type of an id."""
     splits: SplitRecords
     files: dict[str, Count]
     """The other files of the folder, with their sizes in bytes."""
+    valid_sources: Count = 0
+    """How many of the sources, at their end, are for validation."""
+    longest: LongestExample | None = None
+    """None for a stream, and for a corpus of an earlier version."""
+    cut: Count = 0
+    """Examples that reach the length at which they are cut."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -201,11 +230,13 @@ class Split:
 
     ids: IdArray
     starts: Array | None
-    """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
+    """Where in `ids` each example starts, and where the last one ends; None for a stream."""
+    cut_at: int | None = None
+    """Examples of this length were cut there: what follows their last character is not known."""
 
     @property
     def longest_line(self) -> int:
-        """The characters of the longest line, its end counted; 1 in stream mode."""
+        """The characters of the longest example, its end counted; 1 in stream mode."""
         return 1 if self.starts is None else int(np.diff(self.starts).max(initial=0)) + 1
 
 
@@ -239,10 +270,10 @@ class Corpus:
         starts = lines[0] if lines else None
         if starts is not None and not _divides(starts, len(ids)):
             raise _damaged(self.path / starts_file(name), "the lines do not fit the ids")
-        return Split(ids, starts)
+        return Split(ids, starts, self.manifest.options.cut_at)
 
     def arrays(self, split: SplitName) -> Iterator[tuple[Path, npt.DTypeLike, int]]:
-        """Yield file, type and length of a split's ids, and in lines mode of its starts."""
+        """Yield file, type and length of a split's ids, and of the starts of its examples."""
         record = self.manifest.splits[split]
         yield self.path / ids_file(split), self.vocabulary.id_type, record.ids
         if record.lines is not None:

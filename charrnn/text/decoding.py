@@ -67,16 +67,19 @@ def decoded(
         raise _undecodable(error, offset, encoding, name) from error
 
 
-def joined(files: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Put files end to end, with a line end between two where the first has none."""
-    last = "\n"
-    for texts in files:
+def joined(files: Iterable[Iterable[str]]) -> Iterator[tuple[int, str]]:
+    """Put files end to end; yields parts of the text, each with the number of its file.
+
+    Where a file has no line end at its end and another one follows, it is given one.
+    """
+    last_file, last = 0, "\n"
+    for number, texts in enumerate(files):
         at_start = True
         for text in texts:
             if at_start and last != "\n":
-                yield "\n"
-            yield text
-            at_start, last = False, text[-1]
+                yield last_file, "\n"
+            yield number, text
+            at_start, last_file, last = False, number, text[-1]
 
 
 def up_to_line_ends(texts: Iterable[str]) -> Iterator[str]:
@@ -105,13 +108,6 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
     for text in up_to_line_ends(texts):
         lines = text if text.endswith("\n") else text + "\n"
         yield lines.replace("\r\n", "\n")
-
-
-def without_empty_lines(lines: str) -> str:
-    """Return whole lines but for those in which nothing stands."""
-    while "\n\n" in lines:
-        lines = lines.replace("\n\n", "\n")
-    return lines.removeprefix("\n")
 
 
 def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UserError:

@@ -1,22 +1,22 @@
 """Turn text into a prepared corpus, unless that has been done before.
 
 1. Hash the text. If no folder holds this text prepared with these options, go on.
-2. Read it: count its characters, and the units (characters, or lines in lines mode) that the two
-   splits share.
+2. Read it: count its characters, and the units of each source (characters, or examples), and
+   divide it between the two splits.
 3. Read it again: write the ids of all its characters to a scratch file.
 4. Count the characters of the training part, which become the vocabulary; write each split from
-   the scratch file, in the ids of that vocabulary and in the order that its lines are to have.
+   the scratch file, in the ids of that vocabulary and in the order that its examples are to have.
 
 A corpus is built in a scratch folder beside its place and renamed when all of it is on the disk.
-Memory does not grow with the text, except by 8 bytes a line in lines mode, or 16 if the lines are
-shuffled.
+Memory does not grow with the text, except by 8 bytes an example, or 16 if they are shuffled, and
+by the longest example.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import repeat
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.files import raise_write_error, scratch_folder, sync_folder, write_json_atomically
+from charrnn.messages import quote
 from charrnn.text.array_file import write_array
 from charrnn.text.corpus import (
     FEWEST_UNITS,
@@ -36,6 +37,7 @@ from charrnn.text.corpus import (
     START_TYPE,
     VOCABULARY_FILE,
     Corpus,
+    LongestExample,
     Manifest,
     SourceRecord,
     SplitName,
@@ -49,7 +51,8 @@ from charrnn.text.corpus import (
     starts_file,
 )
 from charrnn.text.reading import Integers, TextReader
-from charrnn.text.sources import is_url, open_sources
+from charrnn.text.sources import STDIN, Sources, is_url, open_sources
+from charrnn.text.split import Pieces, divide
 from charrnn.text.vocabulary import (
     CODE_POINTS,
     STREAM_SPECIALS,
@@ -60,9 +63,10 @@ from charrnn.text.vocabulary import (
 
 BLOCK_IDS = 128 * 1024
 """About so many ids are copied at a time; larger blocks cost the system more than they save."""
+BLOCK_CHARS = 1024 * 1024
 
-Units = range | Integers
-"""Numbers of characters (stream) or of lines."""
+UNITS = {"stream": "characters", "lines": "lines", "examples": "examples"}
+"""What a text of each mode consists of, in words."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,30 @@ class Prepared:
     corpus: Corpus
     fresh: bool
     """False: it had been prepared before, and nothing was done."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A corpus that is asked for."""
+
+    data: DataConfig
+    reader: TextReader
+    """Reads all sources, those for validation at the end."""
+    valid_sources: int
+    hashes: list[str]
+    """The SHA-256 of each source."""
+    corpus_sha256: str
+
+    @property
+    def options(self) -> TextOptions:
+        """What decides which ids the text becomes."""
+        return self.reader.options
+
+    def is_for(self, manifest: Manifest) -> bool:
+        """Whether this is the manifest of the very corpus that is asked for."""
+        hashes = [source.sha256 for source in manifest.sources]
+        found = (hashes, manifest.options, manifest.valid_sources)
+        return found == (self.hashes, self.options, self.valid_sources)
 
 
 def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = silent) -> Prepared:
@@ -87,10 +115,19 @@ def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = s
         RunFailedError: The network or the disk failed; nothing half-made is left.
     """
     if out is None and (corpus := _known_download(data)):
+        _check_longest(corpus.manifest.longest, data)
         return Prepared(corpus, fresh=False)
     options = TextOptions.from_config(data)
     sha256 = None if data.sha256 is None else data.sha256.lower()
-    with open_sources(data.sources, sha256=sha256, progress=progress) as sources:
+    if STDIN in data.sources and STDIN in data.valid_sources:
+        raise UserError(
+            "data.source and data.valid_source are both stdin",
+            hint="stdin can be read only once; name a file for one of the two",
+        )
+    with (
+        open_sources(data.sources, sha256=sha256, progress=progress) as sources,
+        open_sources(data.valid_sources, progress=progress) as held_out,
+    ):
         hashes, corpus_sha256 = sources.sha256s(progress)
         if sha256 not in {None, corpus_sha256}:
             raise UserError(
@@ -98,24 +135,41 @@ def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = s
                 f"its SHA-256 is {corpus_sha256}, data.sha256 says {sha256}",
                 hint="change data.sha256, or set it to null, if this text is meant",
             )
-        target = out or PREPARED_FOLDER / _folder_name(sources.slug, hashes, options)
+        if held_out.sources:
+            valid_hashes, valid_sha256 = held_out.sha256s(progress)
+            hashes += valid_hashes
+            corpus_sha256 = hashlib.sha256(f"{corpus_sha256}{valid_sha256}".encode()).hexdigest()
+        every = Sources(sources.names + held_out.names, sources.sources + held_out.sources)
+        reader = TextReader(every, options, progress)
+        request = _Request(data, reader, len(held_out.sources), hashes, corpus_sha256)
+        target = out or PREPARED_FOLDER / _folder_name(request)
         if _is_occupied(target):
-            return Prepared(_same_corpus(target, hashes, options), fresh=False)
-        corpus = _build(target, hashes, corpus_sha256, TextReader(sources, options, progress))
-        return Prepared(corpus, fresh=True)
+            return Prepared(_same_corpus(target, request), fresh=False)
+        return Prepared(_build(target, request), fresh=True)
 
 
 def _known_download(data: DataConfig) -> Corpus | None:
     """Find the corpus of a download whose hash is known, so that the network is not needed."""
     if data.sha256 is None or len(data.sources) != 1 or not is_url(data.sources[0]):
         return None
+    if data.valid_sources:
+        return None
     corpus = find_prepared(data, data.sha256.lower())
     return corpus if corpus is not None and len(corpus.manifest.sources) == 1 else None
 
 
-def _folder_name(slug: str, hashes: list[str], options: TextOptions) -> str:
-    identity = json.dumps([FORMAT_VERSION, hashes, asdict(options)])
-    return f"{slug}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+def _folder_name(request: _Request) -> str:
+    """Return a name that holds a hash of all that matters.
+
+    An option that came later counts where it is not the default, so that corpora of earlier
+    versions are found.
+    """
+    later = {each.name: each.default for each in fields(TextOptions)}
+    options = {k: v for k, v in asdict(request.options).items() if v != later[k]}
+    if request.valid_sources:
+        options["valid_sources"] = request.valid_sources
+    identity = json.dumps([FORMAT_VERSION, request.hashes, options])
+    return f"{request.reader.sources.slug}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def _is_occupied(path: Path) -> bool:
@@ -125,57 +179,60 @@ def _is_occupied(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def _same_corpus(target: Path, hashes: list[str], options: TextOptions) -> Corpus:
+def _same_corpus(target: Path, request: _Request) -> Corpus:
     """Open the corpus at `target`, which must be the very one that is asked for."""
     is_ours = target.parent == PREPARED_FOLDER
     hint = f"remove {target}" if is_ours else "choose another folder"
     try:
         manifest = read_manifest(target)
-        found = [source.sha256 for source in manifest.sources]
-        if (found, manifest.options) == (hashes, options):
-            return open_corpus(target)
+        corpus = open_corpus(target) if request.is_for(manifest) else None
     except UserError as error:
         raise UserError(f"{target} is in the way: {error.message}", hint=hint) from error
-    raise UserError(f"{target} is in the way: it holds another prepared corpus", hint=hint)
+    if corpus is None:
+        raise UserError(f"{target} is in the way: it holds another prepared corpus", hint=hint)
+    _check_longest(manifest.longest, request.data)
+    return corpus
 
 
-def _build(target: Path, hashes: list[str], corpus_sha256: str, reader: TextReader) -> Corpus:
+def _build(target: Path, request: _Request) -> Corpus:
     """Build the corpus in a scratch folder, and put it in its place.
 
     Raises:
-        UserError: The text is too short, or nothing in it is frequent enough.
+        UserError: The text is too short, nothing in it is frequent enough, or an example too long.
         RunFailedError: The disk is full, for example.
     """
     parent = target.absolute().parent
     try:
         with scratch_folder(parent) as scratch:
-            folder = _write_corpus(scratch, hashes, corpus_sha256, reader)
+            folder = _write_corpus(scratch, request)
             try:
                 folder.rename(target)
             except OSError:
                 if not _is_occupied(target):
                     raise
                 # Another process has prepared the same text in the meantime.
-                return _same_corpus(target, hashes, reader.options)
+                return _same_corpus(target, request)
             sync_folder(parent)
             return open_corpus(target)
     except OSError as error:
         raise_write_error(target.parent, error)
 
 
-def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: TextReader) -> Path:
+def _write_corpus(scratch: Path, request: _Request) -> Path:
     """Write everything that belongs to a corpus to a folder in `scratch`; return it."""
-    options, has_lines = reader.options, reader.options.mode == "lines"
-    counts, units, empty_lines = _measure(reader)
-    train_units = _training_units(units, reader)
-    order: Units = range(units)
-    if options.shuffle_seed is not None:
-        order = shuffled_order(units, options.shuffle_seed)
-    train, valid = order[:train_units], order[train_units:]
-    text = _encode(reader, counts, units if has_lines else None, scratch / "ids")
+    reader, options = request.reader, request.options
+    measure = _measure(reader)
+    _check_longest(measure.longest, request.data)
+    starts, train, valid, sizes = divide(
+        measure.units, options, valid_sources=request.valid_sources, longest_piece=BLOCK_IDS
+    )
+    _check_sizes(*sizes, request)
+    text = _encode(reader, measure.counts, starts, scratch / "ids")
     valid_counts = text.count(valid)
-    train_counts = counts - valid_counts
-    vocabulary = Vocabulary.from_counts(train_counts, min_count=options.min_count, lines=has_lines)
+    train_counts = measure.counts - valid_counts
+    vocabulary = Vocabulary.from_counts(
+        train_counts, min_count=options.min_count, lines=options.mode == "lines"
+    )
     folder = scratch / "corpus"
     folder.mkdir()
     splits = SplitRecords(
@@ -188,13 +245,16 @@ def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: 
         charrnn=__version__,
         sources=tuple(
             SourceRecord(name=source.name, sha256=sha256, bytes=source.size)
-            for source, sha256 in zip(reader.sources.sources, hashes, strict=True)
+            for source, sha256 in zip(reader.sources.sources, request.hashes, strict=True)
         ),
-        corpus_sha256=corpus_sha256,
+        valid_sources=request.valid_sources,
+        corpus_sha256=request.corpus_sha256,
         options=options,
-        characters=int(counts.sum()),
-        distinct_characters=int(np.count_nonzero(counts)),
-        empty_lines=empty_lines,
+        characters=int(measure.counts.sum()),
+        distinct_characters=int(np.count_nonzero(measure.counts)),
+        empty_lines=measure.empty,
+        longest=measure.longest,
+        cut=measure.cut,
         vocabulary_size=len(vocabulary),
         dtype=vocabulary.id_type.name,
         splits=splits,
@@ -204,46 +264,79 @@ def _write_corpus(scratch: Path, hashes: list[str], corpus_sha256: str, reader: 
     return folder
 
 
-def _measure(reader: TextReader) -> tuple[Integers, int, int]:
-    """Count how often each code point occurs, the units, and the empty lines, which are none."""
-    counts, units, empty_lines = np.zeros(CODE_POINTS, np.int64), 0, 0
-    for part in reader.parts("reading"):
-        found = np.bincount(code_points_of(part.chars))
-        counts[: len(found)] += found
-        units += len(part.chars if part.line_ends is None else part.line_ends)
-        empty_lines += part.empty_lines
-    return counts, units, empty_lines
+@dataclass
+class _Measure:
+    """What the first reading of a text finds."""
+
+    counts: Integers
+    """How often each code point occurs."""
+    units: Integers
+    """The characters of each source, or its examples."""
+    empty: int = 0
+    """Examples in which nothing stands, which are none."""
+    cut: int = 0
+    longest: LongestExample | None = None
 
 
-def _training_units(units: int, reader: TextReader) -> int:
-    """Return how many of the units are for training.
+def _measure(reader: TextReader) -> _Measure:
+    """Read a text to count its characters and examples."""
+    sources = reader.sources.sources
+    measure = _Measure(np.zeros(CODE_POINTS, np.int64), np.zeros(len(sources), np.int64))
+    seen, most = np.zeros(len(sources), np.int64), 0
+    for file, chars, lengths in reader.parts("reading"):
+        for block in _blocks(chars):
+            found = np.bincount(code_points_of(block))
+            measure.counts[: len(found)] += found
+        if lengths is None:
+            measure.units[file] += len(chars)
+            continue
+        measure.units[file] += np.count_nonzero(lengths)
+        measure.empty += int(np.count_nonzero(lengths == 0))
+        measure.cut += int(np.count_nonzero(lengths == reader.options.cut_at))
+        if lengths.max(initial=0) > most:
+            place, most = int(seen[file] + lengths.argmax() + 1), int(lengths.max())
+            measure.longest = LongestExample(
+                source=sources[file].name, number=place, characters=most
+            )
+        seen[file] += len(lengths)
+    return measure
+
+
+def _check_longest(longest: LongestExample | None, data: DataConfig) -> None:
+    """Refuse an example that is longer than it may be.
 
     Raises:
-        UserError: There are too few for two splits.
+        UserError: With its number and length.
     """
-    mode, sources = reader.options.mode, reader.sources
-    train = int(units * (1 - reader.options.valid_fraction))
-    valid = units - train
-    if min(train, valid) < FEWEST_UNITS[mode]:
-        name = ", ".join(sources.names)
-        if sources.size == 0:
-            raise UserError(f"{name} is empty", hint="there is nothing to learn from")
-        unit = "lines" if mode == "lines" else "characters"
-        raise UserError(
-            f"{name} is too short: it has {train} {unit} for training and {valid} for validation",
-            hint="use a longer text, or another data.valid_fraction",
-        )
-    return train
+    if longest is None or data.max_length is None or longest.characters <= data.max_length:
+        return
+    raise UserError(
+        f"{longest.source}: {UNITS[data.mode].removesuffix('s')} {longest.number:,} has "
+        f"{longest.characters:,} characters, and data.max_length is {data.max_length:,}",
+        hint="--set data.truncate=true cuts it there; "
+        f"--set data.max_length={longest.characters} takes it whole, and a batch of such lengths "
+        "has to fit into memory",
+    )
 
 
-def shuffled_order(lines: int, seed: int) -> Integers:
-    """Return the numbers of all lines in the order that the seed gives them.
+def _check_sizes(train: int, valid: int, request: _Request) -> None:
+    """Refuse a text that is too short for two splits.
 
-    NumPy promises that PCG64's raw output never changes, which it does not for its own shuffles;
-    so this order, and with it the split, is the same with every version.
+    Raises:
+        UserError: With the sizes of both.
     """
-    keys = (np.random.PCG64(seed).random_raw(lines) >> np.uint64(32)).astype(np.uint32)
-    return np.argsort(keys, kind="stable")
+    if min(train, valid) >= FEWEST_UNITS[request.options.mode]:
+        return
+    name, unit = ", ".join(request.reader.sources.names), UNITS[request.data.mode]
+    if request.reader.sources.size == 0:
+        raise UserError(f"{name} is empty", hint="there is nothing to learn from")
+    hint, separator = "use a longer text, or another data.valid_fraction", request.options.separator
+    if request.data.mode == "examples":
+        hint = f"data.separator is {quote(separator)}; does that divide this text?"
+    raise UserError(
+        f"{name} is too short: it has {train} {unit} for training and {valid} for validation",
+        hint=hint,
+    )
 
 
 @dataclass(frozen=True)
@@ -253,44 +346,40 @@ class _EncodedText:
     path: Path
     vocabulary: Vocabulary
     """All the characters of the text."""
-    starts: Integers | None
-    """Lines mode: where each line starts, and where the last one ends; else None."""
+    starts: Integers
+    """Where each piece starts, and where the last one ends."""
 
-    def ids(self, units: Units) -> Iterator[IdArray]:
-        """Yield the ids of these units, a block at a time."""
+    def ids(self, pieces: Pieces) -> Iterator[IdArray]:
+        """Yield the ids of these pieces, a block at a time."""
         kind = self.vocabulary.id_type
         with self.path.open("rb") as file:
-            for begins, ends in self._spans(units):
+            for begins, ends in self._spans(pieces):
                 is_cut = begins[1:] != ends[:-1]  # what follows on is read in one go
                 firsts, lasts = begins[np.append(True, is_cut)], ends[np.append(is_cut, True)]
                 offsets, sizes = firsts * kind.itemsize, (lasts - firsts) * kind.itemsize
                 runs = map(os.pread, repeat(file.fileno()), sizes.tolist(), offsets.tolist())
                 yield np.frombuffer(b"".join(runs), kind)
 
-    def line_starts(self, lines: Units) -> Iterator[Integers]:
-        """Yield where each of these lines starts, one after the other, and where the last ends."""
+    def split_starts(self, pieces: Pieces) -> Iterator[Integers]:
+        """Yield where each of these pieces starts, one after the other, and where the last ends."""
         last = np.zeros(1, np.int64)
         yield last
-        for begins, ends in self._spans(lines):
+        for begins, ends in self._spans(pieces):
             starts = last + np.cumsum(ends - begins)
             last = starts[-1:]
             yield starts
 
-    def _spans(self, units: Units) -> Iterator[tuple[Integers, Integers]]:
-        """Yield where units begin and end in the file, about `BLOCK_IDS` ids at a time."""
-        if self.starts is None:
-            for first in range(units[0], units[-1] + 1, BLOCK_IDS):
-                yield np.array([first]), np.array([min(first + BLOCK_IDS, units[-1] + 1)])
-        else:
-            many = max(1, BLOCK_IDS * len(self.starts) // int(self.starts[-1]))
-            for first in range(0, len(units), many):
-                lines = np.asarray(units[first : first + many])
-                yield self.starts[lines], self.starts[lines + 1]
+    def _spans(self, pieces: Pieces) -> Iterator[tuple[Integers, Integers]]:
+        """Yield where pieces begin and end in the file, about `BLOCK_IDS` ids at a time."""
+        many = max(1, BLOCK_IDS * len(self.starts) // int(self.starts[-1]))
+        for first in range(0, len(pieces), many):
+            some = np.asarray(pieces[first : first + many])
+            yield self.starts[some], self.starts[some + 1]
 
-    def count(self, units: Units) -> Integers:
-        """Count how often each code point occurs in these units."""
+    def count(self, pieces: Pieces) -> Integers:
+        """Count how often each code point occurs in these pieces."""
         counts = np.zeros(len(self.vocabulary), np.int64)
-        for ids in self.ids(units):
+        for ids in self.ids(pieces):
             counts += np.bincount(ids, minlength=len(counts))
         by_code_point = np.zeros(CODE_POINTS, np.int64)
         points = [ord(char) for char in self.vocabulary.known]
@@ -298,35 +387,41 @@ class _EncodedText:
         return by_code_point
 
 
-def _encode(reader: TextReader, counts: Integers, lines: int | None, path: Path) -> _EncodedText:
-    """Write the ids of the whole text to `path`; `lines` says how many it has in lines mode.
+def _encode(reader: TextReader, counts: Integers, starts: Integers, path: Path) -> _EncodedText:
+    """Write the ids of the whole text to `path`; where its examples start is put into `starts`.
 
     Raises:
         UserError: There is half of a surrogate pair in it.
         OSError: The disk is full, for example.
     """
     vocabulary = Vocabulary.from_counts(counts, min_count=1, lines=False)
-    starts = None if lines is None else np.zeros(lines + 1, np.int64)
-    written = line = 0
+    written = example = 0
     with path.open("wb") as file:
-        for part in reader.parts("encoding"):
-            file.write(vocabulary.encode(part.chars).data)
-            if starts is not None and part.line_ends is not None:
-                starts[line + 1 :][: len(part.line_ends)] = part.line_ends + written
-                line += len(part.line_ends)
-            written += len(part.chars)
+        for _, chars, lengths in reader.parts("encoding"):
+            for block in _blocks(chars):
+                file.write(vocabulary.encode(block).data)
+            if lengths is not None:
+                ends = written + np.cumsum(lengths[lengths > 0])
+                starts[example + 1 :][: len(ends)] = ends
+                example += len(ends)
+            written += len(chars)
     return _EncodedText(path, vocabulary, starts)
+
+
+def _blocks(chars: str) -> Iterator[str]:
+    """Cut up what is far longer than usual, of which arrays would take many times its memory."""
+    return (chars[at : at + BLOCK_CHARS] for at in range(0, len(chars), BLOCK_CHARS))
 
 
 def _write_split(
     folder: Path,
     name: SplitName,
     text: _EncodedText,
-    units: Units,
+    pieces: Pieces,
     counts: Integers,
     vocabulary: Vocabulary,
 ) -> SplitRecord:
-    """Write the ids of a split, and in lines mode where its lines start.
+    """Write the ids of a split, and where its examples start.
 
     Raises:
         OSError: The disk is full, for example.
@@ -334,11 +429,11 @@ def _write_split(
     size = int(counts.sum())
     known = [ord(char) for char in vocabulary.known]
     new_ids = np.pad(vocabulary.encode("".join(text.vocabulary.known)), (len(STREAM_SPECIALS), 0))
-    ids = (np.take(new_ids, block) for block in text.ids(units))
+    ids = (np.take(new_ids, block) for block in text.ids(pieces))
     write_array(folder / ids_file(name), vocabulary.id_type, size, ids)
-    lines = None
+    examples = None
     if vocabulary.has_lines:
-        lines = len(units)
-        starts = text.line_starts(units)
-        write_array(folder / starts_file(name), START_TYPE, lines + 1, starts)
-    return SplitRecord(ids=size, lines=lines, unknown=size - int(counts[known].sum()))
+        examples = len(pieces)
+        starts = text.split_starts(pieces)
+        write_array(folder / starts_file(name), START_TYPE, examples + 1, starts)
+    return SplitRecord(ids=size, lines=examples, unknown=size - int(counts[known].sum()))

@@ -1,6 +1,6 @@
 """The text of sources: as parts, which prepare reads twice, and as ids in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -9,25 +9,24 @@ import numpy.typing as npt
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Advance, Progress, silent
-from charrnn.text.corpus import START_TYPE, Mode, Split, TextOptions
-from charrnn.text.decoding import composed, decoded, joined, whole_lines, without_empty_lines
+from charrnn.text.corpus import START_TYPE, Split, TextOptions
+from charrnn.text.decoding import composed, decoded, joined
+from charrnn.text.examples import examples_of
 from charrnn.text.sources import Source, Sources, open_sources
-from charrnn.text.vocabulary import Vocabulary, code_points_of
+from charrnn.text.vocabulary import Vocabulary
 
 Integers = npt.NDArray[np.int64]
 
-NEWLINE = ord("\n")
-
 
 class Part(NamedTuple):
-    """A part of a text; in lines mode whole lines, those in which nothing stands left out."""
+    """A part of a text: characters of a stream, or whole examples."""
 
+    file: int
+    """The number of the source that it is from."""
     chars: str
-    """The characters; in lines mode without the line ends."""
-    line_ends: Integers | None
-    """Lines mode: after how many of the characters each line ends; else None."""
-    empty_lines: int
-    """Lines mode: how many were left out."""
+    """The characters; without what stands between examples."""
+    lengths: Integers | None
+    """How many of them each example has, none where nothing stands; None for a stream."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,8 @@ class TextReader:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            texts = joined(self._decoded(source, advance) for source in self.sources.sources)
-            if self.options.normalize == "nfc":
-                texts = composed(texts)
-            if self.options.mode == "lines":
-                yield from map(_part_of_lines, whole_lines(texts))
-            else:
-                yield from (Part(text, None, 0) for text in texts)
+            files = (self._decoded(source, advance) for source in self.sources.sources)
+            yield from parts_of(files, self.options)
 
     def _decoded(self, source: Source, advance: Advance) -> Iterator[str]:
         def chunks() -> Iterator[bytes]:
@@ -60,14 +54,25 @@ class TextReader:
                 yield chunk
 
         encoding = source.encoding or self.options.encoding
-        return decoded(chunks(), encoding=encoding, errors=self.options.errors, name=source.name)
+        errors = self.options.errors
+        return decoded(chunks(), encoding=encoding, errors=errors, name=source.name)
 
 
-def _part_of_lines(lines: str) -> Part:
-    kept = without_empty_lines(lines)
-    newlines = np.flatnonzero(code_points_of(kept) == NEWLINE)
-    line_ends = newlines - np.arange(len(newlines))
-    return Part(kept.replace("\n", ""), line_ends, lines.count("\n") - len(newlines))
+def parts_of(files: Iterable[Iterable[str]], options: TextOptions) -> Iterator[Part]:
+    """Yield decoded files, normalised, as parts of a stream or as whole examples."""
+    if options.normalize == "nfc":
+        files = map(composed, files)
+    if options.mode == "stream":
+        yield from (Part(file, text, None) for file, text in joined(files))
+        return
+    for file, texts in enumerate(files):
+        for examples in examples_of(texts, options.separator):
+            yield _part_of_examples(file, examples, options.cut_at)
+
+
+def _part_of_examples(file: int, examples: list[str], cut_at: int | None) -> Part:
+    kept = examples if cut_at is None else [example[:cut_at] for example in examples]
+    return Part(file, "".join(kept), np.fromiter(map(len, kept), np.int64, len(kept)))
 
 
 def read_text(
@@ -82,8 +87,8 @@ def read_text(
 
     Args:
         names: What to read, as `charrnn prepare` takes it.
-        data: How the model's own text was read: encoding, errors, normalisation.
-        vocabulary: The model's; it also says whether the text is taken as lines.
+        data: How the model's own text was read: encoding, errors, normalisation, separator.
+        vocabulary: The model's; it also says whether the text is taken as examples.
         unknown: Called with the characters of each part that became `<unk>`.
         progress: Opens a display for the reading.
 
@@ -91,15 +96,21 @@ def read_text(
         UserError: A source cannot be read or decoded.
         RunFailedError: The network or the disk failed.
     """
-    mode: Mode = "lines" if vocabulary.has_lines else "stream"
-    options = TextOptions.from_config(replace(data, mode=mode, shuffle=False))
-    ids, starts, length = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)], 0
+    options = options_for(data, vocabulary)
+    ids, lengths = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)]
     with open_sources(names, progress=progress) as sources:
         for part in TextReader(sources, options, progress).parts("reading"):
             ids.append(vocabulary.encode(part.chars))
-            if part.line_ends is not None:
-                starts.append((part.line_ends + length).astype(START_TYPE))
-            length += len(part.chars)
+            if part.lengths is not None:
+                lengths.append(part.lengths[part.lengths > 0].astype(START_TYPE))
             if unknown is not None:
                 unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
-    return Split(np.concatenate(ids), np.concatenate(starts) if vocabulary.has_lines else None)
+    starts = np.cumsum(np.concatenate(lengths), dtype=START_TYPE)
+    return Split(np.concatenate(ids), starts if vocabulary.has_lines else None)
+
+
+def options_for(data: DataConfig, vocabulary: Vocabulary) -> TextOptions:
+    """Return how any text is read for a run: as its own was, but whole and in its order."""
+    divided = "lines" if data.mode == "stream" else data.mode
+    mode = divided if vocabulary.has_lines else "stream"
+    return TextOptions.from_config(replace(data, mode=mode, shuffle=False, truncate=False))

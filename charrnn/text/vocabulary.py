@@ -1,6 +1,6 @@
 """Characters and their ids: an immutable, reversible mapping that fits in a small JSON file.
 
-The special ids come first (padding, unknown, and in lines mode a line's begin and end), then
+The special ids come first (padding, unknown, and the begin and end of lines or examples), then
 the characters in sorted order, so that the same characters always get the same ids. Both
 directions are a table and one vectorised look-up, which no Python loop ever replaces.
 
@@ -123,7 +123,7 @@ class Vocabulary:
 
     @cached_property
     def has_lines(self) -> bool:
-        """Whether this is a vocabulary of lines mode."""
+        """Whether this is a vocabulary of lines or examples."""
         return self.characters[: len(LINES_SPECIALS)] == LINES_SPECIALS
 
     @property

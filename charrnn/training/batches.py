@@ -1,11 +1,11 @@
-"""Batches: a text as parallel streams, or lines padded to the longest; every target once.
+"""Batches: a text as parallel streams, or examples padded to the longest; every target once.
 
 Stream mode cuts the text into B contiguous streams and reads them side by side, T characters a
 step. Row b of one batch continues row b of the batch before, so the hidden state can be carried
 over; truncated backpropagation through time (Williams & Peng 1990) ends at the border. Each
 epoch cuts the steps at other places: its first batch is shorter by a random offset.
 
-Lines mode shuffles the lines anew each epoch and pads each batch on the right.
+Examples (lines among them) are shuffled anew each epoch, and each batch padded on the right.
 
 The order of the data depends on nothing but the seed and the epoch, so that a position in it is
 two numbers: the epoch, and the batch within it.
@@ -73,24 +73,26 @@ class StreamDataset(Dataset[Batch]):
 
 
 class LineDataset(Dataset[Tensor]):
-    """The lines of a split, each between `<bos>` and `<eos>`."""
+    """The examples of a split, each between `<bos>` and `<eos>`, which one that was cut lacks."""
 
     def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
         if split.starts is None or vocabulary.bos_id is None or vocabulary.eos_id is None:
-            raise ValueError("lines need a corpus prepared in lines mode")
+            raise ValueError("examples need a corpus prepared in lines or examples mode")
         self.ids = split.ids
+        self.cut_at = split.cut_at
         self.starts = split.starts
         self.bos = np.array([vocabulary.bos_id])
         self.eos = np.array([vocabulary.eos_id])
 
     def __len__(self) -> int:
-        """The number of lines."""
+        """The number of examples."""
         return len(self.starts) - 1
 
     def __getitem__(self, index: int) -> Tensor:
-        """One line's ids, shape (1 + characters + 1,)."""
+        """One example's ids, shape (1 + characters + 1,), or (1 + characters,) if it was cut."""
         begin, end = int(self.starts[index]), int(self.starts[index + 1])
-        return torch.from_numpy(np.concatenate((self.bos, self.ids[begin:end], self.eos)))
+        known_end = () if end - begin == self.cut_at else (self.eos,)
+        return torch.from_numpy(np.concatenate((self.bos, self.ids[begin:end], *known_end)))
 
 
 def pad_lines(lines: list[Tensor], pad_id: int) -> Batch:

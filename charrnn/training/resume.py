@@ -22,6 +22,7 @@ from charrnn.text.corpus import Corpus
 CHANGEABLE = frozenset(
     {
         "data.source",  # whether it still is that text is told by its SHA-256
+        "data.valid_source",
         "data.sha256",
         "train.steps",
         "train.learning_rate",

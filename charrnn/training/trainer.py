@@ -170,7 +170,13 @@ class Trainer:
         valid, vocabulary = self.corpus.valid, self.corpus.vocabulary
         rows = rows_for(self.config.train.threads or 1)
         return score_text(
-            self.network, valid.ids, valid.starts, vocabulary, rows=rows, progress=self._heed_stop
+            self.network,
+            valid.ids,
+            valid.starts,
+            vocabulary,
+            cut_at=valid.cut_at,
+            rows=rows,
+            progress=self._heed_stop,
         ).loss_nats
 
     def _heed_stop(self, _targets: int) -> None:

@@ -46,6 +46,7 @@ def completed(folder: Path, line: str) -> list[str]:
         ("charrnn prepare --set data.enc", ["data.encoding="]),
         ("charrnn train --config quick", ["quickstart"]),
         ("charrnn export --to o", ["onnx"]),
+        ("charrnn explain surp", ["surprisal"]),
         ("charrnn train --over", ["--overwrite"]),
     ],
 )

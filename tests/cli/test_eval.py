@@ -51,7 +51,7 @@ def make_run(data: DataConfig, path: Path = RUN) -> Corpus:
     config = Config(data=data, model=ModelConfig(hidden_size=16, embedding_size=8))
     card = replace(
         DEFAULT_CARD,
-        mode=data.mode,
+        mode="stream" if data.mode == "stream" else "lines",
         vocabulary_size=len(corpus.vocabulary),
         corpus_sha256=corpus.manifest.corpus_sha256,
     )

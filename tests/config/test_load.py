@@ -99,8 +99,16 @@ def sections_of(section: str) -> st.SearchStrategy[dict[str, Any]]:
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     sections = {name: draw(sections_of(name)) for name in SECTIONS}
-    if sections["data"].get("mode") != "lines":
-        sections["data"].pop("shuffle", None)
+    data = sections["data"]
+    mode = data.get("mode", "stream")
+    if mode == "stream":
+        data.pop("shuffle", None)
+    if mode != "examples":
+        data.pop("separator", None)
+    if mode != "stream" or data.get("valid_source"):
+        data.pop("split", None)
+    if data.get("max_length", 1) is None:
+        data.pop("truncate", None)
     sections["model"].pop("tie_weights", None)
     return parse_config(sections, source="made up")
 
@@ -201,7 +209,23 @@ REFUSALS = [
     ("data: {encoding: utf-99}", 'data.encoding: Python has no text encoding "utf-99"'),
     ("data: {encoding: rot13}", 'data.encoding: Python has no text encoding "rot13"'),
     ("data: {encoding: ''}", 'data.encoding: Python has no text encoding ""'),
-    ("data: {shuffle: true}", "data.shuffle: only lines can be shuffled: set data.mode to lines"),
+    (
+        "data: {shuffle: true}",
+        "data.shuffle: only lines and examples can be shuffled: set data.mode to lines",
+    ),
+    ("data: {separator: file}", "data.separator: divides examples: set data.mode to examples"),
+    (
+        "data: {truncate: true, max_length: null}",
+        "data.truncate: needs a data.max_length to cut at",
+    ),
+    (
+        "data: {split: files, mode: lines}",
+        "data.split: is for mode stream; data.shuffle spreads validation over lines and examples",
+    ),
+    (
+        "data: {split: blocks, valid_source: a}",
+        "data.split: nothing is held out: data.valid_source is for validation",
+    ),
     (
         "model: {tie_weights: true}",
         "model.embedding_size (64) equal to model.hidden_size (384)",
@@ -315,7 +339,7 @@ def test_set_changes_one_setting(override: str, expected: Config) -> None:
         ("train.steps", "--set train.steps: a value is missing"),
         ("train.steps=many", "--set train.steps: expected a whole number from 1 up to "),
         ("data.shuffle=on", '--set data.shuffle: expected true or false, got the text "on"'),
-        ("data.shuffle=true", "--set data.shuffle: only lines can be shuffled"),
+        ("data.shuffle=true", "--set data.shuffle: only lines and examples can be shuffled"),
         ("train.learning_rate=.inf", "--set train.learning_rate: expected a number above 0"),
         ("train.learning_rate=1e999", "--set train.learning_rate: expected a number above 0"),
         ("data.source=caf\udce9", "--set data.source: expected names without U+0000 or surrogates"),

@@ -321,6 +321,31 @@ def test_lines_score_as_texts_of_their_own(seed: int, lengths: list[int], batch_
     assert score.chars == sum(lengths) + len(lengths)
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 1000),
+    lengths=st.lists(st.integers(1, 70), min_size=1, max_size=12),
+    cut_at=st.integers(1, 70),
+)
+def test_lines_that_were_cut_are_scored_without_an_end(
+    seed: int, lengths: list[int], cut_at: int
+) -> None:
+    network, weights, card = model(seed, mode="lines")
+    lines = lines_of([min(length, cut_at) for length in lengths], card, seed)
+    definition = Definition(weights, "lstm")
+    targets = [line if len(line) == cut_at else np.append(line, EOS) for line in lines]
+    expected = [
+        definition.score(np.append(BOS, line)[: len(target)], target)
+        for line, target in zip(lines, targets, strict=True)
+    ]
+    ids, starts = joined(lines)
+    score = score_lines(
+        network, ids, starts, bos_id=BOS, eos_id=EOS, unknown_id=UNKNOWN, cut_at=cut_at
+    )
+    assert_same(score, sum(expected, Score()))
+    assert score.chars == sum(map(len, targets))
+
+
 def test_a_line_alone_scores_as_its_part_in_a_batch() -> None:
     network, _, card = model(mode="lines")
     lines = lines_of([3, 150, 20, 0, 71, 70], card, 0)
@@ -411,7 +436,7 @@ def test_ids_may_lie_in_a_mapped_file(tmp_path: Path) -> None:
 def test_logits_of_any_size_have_a_finite_loss() -> None:
     logits = np.array([[[3e38, -3e38, 0.0], [-1e30, -1e30, -1e30]]], np.float32)
     nats, hits = scoring.nats_and_correct(logits, np.array([[0, 1]]), np.ones((1, 2), np.bool_))
-    assert nats.tolist() == pytest.approx([math.log(3)])
+    assert nats[0].tolist() == pytest.approx([0, math.log(3)])
     assert hits.tolist() == [1]
 
 

@@ -19,9 +19,10 @@ KINDS: list[dict[str, Any]] = [
     {"cell": "gru", "layers": 2, "lines": True},
     {"cell": "gru", "layers": 1, "input": "onehot"},
     {"cell": "rnn", "layers": 3, "lines": True},
+    {"cell": "gru", "layers": 1, "lines": True, "separator": "\n\n"},
     {"cell": "lstm", "layers": 2, "embedding_size": 16, "tie_weights": True},
 ]
-"""Every cell, one layer and several, both inputs, tied weights, streams and lines."""
+"""Every cell, one layer and several, both inputs, tied weights, streams, lines and examples."""
 SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.8},
     {"temperature": 1.2, "topK": 7},

@@ -91,6 +91,11 @@ def test_sources_keep_their_order_and_their_kind() -> None:
     assert without_local_paths(config("x/-")).data.source == "text"
 
 
+def test_validation_files_are_named_without_their_folders() -> None:
+    config = Config(data=DataConfig(source="x/y.txt", valid_source=["z/a.txt", "b.txt"]))
+    assert without_local_paths(config).data.valid_source == ["a.txt", "b.txt"]
+
+
 def test_a_note_that_names_a_path_is_left_out() -> None:
     notes = ["at step 5: train.steps: 5 -> 9", "begun with the weights of runs/a (step 3)"]
     assert notes_without_paths(notes) == notes[:1]

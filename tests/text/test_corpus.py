@@ -26,7 +26,8 @@ from charrnn.errors import RunFailedError, UserError
 from charrnn.text import corpus, sources
 from charrnn.text import prepare as preparing
 from charrnn.text.corpus import Corpus, Mode, Split, TextOptions, find_prepared, open_corpus
-from charrnn.text.prepare import prepare, shuffled_order
+from charrnn.text.prepare import prepare
+from charrnn.text.split import shuffled_order
 from tests.text.reference import Reference, reference
 
 PROSE = "The sea, the sea.\nIt is not proud.\n" * 20
@@ -80,6 +81,8 @@ OPTIONS = st.builds(
     normalize=st.sampled_from(["none", "nfc"]),
     min_count=st.integers(1, 3),
     shuffle_seed=st.none(),
+    separator=st.sampled_from(["line", "line", "blank", "file", "a", "\u20ac\n"]),
+    cut_at=st.sampled_from([None, None, 3]),
 )
 
 
@@ -109,9 +112,13 @@ def prepared_from(files: list[bytes], options: TextOptions, size: int) -> Iterat
         names = [str(Path(folder, f"{number}.txt")) for number in range(len(files))]
         for name, content in zip(names, files, strict=True):
             Path(name).write_bytes(content)
+        is_stream, is_line = options.mode == "stream", options.separator == "line"
         data = DataConfig(
             source=names,
-            mode=options.mode,
+            mode="stream" if is_stream else "lines" if is_line else "examples",
+            separator=options.separator,
+            max_length=options.cut_at,
+            truncate=options.cut_at is not None,
             valid_fraction=options.valid_fraction,
             encoding=options.encoding,
             errors=options.errors,
@@ -241,7 +248,7 @@ def test_a_million_short_lines_are_a_million_examples() -> None:
 
 
 def test_one_very_long_line_is_one_example() -> None:
-    made = prepared("ab" * 1_000_000 + "\nab\n", mode="lines")
+    made = prepared("ab" * 1_000_000 + "\nab\n", mode="lines", max_length=None)
     assert made.manifest.splits.train.lines == 1
     assert len(made.train.ids) == 2_000_000
 

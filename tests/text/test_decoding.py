@@ -15,7 +15,6 @@ from charrnn.text.decoding import (
     decoded,
     joined,
     whole_lines,
-    without_empty_lines,
 )
 from tests.text.reference import lines_of
 
@@ -151,7 +150,17 @@ def test_a_misspelt_encoding_is_told_a_near_one() -> None:
     ],
 )
 def test_a_line_end_is_put_only_where_one_is_missing(files: list[list[str]], text: str) -> None:
-    assert "".join(joined(files)) == text
+    assert "".join(part for _, part in joined(files)) == text
+
+
+def test_a_missing_line_end_belongs_to_the_file_that_lacks_it() -> None:
+    assert list(joined([["a"], [], ["b", "c\n"], ["d"]])) == [
+        (0, "a"),
+        (0, "\n"),
+        (2, "b"),
+        (2, "c\n"),
+        (3, "d"),
+    ]
 
 
 # --- Unicode -------------------------------------------------------------------------------------
@@ -199,9 +208,3 @@ def test_every_part_is_whole_lines(parts: list[str]) -> None:
 @pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\r"])
 def test_only_a_newline_ends_a_line(separator: str) -> None:
     assert kept_lines([f"a{separator}b\nc"]) == [f"a{separator}b", "c"]
-
-
-@given(PARTS)
-def test_only_empty_lines_are_left_out(parts: list[str]) -> None:
-    text = "".join(map(without_empty_lines, whole_lines(parts)))
-    assert text == "".join(f"{line}\n" for line in lines_of("".join(parts)))

@@ -117,6 +117,19 @@ def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list
         assert bool((batch.ids_BT[row][len(line) + 1 :] == vocabulary.pad_id).all())
 
 
+def test_an_example_that_was_cut_has_no_end_to_be_learned() -> None:
+    vocabulary = Vocabulary.from_characters("abc", lines=True)
+    ids, starts = vocabulary.encode("abcab"), np.array([0, 3, 5], np.uint64)
+    dataset = LineDataset(Split(ids, starts, cut_at=3), vocabulary)
+
+    batch = pad_lines([dataset[0], dataset[1]], vocabulary.pad_id)
+
+    a, b, c = vocabulary.encode("abc").tolist()
+    assert batch.ids_BT.tolist() == [[vocabulary.bos_id, a, b], [vocabulary.bos_id, a, b]]
+    assert batch.targets_BT.tolist() == [[a, b, c], [a, b, vocabulary.eos_id]]
+    assert batch.targets == 6
+
+
 def test_every_line_comes_once_an_epoch_in_an_order_of_its_own(tmp_path: Path) -> None:
     corpus = lines_corpus(tmp_path)
     batches = Batches(corpus.train, corpus.vocabulary, TrainConfig(batch_size=16))

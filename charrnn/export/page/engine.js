@@ -29,6 +29,8 @@ class Vocabulary {
     /** The lowest id that is ever drawn. */
     this.firstDrawn = this.hasLines ? this.eosId : this.specials;
     this.ids = new Map(characters.slice(this.specials).map((char, at) => [char, at + this.specials]));
+    /** Examples of several lines have line ends within; only a single line ends there. */
+    this.endsWithLine = this.hasLines && !this.ids.has("\n");
   }
 
   get size() {
@@ -47,7 +49,7 @@ class Vocabulary {
 
   /** The characters of a text that the network does not know, each once. */
   unknownIn(text) {
-    const isLineEnd = (char) => this.hasLines && char === "\n";
+    const isLineEnd = (char) => this.endsWithLine && char === "\n";
     return [...new Set(text)].filter((char) => !this.ids.has(char) && !isLineEnd(char));
   }
 }
@@ -247,7 +249,7 @@ class Reader {
 
   /** Read a character; in lines mode a line's end begins the next line, with an empty memory. */
   read(char) {
-    if (this.vocabulary.hasLines && char === "\n") {
+    if (this.vocabulary.endsWithLine && char === "\n") {
       this.state.fill(0);
       this.readId(this.vocabulary.bosId);
     } else {
@@ -262,8 +264,8 @@ class Reader {
 
   /** The id that is the target where a character comes next. */
   targetOf(char) {
-    const { hasLines, eosId } = this.vocabulary;
-    return hasLines && char === "\n" ? eosId : this.vocabulary.idOf(char);
+    const { endsWithLine, eosId } = this.vocabulary;
+    return endsWithLine && char === "\n" ? eosId : this.vocabulary.idOf(char);
   }
 }
 
@@ -392,7 +394,7 @@ class Model {
   generate(seed, options = {}) {
     const { rngSeed = 0, length, unknown = "error", ...settings } = { ...this.defaults, ...options };
     const odd = this.vocabulary.unknownIn(seed);
-    if (this.vocabulary.hasLines && seed.includes("\n")) odd.push("\n");
+    if (this.vocabulary.endsWithLine && seed.includes("\n")) odd.push("\n");
     if (odd.length && unknown === "error") {
       throw new RangeError(`the model does not know the character ${JSON.stringify(odd[0])}`);
     }

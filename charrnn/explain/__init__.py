@@ -1,0 +1,1 @@
+"""What a trained network does, as numbers and as pictures; without torch."""

@@ -1,0 +1,162 @@
+"""The same text under simpler models: counts, compressors, and the network.
+
+Every model has seen the training part and nothing else. A compressor is given it by compressing
+it in front of the text: what counts is by how many bytes the result grows. Unlike the others a
+compressor goes on learning while it reads the text.
+"""
+
+import gzip
+import lzma
+from collections.abc import Callable
+
+import numpy as np
+
+from charrnn.evaluation.eval_text import own_split
+from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
+from charrnn.explain.picture import Bars, Numbers, Picture, Table
+from charrnn.explain.subject import Request, Subject, text_of_ids
+
+SUMMARY = "the same text under n-gram models and compressors"
+NETWORK = "charrnn"
+LONGEST_WINDOW = 27
+"""zstd looks for what it has seen in the last 2**27 bytes."""
+
+Compress = Callable[[bytes], bytes]
+
+
+def numbers(request: Request) -> Numbers:
+    """Score a text under the network, n-gram models and compressors.
+
+    Raises:
+        UserError: The run's own corpus, for its training part, cannot be had.
+    """
+    subject = request.subject
+    training = training_part(subject)
+    before, text = training.content.encode(), subject.content.encode()
+    chars = len(subject.targets_N)
+    bits = {"uniform": chars * float(np.log2(_alphabet(subject)))}
+    for order, cost in enumerate(ngram_bits(training, subject)):
+        bits[f"n-gram order {order}" if order else "unigram"] = cost
+    alone = {}
+    for name, compress in compressors().items():
+        if compress is not None:
+            bits[name] = 8.0 * (len(compress(before + text)) - len(compress(before)))
+            alone[name] = 8.0 * len(compress(text))
+    bits[NETWORK] = float(subject.nats_N.sum(dtype=np.float64) / np.log(2))
+    return {
+        "run": subject.run,
+        "source": subject.source,
+        "chars": chars,
+        "training_chars": len(training.text.ids),
+        "missing": [name for name, compress in compressors().items() if compress is None],
+        "models": [
+            {
+                "name": name,
+                "bits_per_char": cost / chars,
+                "bits_per_byte": cost / len(text),
+                "bits_per_char_alone": alone[name] / chars if name in alone else None,
+            }
+            for name, cost in bits.items()
+        ],
+    }
+
+
+def picture(numbers: Numbers) -> Picture:
+    """Draw a bar for each model, the best last."""
+    models = sorted(numbers["models"], key=lambda model: -model["bits_per_char"])
+    network = next(model for model in models if model["name"] == NETWORK)
+    best = [model for model in models if model is not network][-1]
+    more = best["bits_per_char"] / network["bits_per_char"] - 1
+    sign = "more" if more >= 0 else "fewer"
+    sentences = [
+        f"The best of the others, {best['name']}, needs {abs(more):.1%} {sign} bits.",
+        f"All were given {numbers['training_chars']:,} characters of the training part.",
+        "Order n is an n-gram model that sees n characters.",
+    ]
+    if numbers["missing"]:
+        missing = " and ".join(numbers["missing"])
+        sentences.append(f"Without {missing}: `pip install 'charrnn-cli[plots]'` brings them.")
+    rows = [
+        (
+            model["name"],
+            f"{model['bits_per_char']:.3f}",
+            f"{model['bits_per_byte']:.3f}",
+            f"{model['bits_per_char_alone']:.3f}" if model["bits_per_char_alone"] else "",
+        )
+        for model in models
+    ]
+    columns = ("model", "bits per char", "bits per byte", "without training part")
+    bars = Bars(
+        title="Bits per character of the same text",
+        names=[model["name"] for model in models],
+        values=[model["bits_per_char"] for model in models],
+        highlighted=NETWORK,
+    )
+    return Picture(
+        title=f"Baselines: {numbers['run']} on {numbers['source']}",
+        sentences=sentences,
+        charts=[bars],
+        tables=[Table("The best last", columns, rows)],
+    )
+
+
+def training_part(subject: Subject) -> Subject:
+    """The training part of the run's own corpus, the end of it if it is long."""
+    own = own_split(subject.model, subject.data, "train")
+    ids, starts = own.ids, own.starts
+    if len(ids) > MOST_TRAINING:
+        begin = len(ids) - MOST_TRAINING
+        if starts is not None:
+            line = int(np.searchsorted(starts, begin))
+            begin = int(starts[line])
+            starts = starts[line:] - starts[line]
+        ids = ids[begin:]
+    text = text_of_ids(ids, starts, subject.model.vocabulary, MOST_TRAINING)
+    return Subject(subject.model, subject.data, "the training part", text)
+
+
+def ngram_bits(training: Subject, subject: Subject, highest: int = HIGHEST_ORDER) -> list[float]:
+    """The bits of a text under n-gram models of the orders 0 to `highest`."""
+    probabilities = kneser_ney(
+        sequence_of(training, highest),
+        sequence_of(subject, highest),
+        alphabet=_alphabet(subject),
+        ids=len(subject.model.vocabulary),
+        highest=highest,
+    )
+    return [float(-np.log2(probability_M).sum()) for probability_M in probabilities]
+
+
+def _alphabet(subject: Subject) -> int:
+    """How many ids can come: all but <pad> and <bos>."""
+    vocabulary = subject.model.vocabulary
+    return len(vocabulary) - (2 if vocabulary.has_lines else 1)
+
+
+def compressors() -> dict[str, Compress | None]:
+    """The compressors, each at its strongest; None for one that is not installed."""
+    return {
+        "gzip": lambda data: gzip.compress(data, 9, mtime=0),
+        "xz": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
+        "zstd": _zstd(),
+        "PPMd": _ppmd(),
+    }
+
+
+def _zstd() -> Compress | None:
+    try:
+        import zstandard
+    except ImportError:
+        return None
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        19, window_log=LONGEST_WINDOW, enable_ldm=True
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress
+
+
+def _ppmd() -> Compress | None:
+    try:
+        import pyppmd
+    except ImportError:
+        return None
+    return lambda data: pyppmd.compress(data, max_order=8, mem_size=256 << 20)

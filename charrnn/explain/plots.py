@@ -1,0 +1,232 @@
+"""Pictures as SVG and PNG, by matplotlib, which is imported by nothing else."""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from charrnn.console import escape_controls
+from charrnn.errors import UserError
+from charrnn.explain.colours import SERIES, colour_of
+from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Series, pieces_of
+from charrnn.messages import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Arabic")
+TEXT_FONTS = ("DejaVu Sans Mono", "Noto Sans Mono CJK SC", *FONTS)
+CHART_INCHES = (7.0, 4.2)
+TEXT_COLUMNS = 80
+TEXT_LINES = 24
+CELL_INCHES = (0.1, 0.21)
+DOTS_PER_INCH = 144
+GREY = "#7f7f7f"
+LEVEL_SHARE = 0.03
+"""The height of a level's name, as a share of the chart's."""
+
+
+def require_matplotlib() -> None:
+    """Make sure that plots can be drawn.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise UserError(
+            "plots need matplotlib, which is not installed",
+            hint="`pip install 'charrnn-cli[plots]'` brings it",
+        ) from error
+    mpl.use("agg")
+
+
+def plotted(picture: Picture, kind: str) -> bytes:
+    """Draw the charts of a picture, or if it has none its text, as `svg` or `png`."""
+    with _settings(picture.title):
+        if picture.text is None:
+            figure = _figure_of_charts(picture.charts)
+        else:
+            figure = _figure_of_text(picture.text)
+        return _saved(figure, kind)
+
+
+def chart_as_svg(chart: Chart | Bars) -> str:
+    """Draw one chart as an SVG element, to stand in a page."""
+    with _settings(chart.title):
+        svg = _saved(_figure_of_charts([chart]), "svg").decode()
+    return svg[svg.index("<svg") :]
+
+
+@contextmanager
+def _settings(salt: str) -> Iterator[None]:
+    """Draw alike on every machine, with text as text, whatever a user's own settings are."""
+    import matplotlib as mpl
+
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": salt,
+        "font.family": _installed(FONTS),
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+    }
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(style)
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # a box is drawn instead
+        yield
+
+
+def _installed(fonts: Sequence[str]) -> list[str]:
+    """The fonts that this machine has; matplotlib would complain of every other one."""
+    from matplotlib.font_manager import get_font_names
+
+    names = set(get_font_names())
+    return [font for font in fonts if font in names]
+
+
+def _saved(figure: "Figure", kind: str) -> bytes:
+    file = io.BytesIO()
+    metadata = {"Date": None, "Creator": "charrnn"} if kind == "svg" else {}
+    figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH)
+    return file.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Escape control characters, and dollar signs, which would be read as mathematics."""
+    return escape_controls(text, keep=frozenset()).replace("$", r"\$")
+
+
+# --- Charts --------------------------------------------------------------------------------------
+
+
+def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    size = CHART_INCHES if len(charts) == 1 else (4.0 * len(charts), 4.0)
+    figure = Figure(figsize=size, layout="constrained")
+    for axes, chart in zip(figure.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
+        axes.set_title(_plain(chart.title), loc="left")
+        if isinstance(chart, Bars):
+            colours = [SERIES[name == chart.highlighted] for name in chart.names]
+            names = list(map(_plain, chart.names))
+            drawn = axes.barh(names, list(chart.values), color=colours)
+            axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
+            axes.margins(x=0.08)
+            axes.invert_yaxis()
+        else:
+            _draw_chart(axes, chart)
+    return figure
+
+
+def _draw_chart(axes: "Axes", chart: Chart) -> None:
+    axes.set_xlabel(_plain(chart.x_label))
+    axes.set_ylabel(_plain(chart.y_label))
+    if chart.log_x:
+        axes.set_xscale("log")
+        axes.set_xticks(chart.series[0].x, [f"{x:g}" for x in chart.series[0].x])
+        axes.minorticks_off()
+    if chart.log_y:
+        axes.set_yscale("log")
+    if chart.is_share:
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+    levels = [series for series in chart.series if series.style == "level"]
+    others = [series for series in chart.series if series.style != "level"]
+    for number, series in enumerate(others):
+        _draw_series(axes, series, SERIES[number % len(SERIES)])
+    _draw_levels(axes, levels)
+    if len(others) > 1:
+        axes.legend()
+
+
+def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
+    """Draw horizontal lines, each with its name at the right where there is room for it."""
+    for level in levels:
+        axes.axhline(level.y[0], color=GREY, linewidth=0.8, linestyle="--")
+    low, high = axes.get_ylim()
+    named: list[float] = []
+    for level in levels:
+        if all(abs(level.y[0] - other) > LEVEL_SHARE * (high - low) for other in named):
+            named.append(level.y[0])
+            around = ("axes fraction", "data")
+            axes.annotate(
+                _plain(level.name),
+                (1, level.y[0]),
+                xycoords=around,
+                ha="right",
+                va="bottom",
+                fontsize=7,
+            )
+
+
+def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
+    name = _plain(series.name)
+    if series.style == "guide":
+        axes.plot(series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=name)
+    elif series.labels:
+        axes.scatter(series.x, series.y, alpha=0)
+        axes.scatter([], [], color=colour, label=name)
+        for x, y, label in zip(series.x, series.y, series.labels, strict=True):
+            axes.text(x, y, _plain(label), color=colour, ha="center", va="center", fontsize=9)
+    elif series.style == "points":
+        axes.scatter(series.x, series.y, s=12, color=colour, alpha=0.6, label=name)
+    else:
+        marker = "o" if len(series.x) < 30 else None
+        axes.plot(series.x, series.y, color=colour, label=name, marker=marker, markersize=3)
+        if series.low:
+            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, lw=0)
+
+
+# --- Texts ---------------------------------------------------------------------------------------
+
+
+def _figure_of_text(text: ColouredText) -> "Figure":
+    """Draw the first lines of a text on a grid, a character in each cell."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    fonts, lines = _installed(TEXT_FONTS), _lines(text)
+    title = shorten(text.title, TEXT_COLUMNS)
+    columns = max(len(title), *map(len, lines))
+    width, height = CELL_INCHES
+    figure = Figure(figsize=(columns * width + 0.2, (len(lines) + 1.5) * height))
+    axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, columns + 0.2 / width)
+    axes.set_ylim(len(lines) + 0.25, -1.25)
+    axes.text(0, -0.5, _plain(title), va="center", style="italic")
+    for row, line in enumerate(lines):
+        for column, (shown, number) in enumerate(line):
+            colour = colour_of(number, text.most)
+            if colour is not None:
+                face = tuple(part / 255 for part in colour)
+                axes.add_patch(Rectangle((column, row), 1, 1, facecolor=face, linewidth=0))
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                _plain(shown),
+                fontsize=4 if shown.startswith("\\") and len(shown) > 1 else 9,
+                family=fonts,
+                ha="center",
+                va="center",
+            )
+    return figure
+
+
+def _lines(text: ColouredText) -> list[list[Piece]]:
+    """The first lines of a text, cut where they are too long."""
+    lines: list[list[Piece]] = [[]]
+    for piece in pieces_of(text):
+        if lines[-1] and (lines[-1][-1][0] == "⏎" or len(lines[-1]) == TEXT_COLUMNS):
+            if len(lines) == TEXT_LINES:
+                break
+            lines.append([])
+        lines[-1].append(piece)
+    return lines

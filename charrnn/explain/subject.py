@@ -1,0 +1,305 @@
+"""What is explained: a run, and a text as its network reads it.
+
+A text is a sequence of pairs, an input and the target that follows it, in documents: one in stream
+mode, one a line in lines mode, where the first input is <bos> and the last target <eos>.
+
+Shapes: N pairs of the text, B rows read side by side, T time.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple, Self, TypeVar
+
+import numpy as np
+
+from charrnn.config.load import read_run_config
+from charrnn.config.schema import DataConfig
+from charrnn.console import Progress, silent
+from charrnn.errors import UserError
+from charrnn.evaluation.eval_text import EvalText, own_split, parts_of_text
+from charrnn.evaluation.evaluate import (
+    ThreadedNetwork,
+    nats_of_lines,
+    nats_of_stream,
+    rows_for,
+)
+from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite, has_end
+from charrnn.explain.cells import TracedNetwork
+from charrnn.inference.network import NumpyNetwork
+from charrnn.machine import free_threads
+from charrnn.messages import format_name
+from charrnn.network import FloatArray, IdArray
+from charrnn.run.paths import CONFIG_FILE
+from charrnn.run.reader import TrainedModel
+from charrnn.text.reading import Part
+from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
+
+MOST_CHARACTERS = 1_000_000
+"""What is read of a text; a longer one, an endless one too, is explained by its beginning."""
+SAMPLE = 100_000
+"""Pairs of which the views that look into the network take all that they need."""
+ROWS = 64
+WARM_UP = 256
+"""Pairs that a row reads before it counts: by then the network has forgotten the zero state."""
+COLUMNS_AT_ONCE = 32
+
+Places = Counts
+Read = TypeVar("Read")
+
+
+class Text(NamedTuple):
+    """A text, and its ids."""
+
+    characters: str
+    """Without line ends in lines mode; of a split, which is known by its ids, <unk> is U+FFFD."""
+    ids: IdArray
+    starts: Starts | None
+    """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, and a text that is read with it."""
+
+    model: TrainedModel
+    data: DataConfig
+    source: str
+    """The text's name, in words."""
+    text: Text
+
+    @classmethod
+    def of(cls, model: TrainedModel, name: str | None, progress: Progress = silent) -> Self:
+        """Read the text `name`, or if that is None the run's validation split.
+
+        Raises:
+            UserError: The text cannot be read, or there is nothing in it to predict.
+        """
+        data = read_run_config(model.path / CONFIG_FILE).data
+        if name is None:
+            own = own_split(model, data, "valid", progress)
+            names = ", ".join(each.rsplit("/", 1)[-1] for each in data.sources)
+            source = f"the validation split of {format_name(names)}"
+            text = text_of_ids(*_uncut(own), model.vocabulary)
+        else:
+            source = "stdin" if name == "-" else format_name(name)
+            text = _read_beginning(parts_of_text(name, model, data, progress), model.vocabulary)
+        subject = cls(model, data, source, text)
+        if not len(subject.targets_N):
+            raise UserError(f"{source} is too short", hint="there is nothing in it to predict")
+        return subject
+
+    @property
+    def run(self) -> str:
+        """The run's name, for people."""
+        return self.model.path.name or str(self.model.path)
+
+    @property
+    def is_lines(self) -> bool:
+        """Whether each line is read for itself."""
+        return self.text.starts is not None
+
+    @cached_property
+    def network(self) -> ThreadedNetwork:
+        """The run's network."""
+        return ThreadedNetwork(NumpyNetwork.of(self.model), free_threads())
+
+    @cached_property
+    def traced(self) -> TracedNetwork:
+        """The same network, with all that it computes."""
+        return TracedNetwork(self.model)
+
+    # --- The pairs -------------------------------------------------------------------------------
+
+    @cached_property
+    def documents(self) -> Places:
+        """Where each document begins among the pairs, and where the last one ends."""
+        if self.text.starts is None:
+            return np.array([0, max(0, len(self.text.ids) - 1)])
+        starts = np.asarray(self.text.starts).astype(np.int64)
+        return starts + np.arange(len(starts))
+
+    @cached_property
+    def inputs_N(self) -> IdArray:
+        """The id that is read before each target."""
+        if not self.is_lines:
+            return self.text.ids[:-1]
+        return self._with_each_line(self.model.vocabulary.bos_id, self.documents[:-1])
+
+    @cached_property
+    def targets_N(self) -> IdArray:
+        """The ids that are predicted."""
+        if not self.is_lines:
+            return self.text.ids[1:]
+        return self._with_each_line(self.model.vocabulary.eos_id, self.documents[1:] - 1)
+
+    def _with_each_line(self, special: int | None, places: Places) -> IdArray:
+        """The characters of all lines, and a special id at these places among them."""
+        assert special is not None
+        is_char_N = np.ones(int(self.documents[-1]), np.bool_)
+        is_char_N[places] = False
+        ids_N = np.full(len(is_char_N), special, self.text.ids.dtype)
+        ids_N[is_char_N] = self.text.ids
+        return ids_N
+
+    # --- What they are to a reader ---------------------------------------------------------------
+
+    @cached_property
+    def content(self) -> str:
+        """The text, with its line ends."""
+        characters, _, starts = self.text
+        if starts is None:
+            return characters
+        return "".join(f"{characters[begin:end]}\n" for begin, end in pairwise(starts.tolist()))
+
+    @property
+    def input_characters(self) -> list[str]:
+        """What is read before each target; a line, from the end of the one before it."""
+        return list(("\n" if self.is_lines else "") + self.content[:-1])
+
+    @property
+    def target_characters(self) -> list[str]:
+        """What is predicted, the end of a line among it."""
+        return list(self.content if self.is_lines else self.content[1:])
+
+    def glyph(self, id_: int) -> str:
+        """What an id is when it is predicted: the end of a line is a line end."""
+        vocabulary = self.model.vocabulary
+        if id_ == vocabulary.unk_id:
+            return REPLACEMENT
+        return "\n" if id_ == vocabulary.eos_id else vocabulary.characters[id_]
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    @cached_property
+    def nats_N(self) -> FloatArray:
+        """What each target costs, as `charrnn eval` counts it.
+
+        Raises:
+            RunFailedError: The weights are such that the predictions overflow.
+        """
+        rows, text = rows_for(free_threads()), self.text
+        if text.starts is None:
+            nats_N = nats_of_stream(self.network, text.ids, streams=rows)
+        else:
+            known = self.model.vocabulary
+            nats_N = nats_of_lines(self.network, text.ids, text.starts, known, batch_size=rows)
+        check_finite(float(nats_N.mean(dtype=np.float64)), self.model.path)
+        return nats_N
+
+    def sample(self) -> "Subject":
+        """The beginning of the text that is enough to look into the network."""
+        return Subject(self.model, self.data, self.source, _beginning(self.text, SAMPLE))
+
+    def read(
+        self, advance: Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
+    ) -> Iterator[tuple[Places, Flags, Read]]:
+        """Read the text in rows side by side, some columns at a time.
+
+        A row of a stream begins `WARM_UP` pairs before it counts.
+
+        Args:
+            advance: `NumpyNetwork.advance` or `TracedNetwork.advance`.
+
+        Yields:
+            Which pair of the text stands where, (B, T); which of them count, so that every pair
+            counts once; and what `advance` returned.
+        """
+        for begins_B, counts_from_B, ends_B in self._rows():
+            state_SLBH = self.network.initial_state(len(begins_B))
+            for at in range(0, int((ends_B - begins_B).max()), COLUMNS_AT_ONCE):
+                places_BT = begins_B[:, None] + np.arange(at, at + COLUMNS_AT_ONCE)
+                counted_BT = (places_BT >= counts_from_B[:, None]) & (places_BT < ends_B[:, None])
+                ids_BT = self.inputs_N.take(places_BT, mode="clip")
+                result, state_SLBH = advance(ids_BT, state_SLBH)
+                yield places_BT, counted_BT, result
+
+    def _rows(self) -> Iterator[tuple[Places, Places, Places]]:
+        """Yield where each row of a batch begins, where it begins to count, and where it ends."""
+        if self.is_lines:
+            order = np.argsort(-np.diff(self.documents), kind="stable")
+            for at in range(0, len(order), ROWS):
+                which = order[at : at + ROWS]
+                yield self.documents[which], self.documents[which], self.documents[which + 1]
+            return
+        pairs = len(self.targets_N)
+        length = max(WARM_UP, -(-pairs // ROWS))
+        counts_from_B = np.arange(0, pairs, length)
+        ends_B = np.minimum(counts_from_B + length, pairs)
+        yield np.maximum(0, counts_from_B - WARM_UP), counts_from_B, ends_B
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be explained, and how."""
+
+    models: Sequence[TrainedModel]
+    text: str | None = None
+    """The text's name, or for `step` the text itself; None: the runs' validation splits."""
+    show: int
+    """Characters of a text that are shown."""
+    unit: int | None = None
+    """The hidden unit whose activation is shown; None: the one that follows something best."""
+    all_units: bool = False
+    """Whether all of them can be chosen where the numbers are shown."""
+    progress: Progress = silent
+
+    @property
+    def model(self) -> TrainedModel:
+        """The one run."""
+        return self.models[0]
+
+    @cached_property
+    def subjects(self) -> list[Subject]:
+        """Each run with its text."""
+        return [Subject.of(model, self.text, self.progress) for model in self.models]
+
+    @property
+    def subject(self) -> Subject:
+        """The one run with its text."""
+        return self.subjects[0]
+
+
+def text_of_ids(
+    ids: IdArray, starts: Starts | None, vocabulary: Vocabulary, most: int = MOST_CHARACTERS
+) -> Text:
+    """The beginning of a text that is known by its ids."""
+    return _beginning(Text(vocabulary.decode(ids[:most]), ids, starts), most)
+
+
+def _beginning(text: Text, most: int = MOST_CHARACTERS) -> Text:
+    """Take the beginning of a text; whole lines in lines mode, but for a first one that is long."""
+    characters, ids, starts = text
+    if len(ids) <= most:
+        return text
+    if starts is None:
+        return Text(characters[:most], ids[:most], None)
+    starts = starts[starts <= most] if starts[1] <= most else np.array([0, most])
+    end = int(starts[-1])
+    return Text(characters[:end], ids[:end], starts)
+
+
+def _uncut(split: EvalText) -> tuple[IdArray, Starts | None]:
+    """The ids of a split and where each line starts, without examples that were cut."""
+    if split.starts is None or split.cut_at is None:
+        return split.ids, split.starts
+    lengths, kept = np.diff(split.starts), has_end(split.starts, split.cut_at)
+    starts: Starts = np.cumsum(np.concatenate([[0], lengths[kept]]))
+    return split.ids[np.repeat(kept, lengths)], starts
+
+
+def _read_beginning(parts: Iterator[Part], vocabulary: Vocabulary) -> Text:
+    """Read a text in parts until there is enough of it."""
+    length = 0
+    chars, lengths = [""], [np.zeros(1, np.int64)]
+    for part in parts:
+        chars.append(part.chars)
+        if part.lengths is not None:
+            lengths.append(part.lengths[part.lengths > 0])
+        length += len(part.chars)
+        if length >= MOST_CHARACTERS:
+            break
+    text = "".join(chars)
+    starts = np.cumsum(np.concatenate(lengths)) if vocabulary.has_lines else None
+    return _beginning(Text(text, vocabulary.encode(text), starts))

@@ -1,0 +1,77 @@
+"""The views: what can be seen of a run, each by one name.
+
+A view is a module with a summary in one line, a function that computes its numbers, and one that
+makes a picture of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from charrnn.explain import (
+    baselines,
+    calibration,
+    context,
+    embedding,
+    gates,
+    gradient,
+    step,
+    surprisal,
+    units,
+)
+from charrnn.explain.cells import GATES
+from charrnn.explain.picture import Numbers, Picture
+from charrnn.explain.subject import Request
+
+SOME_CHARACTERS = 24
+
+
+class View(Protocol):
+    """What the module of a view has."""
+
+    SUMMARY: str
+
+    def numbers(self, request: Request, /) -> Numbers:
+        """Compute what `--json` prints."""
+
+    def picture(self, numbers: Numbers, /) -> Picture:
+        """Say what is shown of it."""
+
+
+VIEWS: Mapping[str, View] = {
+    "surprisal": surprisal,
+    "units": units,
+    "gates": gates,
+    "gradient": gradient,
+    "context": context,
+    "baselines": baselines,
+    "calibration": calibration,
+    "embedding": embedding,
+    "step": step,
+}
+REPORT = "report"
+REPORT_SUMMARY = "all of these in one page: explain report -o report.html"
+
+
+def numbers_of(view: str, request: Request) -> dict[str, Numbers]:
+    """Compute one view, or all that this run has for `report`; the numbers of each by its name.
+
+    Raises:
+        UserError: The run does not have what the view shows.
+    """
+    if view != REPORT:
+        return {view: VIEWS[view].numbers(request)}
+    found: dict[str, Numbers] = {}
+    for name, each in VIEWS.items():
+        if name == "step":
+            found[name] = each.numbers(replace(request, text=_some_text(request)))
+        elif name != "gates" or GATES[request.model.card.cell]:
+            found[name] = each.numbers(request)
+    return found
+
+
+def _some_text(request: Request) -> str:
+    """The first characters of the text that the run knows, for one step after them."""
+    vocabulary = request.model.vocabulary
+    known = [char for char in request.subject.text.characters[:1000] if char in vocabulary]
+    return "".join(known[:SOME_CHARACTERS])
