@@ -28,6 +28,11 @@ JSON_LIMIT_BYTES = 32 * 1024 * 1024
 """A vocabulary of all of Unicode takes 26 MB at the most, however it is written and indented."""
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with `~` as the home directory, which no shell puts in after a `=`."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no home
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all.
 
@@ -107,10 +112,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def raise_write_error(path: Path, error: OSError) -> NoReturn:
-    """Say that `path` could not be written, and why."""
+def raise_write_error(
+    path: Path, error: OSError, *, elsewhere: str = "choose another folder"
+) -> NoReturn:
+    """Say that `path` could not be written, and why; `elsewhere` says how to write elsewhere."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    way_out = "free some space, or choose another folder" if is_full else "choose another folder"
+    way_out = f"free some space, or {elsewhere}" if is_full else elsewhere
     raise RunFailedError(
         f"cannot write {format_path(path)}: {reason(error)}",
         hint=f"{way_out}; what was there before is unchanged",

@@ -16,7 +16,6 @@ H hidden, V vocabulary.
 import math
 from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy as np
 from charrnn.errors import UserError
 from charrnn.evaluation.evaluate import score_text
 from charrnn.evaluation.scoring import Score
+from charrnn.files import expanded
 from charrnn.generation.language_model import LanguageModel
 from charrnn.generation.options import check_count
 from charrnn.generation.sampling import log_normalizers
@@ -40,7 +40,8 @@ class Model(LanguageModel):
         """Measure how well the model predicts a text, as `charrnn eval` does.
 
         Args:
-            text: The text, as it stands; for a model of lines or examples it is divided as a file.
+            text: The text, normalised as the model's own was; for a model of lines or examples it
+                is divided as a file.
             window: Score windows of so many characters, each from a zero state; left out, the
                 state is carried through the whole text.
 
@@ -52,6 +53,7 @@ class Model(LanguageModel):
             charrnn.errors.UserError: There is nothing to predict, or `window` is out of place.
         """
         check_count("window", window)
+        text = self.normalized(text)
         ids, starts = self.vocabulary.encode(text), None
         if self.vocabulary.has_lines:
             if window is not None:
@@ -129,4 +131,4 @@ def load(path: str | PathLike[str]) -> Model:
     Raises:
         charrnn.errors.UserError: Something is missing, damaged or from a later version.
     """
-    return Model(read_model(Path(path)))
+    return Model(read_model(expanded(path)))

@@ -7,7 +7,8 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.pop("CHARRNN_RUN", None)
+for variable in ("CHARRNN_RUN", "CHARRNN_DATA"):
+    os.environ.pop(variable, None)
 
 settings.register_profile("charrnn", deadline=None)  # a loaded machine is no failure
 settings.load_profile("charrnn")

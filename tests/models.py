@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
 from charrnn.network import FloatArray
-from charrnn.run.model_card import FORMAT_VERSION, ModelCard
+from charrnn.run.model_card import FORMAT_VERSION, ModelCard, TextFormat
 from charrnn.run.paths import NEXT_WEIGHTS_FILE, WEIGHTS_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.run.writer import RunWriter
@@ -33,6 +33,7 @@ DEFAULT_CARD = ModelCard(
     step=1,
     valid_loss_nats=1.0,
     weights_sha256="0" * 64,
+    text=TextFormat(encoding="utf-8", normalize="none"),
 )
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz."
 

@@ -10,8 +10,9 @@ import pytest
 import charrnn
 from charrnn.errors import UserError
 from charrnn.evaluation.evaluate import score_stream
+from charrnn.run.model_card import TextFormat
 from tests.cli.process import succeed_json
-from tests.models import write_run
+from tests.models import LETTERS, write_run
 
 TEXT = "the quick brown fox.\njumps over the lazy dog"
 PROGRAM = """
@@ -55,6 +56,14 @@ def test_a_text_is_scored_as_eval_scores_it(
     score = model.score(TEXT)
     assert score.chars == expected["chars"]
     assert score.loss_nats == pytest.approx(expected["loss_nats"], rel=1e-6)
+
+
+def test_a_text_is_normalised_as_the_models_own_was(tmp_path: Path) -> None:
+    text = TextFormat(encoding="utf-8", normalize="nfc")
+    model = charrnn.load(write_run(tmp_path / "run", characters=LETTERS + "\xe9", text=text))
+    composed, in_parts = model.score("caf\xe9 caf\xe9"), model.score("cafe\u0301 cafe\u0301")
+    assert in_parts == composed
+    assert composed.unknown_chars == 0
 
 
 def test_a_text_is_scored_in_windows(stream: charrnn.Model) -> None:

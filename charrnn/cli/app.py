@@ -167,6 +167,10 @@ class _PlainConverter:
         if self._annotation not in self.NOUNS:
             return value
         try:
+            if self._annotation is Path:
+                from charrnn.files import expanded
+
+                return expanded(value)
             return self._annotation(value)
         except ValueError as error:
             message = f"{value!r} is not {self.NOUNS[self._annotation]}."

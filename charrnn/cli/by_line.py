@@ -3,6 +3,7 @@
 import heapq
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from charrnn.cli.options import check_range, option
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from charrnn.evaluation.by_line import LineCost
     from charrnn.network import Network
     from charrnn.run.reader import TrainedModel
+    from charrnn.text.corpus import SplitName
     from charrnn.text.reading import Part
 
 BY_LINE = """Print what each line costs, in bits and in bits per character; with --json an object a
@@ -30,6 +32,7 @@ def write_lines(
     model: "TrainedModel",
     *,
     dearest: int | None,
+    data_dir: Path | None = None,
     as_json: bool,
     console: Console,
     network: "Network | None" = None,
@@ -46,7 +49,7 @@ def write_lines(
     from charrnn.inference.network import NumpyNetwork
 
     check_range("--dearest", dearest)
-    parts, cut_at = _parts(name, split, model, console)
+    parts, cut_at = _parts(name, split, model, data_dir, console)
     network = network or ThreadedNetwork(NumpyNetwork.of(model), free_threads())
     rows = rows or rows_for(free_threads())
     known = model.vocabulary
@@ -61,7 +64,7 @@ def write_lines(
 
 
 def _parts(
-    name: str | None, split: str, model: "TrainedModel", console: Console
+    name: str | None, split: str, model: "TrainedModel", data_dir: Path | None, console: Console
 ) -> tuple["Iterator[Part]", int | None]:
     """Return a text, or a split, in parts; and the length of those examples that were cut."""
     from charrnn.config.load import read_run_config
@@ -71,7 +74,8 @@ def _parts(
     data = read_run_config(model.path / CONFIG_FILE).data
     if name is not None:
         return parts_of_text(name, model, data, console.progress), None
-    text = own_split(model, data, "train" if split == "train" else "valid", console.progress)
+    own: SplitName = "train" if split == "train" else "valid"
+    text = own_split(model, data, own, console.progress, data_dir=data_dir)
     return parts_of_split(text, model.vocabulary), text.cut_at
 
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
 from charrnn.cli.options import (
+    DataDir,
     Debug,
     Json,
     NoColor,
@@ -48,6 +50,7 @@ def evaluate(
         str | None,
         option(SPLIT, "|".join(SPLITS), default="valid", words=SPLITS),
     ] = None,
+    data_dir: DataDir = None,
     window: Annotated[int | None, option(WINDOW, "N")] = None,
     engine: Annotated[
         str,
@@ -98,21 +101,23 @@ def evaluate(
             f"--window cuts up a stream of text, and {model.path} was trained on {kind}s",
             hint=f"leave it out: every {kind} begins from a zero state anyway",
         )
+    own: SplitName = "train" if split == "train" else "valid"
     if by_line or dearest is not None:
         if window is not None:
             raise UserError("--by-line is stateful: --window cannot go with it")
         write_lines(
             text,
-            "train" if split == "train" else "valid",
+            own,
             model,
             dearest=dearest,
+            data_dir=data_dir,
             as_json=json,
             console=console,
             network=_network(engine, model),
             rows=batch_size,
         )
         return
-    scored = _text_to_score(text, "train" if split == "train" else "valid", model, console)
+    scored = _text_to_score(text, own, model, data_dir, console)
     network = _network(engine, model)
     begin = time.perf_counter()
     with console.progress("scoring", scored.targets, unit="characters") as advance:
@@ -140,7 +145,11 @@ def evaluate(
 
 
 def _text_to_score(
-    name: str | None, split: "SplitName", model: "TrainedModel", console: Console
+    name: str | None,
+    split: "SplitName",
+    model: "TrainedModel",
+    data_dir: Path | None,
+    console: Console,
 ) -> "EvalText":
     """Return the text that is named, or the split of the run's own corpus."""
     from charrnn.config.load import read_run_config
@@ -149,8 +158,8 @@ def _text_to_score(
 
     data = read_run_config(model.path / CONFIG_FILE).data
     if name is not None:
-        return other_text(name, model, data, console.progress)
-    return own_split(model, data, split, console.progress)
+        return other_text(name, model, data, warn=console.warn, progress=console.progress)
+    return own_split(model, data, split, data_dir=data_dir, progress=console.progress)
 
 
 def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":

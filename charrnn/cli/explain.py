@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,7 @@ from charrnn.cli.options import (
 )
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
-from charrnn.files import write_atomically
+from charrnn.files import expanded, write_atomically
 from charrnn.machine import use_one_blas_thread
 from charrnn.messages import format_path, join_words, nearest, quote
 
@@ -189,7 +188,7 @@ def _kind(view: str, output: str | None, *, json: bool) -> str | None:
             raise UserError("--json and -o - both go to stdout", hint="leave one of the two out")
         kind = "html"
     else:
-        path = Path(output)
+        path = expanded(output)
         kind = path.suffix.lower().removeprefix(".")
         if kind not in KINDS:
             raise UserError(
@@ -223,8 +222,8 @@ def _write(
 
         (picture,) = pictures.values()
         content = plotted(picture, kind)
-    write_atomically(Path(output), content)
-    console.note(f"wrote {format_path(Path(output))}")
+    write_atomically(expanded(output), content)
+    console.note(f"wrote {format_path(expanded(output))}")
 
 
 def _in_terminal(picture: "Picture") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from charrnn.cli.options import Debug, Json, NoColor, Quiet, RunPath, check_choice, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
-from charrnn.files import write_atomically
+from charrnn.files import expanded, write_atomically
 from charrnn.machine import use_one_blas_thread
 from charrnn.messages import byte_size, format_path, one_line, shell_word
 
@@ -81,7 +81,9 @@ def export(
 
     console = Console(quiet=quiet)
     path = resolve_run(run)
-    target = None if out == STDOUT else Path(out) if out is not None else _default_file(path, to)
+    target = (
+        None if out == STDOUT else expanded(out) if out is not None else _default_file(path, to)
+    )
     if target is not None:
         _check_target(target, overwrite=overwrite)
     exported = _export(path, to, weights or "float32", console)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import Field, dataclass, fields
 from functools import partial
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -52,6 +53,7 @@ JSON = "Print a JSON object a line for each text."
 LOGPROBS = "With --json: the log-probability of every character too."
 NOVELTY = """Tell which share of a text stands in the training text in spans of N characters or
 more, and the longest such span (on stderr, or in --json)."""
+DATA_DIR = "For --novelty: where prepared texts are; left out, CHARRNN_DATA or else data/prepared."
 SAVE_STATE = "Save the stream to a small file when it ends or is interrupted."
 BATCH_SIZE = """Texts under way at once; left out, what processors and memory allow. It never
 changes a text."""
@@ -68,7 +70,7 @@ class GenerateArguments:
     seeds: Annotated[Text, beginning(SEEDS, "FILE")] = None
     strict: Annotated[bool, beginning(STRICT, None, "--strict")] = False
     escapes: Annotated[bool, beginning(ESCAPES, None, "--escapes", "-e")] = False
-    load_state: Annotated[Text, beginning(LOAD_STATE, "FILE")] = None
+    load_state: Annotated[Path | None, beginning(LOAD_STATE, "FILE")] = None
     forever: Annotated[bool, end("The same as --length 0.", None, "--forever")] = False
     rng_seed: Annotated[Number, shape(RNG_SEED, "N")] = None
     next: Annotated[Number, output(NEXT, "K")] = None
@@ -78,7 +80,8 @@ class GenerateArguments:
     json: Annotated[bool, output(JSON, None, "--json")] = False
     logprobs: Annotated[bool, output(LOGPROBS, None, "--logprobs")] = False
     novelty: Annotated[Number, output(NOVELTY, "N")] = None
-    save_state: Annotated[Text, output(SAVE_STATE, "FILE")] = None
+    save_state: Annotated[Path | None, output(SAVE_STATE, "FILE")] = None
+    data_dir: Annotated[Path | None, output(DATA_DIR, "DIR")] = None
     batch_size: Annotated[Number, output(BATCH_SIZE, "N")] = None
     quiet: Quiet = False
     no_color: NoColor = False

@@ -113,7 +113,7 @@ class ResultFormat:
         if arguments.novelty is not None:
             from charrnn.generation.novelty import novelty_measure
 
-            self._novelty = novelty_measure(model, arguments.novelty)
+            self._novelty = novelty_measure(model, arguments.novelty, arguments.data_dir)
         mode, between, is_listed = (
             model.card.mode,
             model.card.separator,

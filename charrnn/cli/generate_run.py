@@ -5,7 +5,6 @@ Imported when the command runs, for it is the first to need NumPy.
 
 from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from charrnn.cli.generate import GenerateArguments
@@ -53,9 +52,9 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> ExitCode:
             if arguments.next is not None:
                 from charrnn.cli.generate_next import write_next
 
-                return write_next(arguments, task, _seeds(arguments, task), out, console)
+                return write_next(arguments, task, _seeds(arguments, model), out, console)
             if stream is None:
-                return _write_many(arguments, task, results, out, console)
+                return _write_many(arguments, _seeds(arguments, model), task, results, out, console)
             try:
                 _write_one(arguments, stream, results, out)
             except Interrupted as interrupt:
@@ -94,15 +93,17 @@ def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
         )
 
 
-def _seeds(arguments: GenerateArguments, task: GenerationTask) -> Iterable[str | UserError]:
+def _seeds(arguments: GenerateArguments, model: LanguageModel) -> Iterable[str | UserError]:
     """The seed of a call, or its seeds, one a line."""
+    is_line = model.vocabulary.has_lines
+    own_encoding = model.text_format.encoding
     path = STDIN if arguments.text == STDIN else arguments.seed_file
     if path is not None:
-        seed = read_seed(path)
+        seed = read_seed(path, own_encoding)
         # The last line end of a file is not part of its line.
-        return [seed.removesuffix("\n").removesuffix("\r") if task.eos_id is not None else seed]
+        return [seed.removesuffix("\n").removesuffix("\r") if is_line else seed]
     if arguments.seeds is not None:
-        return read_seeds(arguments.seeds, escapes=arguments.escapes)
+        return read_seeds(arguments.seeds, own_encoding, escapes=arguments.escapes)
     seed = arguments.text or ""
     return [unescaped(seed) if arguments.escapes else seed]
 
@@ -119,12 +120,12 @@ def _begin_stream(
     if arguments.load_state is not None:
         from charrnn.generation.stream_state import load_stream
 
-        saved = load_stream(Path(arguments.load_state), model.trained.card)
+        saved = load_stream(arguments.load_state, model.trained.card)
     if saved is not None and arguments.rng_seed in {None, saved.rng_seed}:
         uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
     else:
         uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
-    seed = str(next(iter(_seeds(arguments, task))))
+    seed = str(next(iter(_seeds(arguments, model))))
     prefix = prefill(task.prefix(seed, saved.prefix if saved else None), task.network)
     sequence = Sequence(
         task,
@@ -151,7 +152,7 @@ def _check_state_files(arguments: GenerateArguments, task: GenerationTask) -> No
             f"`save_state` and `{task.options.constraint}` exclude each other: "
             "a text that was held to one is complete"
         )
-    path = Path(arguments.save_state)
+    path = arguments.save_state
     if not path.parent.is_dir():
         raise UserError(f"--save-state {path}: there is no folder {path.parent}")
     if path.exists() and not path.is_file():
@@ -196,7 +197,7 @@ def _save_stream(
     saved = SavedStream(
         prefix=stream.prefix(), rng_seed=uniforms.rng_seed, position=uniforms.position
     )
-    save_stream(Path(arguments.save_state), saved, card)
+    save_stream(arguments.save_state, saved, card)
 
 
 # --- Many texts ----------------------------------------------------------------------------------
@@ -204,6 +205,7 @@ def _save_stream(
 
 def _write_many(
     arguments: GenerateArguments,
+    seeds: Iterable[str | UserError],
     task: GenerationTask,
     results: ResultFormat,
     out: TextOutput,
@@ -217,7 +219,7 @@ def _write_many(
         out.check()
 
     sequences = sequences_of(
-        _seeds(arguments, task),
+        seeds,
         task,
         choose_rng_seed(arguments.rng_seed),
         samples=arguments.samples,

@@ -7,6 +7,7 @@ Typer would check ranges and choices too, but through pydantic, whose import tak
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -99,6 +100,16 @@ Overrides = Annotated[
         "KEY=VALUE",
         "--set",
         words=_settings,
+    ),
+]
+
+
+DataDir = Annotated[
+    Path | None,
+    option(
+        "Where prepared texts are kept; left out, CHARRNN_DATA or else data/prepared.",
+        "DIR",
+        "--data-dir",
     ),
 ]
 

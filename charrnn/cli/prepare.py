@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, NoColor, Overrides, Quiet, configs, option
+from charrnn.cli.options import DataDir, Debug, Json, NoColor, Overrides, Quiet, configs, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.messages import byte_size
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from charrnn.text.corpus import Manifest, SourceRecord, SplitRecord
 
-CORPUS = """Files, folders, http(s) addresses, - for stdin, builtin:python-docs. Several are joined
-in this order. Left out, data.source of the configuration."""
+CORPUS = """Files (gz, xz, bz2 and zst too), folders, http(s) addresses, - for stdin,
+builtin:python-docs. Several are joined in this order. Left out, data.source of the
+configuration."""
 CONFIG = "The YAML configuration whose data section says how to read the text."
-OUT = "The folder to make. Left out, one under data/prepared/."
+OUT = "The folder to make. Left out, one in the folder of --data-dir."
 
 
 def prepare(
@@ -27,6 +28,7 @@ def prepare(
     config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config", words=configs)] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, option(OUT, "DIR", "--out", "-o")] = None,
+    data_dir: DataDir = None,
     json: Json = False,
     quiet: Quiet = False,
     _no_color: NoColor = False,
@@ -42,31 +44,41 @@ def prepare(
 
         charrnn prepare letters/ diary.txt --set data.encoding=latin-1
 
+        charrnn prepare notes/ --set "data.include=*.md" --set "data.exclude=[drafts, '*.bak']"
+
         cat *.log | charrnn prepare - --set data.mode=lines --out data/prepared/logs
 
         charrnn prepare tunes.abc --set data.mode=examples --set data.separator=blank
 
         charrnn prepare --config shakespeare --json
     """
-    from charrnn.config.load import load_config
+    from charrnn.config.load import load_for_training
     from charrnn.text.prepare import prepare as prepare_corpus
+    from charrnn.text.prepared_source import with_prepared_options
 
     if not (corpus or config_file or overrides):
         raise UserError(
             "no corpus is named",
             hint="`charrnn prepare FILE` prepares a file, builtin:python-docs needs none",
         )
-    data = load_config(config_file, overrides or []).data
+    loaded = load_for_training(config_file, overrides or [])
+    data = replace(loaded.config.data, source=corpus) if corpus else loaded.config.data
     console = Console(quiet=quiet)
     console.note_waiting(corpus or data.sources)
     prepared = prepare_corpus(
-        replace(data, source=corpus) if corpus else data, out=out, progress=console.progress
+        with_prepared_options(data, loaded.explicit),
+        out=out,
+        data_dir=data_dir,
+        progress=console.progress,
     )
     path, manifest = str(prepared.corpus.path), prepared.corpus.manifest
     title = path if prepared.fresh else f"{path}: prepared before, nothing to do"
     _show(manifest, title, "lines" if data.mode == "lines" else "examples", console)
+    for warning in prepared.warnings:
+        console.warn(warning)
     if json:
         report = {"path": path, "fresh": prepared.fresh, **asdict(manifest)}
+        report["left_out"] = list(prepared.left_out)
         del report["format_version"], report["files"]
         write_json(report)
     else:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, NoColor, Quiet
+from charrnn.cli.options import Debug, Json, NoColor, Quiet, option
 from charrnn.console import Console, escape_controls, write_json
 from charrnn.errors import UserError
+from charrnn.files import write_atomically
 from charrnn.messages import format_path
 from charrnn.run.paths import RUNS_FOLDER, START_HINT
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from charrnn.run.summary import RunSummary
 
 COLUMNS = ("run", "network", "text", "step", "minutes", "loss", "bits/char", "state")
+PLOT = """Draw the validation losses of all runs in one picture, NAME.svg or NAME.png, against the
+minutes of training."""
+PLOT_KINDS = ("svg", "png")
 PIPE_WIDTH = 10_000
 """Columns of a table that nobody's terminal limits: every name is written out."""
 
@@ -24,6 +28,7 @@ def runs(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where the runs are.")
     ] = RUNS_FOLDER,
+    plot: Annotated[Path | None, option(PLOT, "FILE", "--plot")] = None,
     json: Json = False,
     quiet: Quiet = False,
     _no_color: NoColor = False,
@@ -36,9 +41,14 @@ def runs(
         charrnn runs
 
         charrnn runs --json | python -m json.tool
+
+        charrnn runs --plot curves.svg
     """
     from charrnn.run.summary import find_runs, summarize_all
 
+    kind = "" if plot is None else plot.suffix.lower().removeprefix(".")
+    if plot is not None:
+        _check_plot(plot, kind)
     if not folder.is_dir():
         raise UserError(f"there is no folder {format_path(folder)}", hint=START_HINT)
     summaries, errors = summarize_all(find_runs(folder))
@@ -47,10 +57,49 @@ def runs(
     console = Console(quiet=quiet)
     for error in errors:
         console.warn(error.message)
+    if plot is not None:
+        write_atomically(plot, _drawn_curves(summaries, kind))
+        console.note(f"wrote {format_path(plot)}")
     if json:
         write_json({"folder": str(folder), "runs": [asdict(each) for each in summaries]})
     else:
         _write_table(summaries)
+
+
+def _check_plot(plot: Path, kind: str) -> None:
+    """Check that a picture can be drawn, before anything is read.
+
+    Raises:
+        UserError: Its name ends otherwise, or matplotlib is not installed.
+    """
+    from charrnn.explain.plots import require_matplotlib
+
+    if kind not in PLOT_KINDS:
+        raise UserError(
+            f"--plot {format_path(plot)} names no kind of picture",
+            hint="end it with .svg or .png",
+        )
+    require_matplotlib()
+
+
+def _drawn_curves(summaries: "list[RunSummary]", kind: str) -> bytes:
+    """Draw one curve a run, those that were never evaluated left out."""
+    from charrnn.explain.picture import Chart, Picture, Series
+    from charrnn.explain.plots import plotted
+    from charrnn.run.summary import loss_curve
+
+    curves = {each.run: loss_curve(Path(each.run)) for each in summaries}
+    chart = Chart(
+        title="Validation loss",
+        x_label="minutes of training",
+        y_label="nats per character",
+        series=[
+            Series(name=run, x=[x for x, _ in curve], y=[y for _, y in curve])
+            for run, curve in curves.items()
+            if curve
+        ],
+    )
+    return plotted(Picture(title="Validation loss", charts=[chart]), kind)
 
 
 def _write_table(summaries: "list[RunSummary]") -> None:

@@ -7,8 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 from charrnn.errors import RunFailedError, UserError
+from charrnn.files import expanded
 from charrnn.messages import one_line, reason
 
 READ_BYTES = 1 << 16
@@ -16,14 +18,17 @@ LONGEST_SEED_BYTES = 1 << 24
 """An hour of reading for a network; a longer input is probably an endless device."""
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 STDIN = "-"
+UTF_8 = "utf-8"
 
 ESCAPE = re.compile(
     r"\\(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[ntr0\\]|(?P<unknown>.?))", re.DOTALL
 )
 
 
-def read_seed(path: str) -> str:
+def read_seed(path: str, own_encoding: str = UTF_8) -> str:
     """The whole of a file as a seed, or of stdin for `-`.
+
+    What is not UTF-8 is taken to be in `own_encoding`, that of the text which the model learned.
 
     Raises:
         UserError: It cannot be read, is not text, or far too long.
@@ -32,24 +37,29 @@ def read_seed(path: str) -> str:
     for piece in _pieces(path):
         data += piece
         _check_length(data, _name(path))
-    return _decoded(data, path).removeprefix(BYTE_ORDER_MARK)
+    return _decoded(data, path, own_encoding).removeprefix(BYTE_ORDER_MARK)
 
 
-def read_seeds(path: str, *, escapes: bool = False) -> Iterator[str | UserError]:
+def read_seeds(
+    path: str, own_encoding: str = UTF_8, *, escapes: bool = False
+) -> Iterator[str | UserError]:
     """The lines of a file, or of stdin for `-`, each without its end, as they come in.
 
-    In the place of a line that is not text, or has a wrong escape, comes the error.
+    `own_encoding` as for `read_seed`. In the place of a line that is not text, or has a wrong
+    escape, comes the error.
 
     Raises:
         UserError: It cannot be read, or a line is far too long.
     """
     for number, line in enumerate(_lines(path), start=1):
-        yield _seed_of(line, path, number, escapes=escapes)
+        yield _seed_of(line, path, own_encoding, number, escapes=escapes)
 
 
-def _seed_of(line: bytes, path: str, number: int, *, escapes: bool) -> str | UserError:
+def _seed_of(
+    line: bytes, path: str, own_encoding: str, number: int, *, escapes: bool
+) -> str | UserError:
     try:
-        seed = _decoded(line, path, f", line {number:,}").removesuffix("\r")
+        seed = _decoded(line, path, own_encoding, f", line {number:,}").removesuffix("\r")
         seed = seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
         return unescaped(seed) if escapes else seed
     except UserError as error:
@@ -97,7 +107,9 @@ def _pieces(path: str) -> Iterator[bytes]:
     if path == STDIN and sys.stdin is None:
         raise RunFailedError("stdin is closed", hint="`-` reads the seed from stdin")
     try:
-        with open(0 if path == STDIN else path, "rb", buffering=0, closefd=path != STDIN) as file:
+        with open(
+            0 if path == STDIN else expanded(path), "rb", buffering=0, closefd=path != STDIN
+        ) as file:
             while piece := os.read(file.fileno(), READ_BYTES):
                 yield piece
     except OSError as error:
@@ -112,11 +124,15 @@ def _check_length(data: bytes | bytearray, name: str) -> None:
         )
 
 
-def _decoded(data: bytes | bytearray, path: str, place: str = "") -> str:
-    encoding = sys.stdin.encoding if path == STDIN else "utf-8"
+def _decoded(data: bytes | bytearray, path: str, own_encoding: str, place: str = "") -> str:
+    encoding = sys.stdin.encoding if path == STDIN else UTF_8
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
+        from charrnn.text.file_kind import unicode_encoding
+
+        with suppress(UnicodeError, LookupError):
+            return data.decode(unicode_encoding(data) or own_encoding)
         byte = f"byte {data[error.start]:#04x} at offset {error.start}"
         raise UserError(
             f"{_name(path)}{place} is not {encoding} text: {byte}",

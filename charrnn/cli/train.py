@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.options import (
+    DataDir,
     Debug,
     Json,
     NoColor,
@@ -42,6 +43,7 @@ class TrainArguments:
     config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config", words=configs)] = None
     overrides: Overrides = None
     out: Annotated[Path | None, option(OUT, "RUN", "--out", "-o")] = None
+    data_dir: DataDir = None
     overwrite: Annotated[
         bool,
         option("Replace a run that is there by the new one.", None, "--overwrite", "--force", "-f"),

@@ -24,12 +24,14 @@ from charrnn.config.load import LoadedConfig, dump_config, load_for_training, re
 from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
-from charrnn.messages import shell_word
+from charrnn.errors import UserError
+from charrnn.messages import format_name, format_path, join_words, shell_word
 from charrnn.run.paths import RUNS_FOLDER, TENSORBOARD_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
 from charrnn.text.corpus import Corpus, find_prepared
 from charrnn.text.prepare import prepare
+from charrnn.text.prepared_source import with_prepared_options
 from charrnn.text.sources import can_be_read_again
 from charrnn.training.events import Event, Finished, Started
 from charrnn.training.tensorboard import check_available, tensorboard_log
@@ -61,7 +63,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
     console.note_waiting([str(arguments.config_file)])
     source = None if arguments.init_from is None else read_model(arguments.init_from)
-    loaded = _load_config(arguments, source)
+    loaded = _take_prepared_options(_load_config(arguments, source))
     if arguments.print_config:
         write_result(dump_config(loaded.config).rstrip("\n"))
         return
@@ -76,7 +78,10 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
-    corpus = prepare(loaded.config.data, progress=console.progress).corpus
+    prepared = prepare(loaded.config.data, data_dir=arguments.data_dir, progress=console.progress)
+    for warning in prepared.warnings:
+        console.warn(warning)
+    corpus = prepared.corpus
     _check_memory(loaded.config, corpus)
     config = _with_room(_tune(loaded, corpus, arguments.minutes, console), loaded.explicit, corpus)
     model = new_model(config, corpus)
@@ -102,6 +107,12 @@ def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> Load
     loaded = load_for_training(arguments.config_file, arguments.settings, model=sizes)
     check_same_network(loaded.config.model, source)
     return loaded
+
+
+def _take_prepared_options(loaded: LoadedConfig) -> LoadedConfig:
+    """Let a prepared corpus that is the source say how its text was read."""
+    data = with_prepared_options(loaded.config.data, loaded.explicit)
+    return loaded._replace(config=replace(loaded.config, data=data))
 
 
 def _with_room(config: Config, explicit: frozenset[str], corpus: Corpus) -> Config:
@@ -133,7 +144,7 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         config, changes = changed_config(path, arguments.config_file, arguments.settings)
         for note in retired_notes(each.partition("=")[0] for each in arguments.settings):
             console.note(note)
-        corpus = _corpus_again(config, writer, console)
+        corpus = _corpus_again(config, writer, arguments.data_dir, console)
         _check_memory(config, corpus, lead=f"{path}: ")
         trainer = Trainer(config, corpus, new_model(config, corpus), writer)
         if arguments.from_step is not None:
@@ -145,15 +156,34 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         _train(trainer, arguments, console)
 
 
-def _corpus_again(config: Config, writer: RunWriter, console: Console) -> Corpus:
-    """Return the text of a run; what came through a pipe is taken as it was prepared."""
-    is_there = all(map(can_be_read_again, config.data.sources + config.data.valid_sources))
-    state = None if is_there else writer.load_last()
+def _corpus_again(
+    config: Config, writer: RunWriter, data_dir: Path | None, console: Console
+) -> Corpus:
+    """Return the text of a run; what cannot be read again is taken as it was prepared.
+
+    Raises:
+        UserError: It is neither there nor prepared.
+    """
+    names = config.data.sources + config.data.valid_sources
+    gone = [name for name in names if not can_be_read_again(name)]
+    state = writer.load_last() if gone else None
     if state is not None:
-        corpus = find_prepared(config.data, str(state.description.get("corpus_sha256")))
+        sha256 = str(state.description.get("corpus_sha256"))
+        corpus = find_prepared(config.data, sha256, data_dir)
         if corpus is not None:
+            missing = join_words(map(format_name, gone), "and")
+            console.note(f"{missing} cannot be read again; the text is taken from {corpus.path}")
             return corpus
-    return prepare(config.data, progress=console.progress).corpus
+    try:
+        return prepare(config.data, data_dir=data_dir, progress=console.progress).corpus
+    except UserError as error:
+        if not gone:
+            raise
+        raise UserError(
+            f"{format_path(writer.path)}: {error.message}",
+            hint="--set data.source=PATH says where the text is now",
+            exit_code=error.exit_code,
+        ) from error
 
 
 def _check_memory(config: Config, corpus: Corpus, *, lead: str = "") -> None:

@@ -26,10 +26,17 @@ class DataConfig:
     """What is read, and how text becomes ids."""
 
     source: Name | Annotated[list[Name], Meta(min_length=1)] = "builtin:python-docs"
-    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs` or `builtin:names`;
-    or several."""
+    """A file, a directory, an http(s) URL, `-` for stdin, `builtin:python-docs`, `builtin:names`, a
+    prepared text, or several; compressed files (gz, xz, bz2, zst) are read as what is in them."""
     valid_source: Name | Annotated[list[Name], Meta(min_length=1)] | None = None
     """A text of its own for validation, named as source is; all of source is then for training."""
+    include: Name | list[Name] = field(default_factory=list)
+    """Directories: read only files whose name, path or directory matches one of these patterns
+    (`*.txt`); none reads all."""
+    exclude: Name | list[Name] = field(default_factory=list)
+    """Directories: leave out files whose name, path or directory matches one of these patterns."""
+    not_text: Literal["skip", "refuse"] = "skip"
+    """Directories: what to do about files that are not text: leave them out, named, or stop."""
     sha256: Sha256 | None = None
     """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
     mode: Literal["stream", "lines", "examples"] = "stream"
@@ -63,13 +70,21 @@ class DataConfig:
     @property
     def sources(self) -> list[str]:
         """Every source, in order, also where there is only one."""
-        return [self.source] if isinstance(self.source, str) else self.source
+        return _listed(self.source)
+
+    @property
+    def patterns(self) -> tuple[list[str], list[str]]:
+        """The patterns to include and to exclude."""
+        return _listed(self.include), _listed(self.exclude)
 
     @property
     def valid_sources(self) -> list[str]:
         """The sources for validation alone; none where a part of the text is held out."""
-        given = self.valid_source or []
-        return [given] if isinstance(given, str) else given
+        return _listed(self.valid_source or [])
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,7 +33,9 @@ INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,99})")
 FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+QUOTE_HINT = "text that begins with *, & or ! needs quotation marks"
 HINTS = {
+    "expected alphabetic or numeric character": QUOTE_HINT,
     "mapping values are not allowed": "text that holds a colon and a space needs quotation marks; "
     "the keys of a section stand in one column",
     "block sequence entries": 'a lone - needs quotation marks: source: "-"',
@@ -41,7 +43,6 @@ HINTS = {
     "text that begins with @, ` or % needs quotation marks",
     "could not find expected ':'": "each line of a section reads `key: value`",
 }
-QUOTE_HINT = "text that begins with *, & or ! needs quotation marks"
 
 
 def read_yaml(path: Path) -> dict[str, Value]:

@@ -6,9 +6,11 @@ run has never seen becomes <unk>, and is remembered so that it can be told.
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -16,15 +18,15 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids, has_end
-from charrnn.messages import format_name, format_path, shell_word
+from charrnn.messages import format_name, format_path, join_words, shell_word
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
-from charrnn.text.decoding import decoded
+from charrnn.text.decoding import UndecodableError, decoded
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import Part, TextReader, options_for, parts_of, read_text
-from charrnn.text.sources import CHUNK_BYTES, STDIN, can_be_read_again, open_sources
+from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 LINES_AT_ONCE = 1 << 14
@@ -58,7 +60,12 @@ class EvalText:
 
 
 def own_split(
-    model: TrainedModel, data: DataConfig, name: SplitName, progress: Progress = silent
+    model: TrainedModel,
+    data: DataConfig,
+    name: SplitName,
+    progress: Progress = silent,
+    *,
+    data_dir: Path | None = None,
 ) -> EvalText:
     """A split of the corpus that the run was trained on, prepared again if it has to be.
 
@@ -67,11 +74,13 @@ def own_split(
         data: the `data` section of its configuration.
         name: the split.
         progress: opens a display if the text must be read.
+        data_dir: where prepared corpora are kept; left out, `prepared_folder` knows.
 
     Raises:
         UserError: The text is gone, or is not any more what it was.
     """
-    corpus = find_prepared(data, model.card.corpus_sha256) or _prepared_again(model, data, progress)
+    corpus = find_prepared(data, model.card.corpus_sha256, data_dir)
+    corpus = corpus or _prepared_again(model, data, data_dir, progress)
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
             f"{corpus.path} and {model.path / VOCABULARY_FILE} know different characters",
@@ -84,15 +93,25 @@ def own_split(
 
 
 def other_text(
-    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+    name: str,
+    model: TrainedModel,
+    data: DataConfig,
+    *,
+    warn: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> EvalText:
     """Any text, in the run's vocabulary; `name` is a path, `-` for stdin or what `prepare` takes.
+
+    `warn` is called if files of a folder are left out.
 
     Raises:
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-    split = read_text([name], data, model.vocabulary, unknown=unknown.update, progress=progress)
+    with _told_how_to_convert(name, model, data):
+        split = read_text(
+            [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
+        )
     source = "stdin" if name == STDIN else name
     size = _utf8_bytes(split, model.vocabulary, model.card.separator, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
@@ -113,9 +132,13 @@ def parts_of_text(
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
         chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
         texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
-        yield from parts_of([texts], options)
+        with _told_how_to_convert(name, model, data):
+            yield from parts_of([texts], options)
     else:
-        with open_sources([name], progress=progress) as sources:
+        with (
+            _told_how_to_convert(name, model, data),
+            open_sources([name], data=data, progress=progress) as sources,
+        ):
             yield from TextReader(sources, options, progress).parts("reading")
 
 
@@ -149,9 +172,28 @@ def _utf8_bytes(
     return size + end * int(has_end(split.starts, split.cut_at).sum())
 
 
-def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -> Corpus:
+@contextmanager
+def _told_how_to_convert(name: str, model: TrainedModel, data: DataConfig) -> Iterator[None]:
+    """Answer a text in another encoding with the command that scores it."""
+    try:
+        yield
+    except UndecodableError as error:
+        own = error.likely[0] if error.likely else "ENCODING"
+        file = "" if name == STDIN else f" {shell_word(name)}"
+        convert = f"iconv -f {own} -t {data.encoding}{file}"
+        score = f"charrnn eval --run {shell_word(model.path)} -"
+        guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it text?"
+        raise UserError(
+            error.message,
+            hint=f"{guess}: `{convert} | {score}` converts it to the run's own encoding",
+        ) from error
+
+
+def _prepared_again(
+    model: TrainedModel, data: DataConfig, data_dir: Path | None, progress: Progress
+) -> Corpus:
     names = data.sources + data.valid_sources
-    if gone := [name for name in names if not can_be_read_again(name)]:
+    if gone := [name for name in names if is_pipe(name)]:
         source = "stdin" if gone[0] == STDIN else f"the pipe {format_name(gone[0])}"
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
@@ -163,15 +205,15 @@ def _prepared_again(model: TrainedModel, data: DataConfig, progress: Progress) -
     if not data.valid_sources:  # then this is the SHA-256 of its one text
         data = replace(data, sha256=expected)
     try:
-        corpus = prepare(data, progress=progress).corpus
+        corpus = prepare(data, data_dir=data_dir, progress=progress).corpus
         if corpus.manifest.corpus_sha256 != expected:
             raise UserError(f"{', '.join(names)} has changed")
         return corpus
     except UserError as error:
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",
-            hint=f"{model.path / CONFIG_FILE} names it, seen from the folder that train ran in; "
-            + _any_text_hint(model),
+            hint=f"`charrnn prepare FILE --config {shell_word(model.path / CONFIG_FILE)}` "
+            f"prepares it from where it is now; {_any_text_hint(model)}",
             exit_code=error.exit_code,
         ) from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from charrnn import __version__
 from charrnn.console import escape_controls
 from charrnn.explain.picture import ColouredText, Picture, Table
 from charrnn.explain.plots import chart_as_svg
@@ -42,6 +43,7 @@ def page_of(pictures: Mapping[str, Picture], title: str) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="charrnn {__version__}">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_text(title)}</title>

@@ -41,7 +41,7 @@ def compare_losses(
     Raises:
         UserError: The text cannot be had, or the loss is no number.
     """
-    text = _beginning(own_split(model, data, "valid", progress))
+    text = _beginning(own_split(model, data, "valid", progress=progress))
     threads = free_threads()
     scores = []
     with progress("measuring the loss", 2 * text.targets, unit="characters") as advance:

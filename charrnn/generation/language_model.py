@@ -3,13 +3,14 @@
 The text is the one that `charrnn generate` writes for the same run, options and random seed.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.config.schema import GenerateConfig
+from charrnn.files import expanded
 from charrnn.generation.generate import Stream
 from charrnn.generation.options import (
     GenerationOptions,
@@ -22,6 +23,7 @@ from charrnn.generation.rng import UniformStream
 from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.task import GenerationTask
 from charrnn.inference.network import NumpyNetwork
+from charrnn.run.model_card import TextFormat
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.text.vocabulary import Vocabulary
@@ -36,7 +38,7 @@ def load(path: str | PathLike[str]) -> "LanguageModel":
     Raises:
         charrnn.errors.UserError: Something is missing, damaged or from a later version.
     """
-    return LanguageModel(read_model(Path(path)))
+    return LanguageModel(read_model(expanded(path)))
 
 
 class LanguageModel:
@@ -60,6 +62,22 @@ class LanguageModel:
         from charrnn.config.load import read_run_config
 
         return read_run_config(self.trained.path / CONFIG_FILE).generate
+
+    @cached_property
+    def text_format(self) -> TextFormat:
+        """How the text that the model learned was read."""
+        if self.trained.card.text is not None:
+            return self.trained.card.text
+        from charrnn.config.load import read_run_config
+
+        data = read_run_config(self.trained.path / CONFIG_FILE).data
+        return TextFormat(encoding=data.encoding, normalize=data.normalize)
+
+    def normalized(self, text: str) -> str:
+        """Normalise a text as the text that the model learned was."""
+        if text.isascii() or self.text_format.normalize == "none":
+            return text
+        return unicodedata.normalize("NFC", text)
 
     def options(self, **changes: Any) -> GenerationOptions:
         """The run's own options with some of them changed; None leaves one as it is.
@@ -163,4 +181,4 @@ class LanguageModel:
             charrnn.errors.UserError: As in `generate`, but for the seed.
         """
         chosen = change_options(options or self.defaults, changes)
-        return GenerationTask(self.network, self.vocabulary, chosen)
+        return GenerationTask(self.network, self.vocabulary, chosen, self.normalized)

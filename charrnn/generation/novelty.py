@@ -6,6 +6,7 @@ at a place where no id begins does not count. Lines are joined by an id that sta
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -89,14 +90,17 @@ class NoveltyMeter:
         return at >= 0
 
 
-def novelty_measure(model: TrainedModel, span: int) -> Callable[[str], Novelty]:
-    """Return what compares a text with the training text of a model.
+def novelty_measure(
+    model: TrainedModel, span: int, data_dir: Path | None = None
+) -> Callable[[str], Novelty]:
+    """Return what compares a text with the training text of a model, prepared in `data_dir`.
 
     Raises:
         UserError: The training text is not there any more.
     """
     config_file = model.path / CONFIG_FILE
-    corpus = find_prepared(read_run_config(config_file).data, model.card.corpus_sha256)
+    data = read_run_config(config_file).data
+    corpus = find_prepared(data, model.card.corpus_sha256, data_dir)
     if corpus is None:
         raise UserError(
             "`novelty` needs the text that this model was trained on, and it is not prepared here",

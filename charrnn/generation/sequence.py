@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from charrnn.errors import UserError
-from charrnn.generation.options import GenerationOptions
 from charrnn.generation.rng import UniformStream
 from charrnn.generation.sampling import BoolArray
 from charrnn.generation.seeds import Prefix
@@ -92,7 +91,7 @@ class Sequence:
         self._pieces: list[str] | None = [] if keep else None
         self._log_probabilities: list[float] | None = [] if scored else None
         self._constraint = task.constraint.begin() if task.constraint else None
-        self._stops = StopFinder(options) if options.stop else None
+        self._stops = task.stop_finder()
         if self._constraint and self._constraint.is_complete:
             self.ended_by = "match"
         self.start_clock()
@@ -163,51 +162,3 @@ class Sequence:
         """Note why the text ended; return what was held back and stays after all."""
         self.ended_by = reason
         return "" if reason == "stop" else self.release()
-
-
-class StopFinder:
-    """Finds stop strings in a text that comes character by character.
-
-    The text ends where one of them is complete, and nothing behind the cut is ever shown: what
-    could still become the beginning of a stop string is held back until it is certain to stay.
-    """
-
-    def __init__(self, options: GenerationOptions) -> None:
-        """Look for `stop`; with `keep_stop` the one that is found is left in the text.
-
-        A stop string that would leave fewer than `min_length` characters is text like any other.
-        If several are complete at once, the longest counts.
-        """
-        stops = options.stop
-        self._longest_first = sorted(stops, key=len, reverse=True)
-        self._beginnings = {stop[:size] for stop in stops for size in range(1, len(stop))}
-        self._longest_beginning = max(map(len, stops), default=1) - 1
-        self._keep = options.keep_stop
-        self._min_length = options.min_length
-        self._released = 0
-        self._held = ""
-        self.found = False
-
-    def feed(self, char: str) -> str:
-        """Take the next character of the text; return what is now certain to stay."""
-        self._held += char
-        for stop in self._longest_first:
-            end = len(self._held) - (0 if self._keep else len(stop))
-            if self._held.endswith(stop) and self._released + end >= self._min_length:
-                self.found = True
-                return self._release(end)
-        return self._release(len(self._held) - self._length_to_hold())
-
-    def rest(self) -> str:
-        """Return what was held back, when the text has ended for another reason."""
-        return self._release(len(self._held))
-
-    def _length_to_hold(self) -> int:
-        """The length of the longest end of the text that a stop string could begin with."""
-        sizes = range(min(len(self._held), self._longest_beginning), 0, -1)
-        return next((size for size in sizes if self._held[-size:] in self._beginnings), 0)
-
-    def _release(self, size: int) -> str:
-        released, self._held = self._held[:size], self._held[size:]
-        self._released += size
-        return released

@@ -5,6 +5,8 @@ Whatever is impossible about the options is found here, before anything is gener
 Shapes: V vocabulary.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,27 +20,39 @@ from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from charrnn.generation.constraints import Constraint
+    from charrnn.generation.stop_strings import StopFinder
 
 
 class GenerationTask:
     """A network and the options of a generation, compiled; shared by all of its texts."""
 
     def __init__(
-        self, network: NumpyNetwork, vocabulary: Vocabulary, options: GenerationOptions
+        self,
+        network: NumpyNetwork,
+        vocabulary: Vocabulary,
+        options: GenerationOptions,
+        normalized: Callable[[str], str] = str,
     ) -> None:
         """Make the masks and compile the constraint.
+
+        `normalized` does to a seed or stop string what was done to the text that the model learned.
 
         Raises:
             UserError: No text could ever keep to these options.
         """
         self.network = network
         self.vocabulary = vocabulary
-        self.options = options
+        self.options = options = _with_normalized_text(options, normalized)
+        self._normalized = normalized
         self.eos_id = vocabulary.eos_id
         specials = len(vocabulary.specials)
         self.first_id = specials if self.eos_id is None else self.eos_id
         """The lowest id that can be drawn; the ids of <pad>, <unk> and <bos> are below it."""
         usable_V = _usable_characters(options, vocabulary)
+        if options.stop:
+            from charrnn.generation.stop_strings import refuse_impossible_stops
+
+            refuse_impossible_stops(options, vocabulary, usable_V)
         self.constraint = _compile_constraint(options, vocabulary, usable_V)
         self.unfinished_V = self._mask(usable_V)
         """What may be drawn where a text may not end; None if that is every candidate."""
@@ -64,10 +78,19 @@ class GenerationTask:
         Raises:
             UserError: The seed has a character that the model does not know.
         """
+        seed = self._normalized(seed)
         if after is None:
             return Prefix(prefix_ids(seed, self.vocabulary, self.options.unknown))
         ids = encode_seed(seed, self.vocabulary, self.options.unknown)
         return Prefix([*after.ids, *ids], after.state_SL1H)
+
+    def stop_finder(self) -> "StopFinder | None":
+        """Make what finds the stop strings in one text; None if there are none."""
+        if not self.options.stop:
+            return None
+        from charrnn.generation.stop_strings import StopFinder
+
+        return StopFinder(self.options)
 
     def sampler(self, rows: int = 1) -> Sampler:
         """Make a sampler for one text, or for several side by side."""
@@ -80,6 +103,14 @@ class GenerationTask:
 
     def _mask(self, usable_V: BoolArray) -> BoolArray | None:
         return None if usable_V[self.first_id :].all() else usable_V.copy()
+
+
+def _with_normalized_text(
+    options: GenerationOptions, normalized: Callable[[str], str]
+) -> GenerationOptions:
+    allow = None if options.allow is None else normalized(options.allow)
+    stop = [normalized(each) for each in options.stop]
+    return replace(options, stop=stop, allow=allow, ban=normalized(options.ban))
 
 
 def _usable_characters(options: GenerationOptions, vocabulary: Vocabulary) -> BoolArray:

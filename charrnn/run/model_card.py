@@ -27,6 +27,14 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextFormat:
+    """How a text was read, which seeds and stop strings are read like."""
+
+    encoding: Annotated[str, Meta(max_length=100)]
+    normalize: Literal["none", "nfc"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """What the weights are: `model.json`."""
 
@@ -46,6 +54,8 @@ class ModelCard:
     weights_sha256: Sha256
     generate: GenerateConfig | None = None
     """The run's defaults of generation; None in runs of 0.1.0, whose `config.yaml` has them."""
+    text: TextFormat | None = None
+    """How the text was read; None in earlier runs, whose `config.yaml` says."""
     separator: Annotated[str, Meta(max_length=1000)] = "\n"
     """Mode lines: what stands between two examples of the text; empty if each was a file."""
 
@@ -79,6 +89,7 @@ class ModelCard:
             valid_loss_nats=valid_loss_nats,
             weights_sha256="",
             generate=config.generate,
+            text=TextFormat(encoding=config.data.encoding, normalize=config.data.normalize),
             separator=separator_text(data.separator if data.mode == "examples" else LINE),
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from charrnn.errors import UserError
+from charrnn.files import expanded
 from charrnn.messages import format_path
 
 RUNS_FOLDER = Path("runs")
@@ -37,7 +38,7 @@ def resolve_run(option: str | None) -> Path:
                 "the name of the run directory is empty",
                 hint="give --run (or CHARRNN_RUN) a folder, or leave it out for the newest run",
             )
-        path = Path(option)
+        path = expanded(option)
         if not path.is_dir():
             raise UserError(f"there is no run directory {format_path(path)}", hint=START_HINT)
         return path

@@ -84,6 +84,15 @@ def summarize(path: Path) -> RunSummary:
     )
 
 
+def loss_curve(path: Path) -> list[tuple[float, float]]:
+    """Return minutes of training and validation loss in nats at each evaluation of a run."""
+    return [
+        (line.seconds / SECONDS_A_MINUTE, line.valid_loss_nats)
+        for line in read_metrics(path)
+        if line.valid_loss_nats is not None
+    ]
+
+
 def read_metrics(path: Path) -> Iterator[MetricsLine]:
     """Yield the lines of a run's metrics; a line that a kill cut short is left out.
 

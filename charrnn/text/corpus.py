@@ -11,9 +11,10 @@
 NAME holds a hash of text and options, so that nothing is ever overwritten.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -24,7 +25,7 @@ from msgspec import Meta
 
 from charrnn.config.schema import DataConfig
 from charrnn.errors import UserError
-from charrnn.files import check_format_version, read_json_object
+from charrnn.files import check_format_version, expanded, read_json_object
 from charrnn.messages import format_path
 from charrnn.text.array_file import PREPARE_HINT, Array, check_array, load_array
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
@@ -33,6 +34,7 @@ from charrnn.text.vocabulary import IdArray, Vocabulary
 from charrnn.validation import damaged, record_from_json
 
 PREPARED_FOLDER = Path("data/prepared")
+DATA_VARIABLE = "CHARRNN_DATA"
 FORMAT_VERSION = 1
 MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
 MANIFEST_FILE = "manifest.json"
@@ -47,6 +49,11 @@ Count = Annotated[int, Meta(ge=0, lt=2**60)]
 FEWEST_UNITS: dict[Mode, int] = {"stream": 2, "lines": 1}
 """The characters (stream) or examples that a split needs. The first character of a stream is
 never predicted, so that a second one must follow."""
+
+
+def prepared_folder(option: Path | None = None) -> Path:
+    """Return where prepared corpora are kept: the one named, `$CHARRNN_DATA`, `data/prepared`."""
+    return option or expanded(os.environ.get(DATA_VARIABLE) or PREPARED_FOLDER)
 
 
 def ids_file(split: SplitName) -> str:
@@ -106,6 +113,26 @@ class TextOptions:
             separator=data.separator if data.mode == "examples" else LINE,
             cut_at=data.max_length if data.truncate and data.mode != "stream" else None,
             split="end" if has_valid_source else data.split,
+        )
+
+    def put_into(self, data: DataConfig) -> DataConfig:
+        """Return a configuration whose options are these; what they leave open stays."""
+        is_divided_otherwise = self.separator != LINE
+        lines: Literal["lines", "examples"] = "examples" if is_divided_otherwise else "lines"
+        return replace(
+            data,
+            mode="stream" if self.mode == "stream" else lines,
+            separator=self.separator if is_divided_otherwise else data.separator,
+            max_length=self.cut_at or data.max_length,
+            truncate=self.cut_at is not None,
+            valid_fraction=self.valid_fraction or data.valid_fraction,
+            split=self.split,
+            encoding=self.encoding,
+            errors=self.errors,
+            normalize=self.normalize,
+            min_count=self.min_count,
+            shuffle=self.shuffle_seed is not None,
+            shuffle_seed=data.shuffle_seed if self.shuffle_seed is None else self.shuffle_seed,
         )
 
 
@@ -306,14 +333,18 @@ def open_corpus(path: Path) -> Corpus:
     return corpus
 
 
-def find_prepared(data: DataConfig, corpus_sha256: str) -> Corpus | None:
+def find_prepared(
+    data: DataConfig, corpus_sha256: str, data_dir: Path | None = None
+) -> Corpus | None:
     """Find the corpus that `data` and this SHA-256 describe, without reading its source.
+
+    `data_dir` is where prepared corpora are; left out, `prepared_folder` knows.
 
     Raises:
         UserError: The options of `data` contradict each other.
     """
     options = TextOptions.from_config(data)
-    for file in sorted(PREPARED_FOLDER.glob(f"*/{MANIFEST_FILE}")):
+    for file in sorted(prepared_folder(data_dir).glob(f"*/{MANIFEST_FILE}")):
         with suppress(UserError):
             manifest = read_manifest(file.parent)
             if (manifest.corpus_sha256, manifest.options) == (corpus_sha256, options):

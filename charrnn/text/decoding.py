@@ -12,13 +12,36 @@ from itertools import chain
 from typing import Literal
 
 from charrnn.errors import UserError
-from charrnn.messages import nearest, quote
+from charrnn.messages import join_words, nearest, quote
 
 ErrorHandling = Literal["strict", "replace"]
 
 BYTE_ORDER_MARK = "\ufeff"
 NOT_FOR_FILES = frozenset({"idna", "punycode", "undefined"})
 """Codecs for single words, and the one that always fails."""
+
+LIKELY_ENCODINGS = (
+    *("cp1252", "cp1251", "cp1250", "gb18030", "shift_jis", "euc_jp", "euc_kr", "big5"),
+    *("koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp437"),
+)
+"""What a text that is not UTF-8 is usually in, the more frequent first."""
+SAMPLE_BYTES = 4096
+GUESS_TOLERANCE = 0.05
+CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+"""What no text has in an encoding of `LIKELY_ENCODINGS`."""
+
+
+class UndecodableError(UserError):
+    """Bytes that are no text in the encoding; `likely` names those that they probably are in."""
+
+    def __init__(self, message: str, likely: list[str]) -> None:
+        hint = (
+            f"its bytes look like {join_words(likely)}: data.encoding={likely[0]} reads it"
+            if likely
+            else "is it a text? if so, name its own encoding with data.encoding"
+        )
+        super().__init__(message, hint=f"{hint}; data.errors=replace reads on")
+        self.likely = likely
 
 
 def canonical_encoding(name: str) -> str:
@@ -110,19 +133,37 @@ def whole_lines(texts: Iterable[str]) -> Iterator[str]:
         yield lines.replace("\r\n", "\n")
 
 
-def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UserError:
-    hint = (
-        "name the text's own encoding (data.encoding, for example latin-1 or cp1252), "
-        "or read on with data.errors=replace"
-    )
+def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UndecodableError:
     if not isinstance(error, UnicodeDecodeError):
-        return UserError(f"{name}: not {encoding}: {error}", hint=hint)
+        return UndecodableError(f"{name}: not {encoding}: {error}", [])
     # The decoder saw the bytes up to `offset`, with what it had kept of the chunk before.
     position = offset - len(error.object) + error.start
     byte = error.object[error.start]
-    return UserError(
-        f"{name}: byte {position:,} (0x{byte:02x}) is not {encoding}: {error.reason}", hint=hint
+    sample = error.object[max(0, error.start - SAMPLE_BYTES // 2) :][:SAMPLE_BYTES]
+    return UndecodableError(
+        f"{name}: byte {position:,} (0x{byte:02x}) is not {encoding}: {error.reason}",
+        likely_encodings(bytes(sample)),
     )
+
+
+def likely_encodings(sample: bytes) -> list[str]:
+    """Guess which encodings a sample of a text is in, the likeliest first; perhaps none."""
+    if any(control in sample for control in CONTROL_BYTES):
+        return []
+    from charset_normalizer import from_bytes
+
+    found = list(from_bytes(sample, cp_isolation=list(LIKELY_ENCODINGS)))
+    if not found:
+        return []
+    best = found[0]
+    likely = {
+        encoding
+        for each in found
+        if each.chaos <= best.chaos + GUESS_TOLERANCE
+        and each.coherence >= best.coherence - GUESS_TOLERANCE
+        for encoding in each.could_be_from_charset
+    }
+    return [each.replace("_", "-") for each in LIKELY_ENCODINGS if each in likely][:2]
 
 
 def _unknown_encoding(name: str) -> UserError:

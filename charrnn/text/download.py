@@ -13,7 +13,7 @@ from pathlib import Path
 from charrnn import __version__
 from charrnn.console import Progress, silent
 from charrnn.errors import RunFailedError, UserError
-from charrnn.files import scratch_folder, sync_folder
+from charrnn.files import expanded, scratch_folder, sync_folder
 from charrnn.messages import one_line, reason
 
 STALL_SECONDS = 30.0
@@ -54,8 +54,8 @@ def fetch(url: str, *, sha256: str | None = None, progress: Progress = silent) -
 def cache_folder() -> Path:
     """Return where downloads are kept: `$CHARRNN_CACHE`, or `charrnn` in the user's cache."""
     if own := os.environ.get("CHARRNN_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "charrnn"
+        return expanded(own)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "charrnn"
 
 
 def _cache_name(url: str) -> str:

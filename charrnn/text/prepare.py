@@ -27,13 +27,13 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.files import raise_write_error, scratch_folder, sync_folder, write_json_atomically
-from charrnn.messages import quote
+from charrnn.messages import format_path, quote
 from charrnn.text.array_file import write_array
 from charrnn.text.corpus import (
+    DATA_VARIABLE,
     FEWEST_UNITS,
     FORMAT_VERSION,
     MANIFEST_FILE,
-    PREPARED_FOLDER,
     START_TYPE,
     VOCABULARY_FILE,
     Corpus,
@@ -47,9 +47,11 @@ from charrnn.text.corpus import (
     find_prepared,
     ids_file,
     open_corpus,
+    prepared_folder,
     read_manifest,
     starts_file,
 )
+from charrnn.text.prepared_source import open_prepared_source, prepared_source
 from charrnn.text.reading import Integers, TextReader
 from charrnn.text.sources import STDIN, Sources, is_url, open_sources
 from charrnn.text.split import Pieces, divide
@@ -65,6 +67,7 @@ BLOCK_IDS = 128 * 1024
 """About so many ids are copied at a time; larger blocks cost the system more than they save."""
 BLOCK_CHARS = 1024 * 1024
 
+OLD_LINE_ENDS_HINT = "`tr '\\r' '\\n' < OLD > NEW` makes line ends of it"
 UNITS = {"stream": "characters", "lines": "lines", "examples": "examples"}
 """What a text of each mode consists of, in words."""
 
@@ -76,6 +79,10 @@ class Prepared:
     corpus: Corpus
     fresh: bool
     """False: it had been prepared before, and nothing was done."""
+    left_out: tuple[str, ...] = ()
+    """Files of folders that are not text: their names and what they are."""
+    warnings: tuple[str, ...] = ()
+    """What may surprise about the text."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,8 @@ class _Request:
     hashes: list[str]
     """The SHA-256 of each source."""
     corpus_sha256: str
+    is_ours: bool
+    """Whether the corpus goes where prepared corpora are kept, under a name of our own."""
 
     @property
     def options(self) -> TextOptions:
@@ -102,22 +111,36 @@ class _Request:
         return found == (self.hashes, self.options, self.valid_sources)
 
 
-def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = silent) -> Prepared:
+def prepare(
+    data: DataConfig,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    progress: Progress = silent,
+) -> Prepared:
     """Turn the configured text into ids on disk, unless that has been done before.
 
     Args:
-        data: Where the text comes from and how it is read.
-        out: The folder to make; left out, one under `data/prepared/`.
+        data: Where the text comes from and how it is read; a prepared corpus is taken as it is.
+        out: The folder to make; left out, one in `data_dir`.
+        data_dir: Where prepared corpora are kept; left out, `prepared_folder` knows.
         progress: Opens a display for each pass.
 
     Raises:
         UserError: The text, the options or `out` are not as they must be.
         RunFailedError: The network or the disk failed; nothing half-made is left.
     """
-    if out is None and (corpus := _known_download(data)):
+    options = TextOptions.from_config(data)
+    if (folder := prepared_source(data)) is not None:
+        if out is not None:
+            raise UserError(f"{format_path(folder)} is prepared already", hint="leave --out out")
+        corpus = open_prepared_source(folder, data)
+        _check_sha256(data, corpus.manifest.corpus_sha256)
         _check_longest(corpus.manifest.longest, data)
         return Prepared(corpus, fresh=False)
-    options = TextOptions.from_config(data)
+    if out is None and (known := _known_download(data, data_dir)):
+        _check_longest(known.manifest.longest, data)
+        return Prepared(known, fresh=False)
     sha256 = None if data.sha256 is None else data.sha256.lower()
     if STDIN in data.sources and STDIN in data.valid_sources:
         raise UserError(
@@ -125,36 +148,54 @@ def prepare(data: DataConfig, *, out: Path | None = None, progress: Progress = s
             hint="stdin can be read only once; name a file for one of the two",
         )
     with (
-        open_sources(data.sources, sha256=sha256, progress=progress) as sources,
-        open_sources(data.valid_sources, progress=progress) as held_out,
+        open_sources(data.sources, data=data, sha256=sha256, progress=progress) as sources,
+        open_sources(data.valid_sources, data=data, progress=progress) as held_out,
     ):
         hashes, corpus_sha256 = sources.sha256s(progress)
-        if sha256 not in {None, corpus_sha256}:
-            raise UserError(
-                f"{', '.join(sources.names)} is not the text that was expected: "
-                f"its SHA-256 is {corpus_sha256}, data.sha256 says {sha256}",
-                hint="change data.sha256, or set it to null, if this text is meant",
-            )
+        _check_sha256(data, corpus_sha256)
         if held_out.sources:
             valid_hashes, valid_sha256 = held_out.sha256s(progress)
             hashes += valid_hashes
             corpus_sha256 = hashlib.sha256(f"{corpus_sha256}{valid_sha256}".encode()).hexdigest()
-        every = Sources(sources.names + held_out.names, sources.sources + held_out.sources)
+        every = Sources(
+            sources.names + held_out.names,
+            sources.sources + held_out.sources,
+            sources.left_out + held_out.left_out,
+        )
         reader = TextReader(every, options, progress)
-        request = _Request(data, reader, len(held_out.sources), hashes, corpus_sha256)
-        target = out or PREPARED_FOLDER / _folder_name(request)
-        if _is_occupied(target):
-            return Prepared(_same_corpus(target, request), fresh=False)
-        return Prepared(_build(target, request), fresh=True)
+        request = _Request(
+            data, reader, len(held_out.sources), hashes, corpus_sha256, is_ours=out is None
+        )
+        target = out or prepared_folder(data_dir) / _folder_name(request)
+        is_fresh = not _is_occupied(target)
+        corpus = _build(target, request) if is_fresh else _same_corpus(target, request)
+        return Prepared(corpus, is_fresh, every.left_out, tuple(_warnings(corpus, every)))
 
 
-def _known_download(data: DataConfig) -> Corpus | None:
+def _check_sha256(data: DataConfig, corpus_sha256: str) -> None:
+    if data.sha256 is not None and data.sha256.lower() != corpus_sha256:
+        raise UserError(
+            f"{', '.join(data.sources)} is not the text that was expected: "
+            f"its SHA-256 is {corpus_sha256}, not {data.sha256.lower()}",
+            hint="change data.sha256, or set it to null, if this text is meant",
+        )
+
+
+def _warnings(corpus: Corpus, sources: Sources) -> Iterator[str]:
+    if sources.left_out:
+        yield sources.left_out_in_words
+    if "\r" in corpus.vocabulary and "\n" not in corpus.vocabulary:
+        where = "in lines there is" if corpus.vocabulary.has_lines else "lines end in"
+        yield f"{where} \\r without \\n, which ends no line here; {OLD_LINE_ENDS_HINT}"
+
+
+def _known_download(data: DataConfig, data_dir: Path | None) -> Corpus | None:
     """Find the corpus of a download whose hash is known, so that the network is not needed."""
     if data.sha256 is None or len(data.sources) != 1 or not is_url(data.sources[0]):
         return None
     if data.valid_sources:
         return None
-    corpus = find_prepared(data, data.sha256.lower())
+    corpus = find_prepared(data, data.sha256.lower(), data_dir)
     return corpus if corpus is not None and len(corpus.manifest.sources) == 1 else None
 
 
@@ -181,8 +222,7 @@ def _is_occupied(path: Path) -> bool:
 
 def _same_corpus(target: Path, request: _Request) -> Corpus:
     """Open the corpus at `target`, which must be the very one that is asked for."""
-    is_ours = target.parent == PREPARED_FOLDER
-    hint = f"remove {target}" if is_ours else "choose another folder"
+    hint = f"remove {target}" if request.is_ours else "choose another folder"
     try:
         manifest = read_manifest(target)
         corpus = open_corpus(target) if request.is_for(manifest) else None
@@ -215,13 +255,16 @@ def _build(target: Path, request: _Request) -> Corpus:
             sync_folder(parent)
             return open_corpus(target)
     except OSError as error:
-        raise_write_error(target.parent, error)
+        raise_write_error(
+            target.parent, error, elsewhere=f"--data-dir or {DATA_VARIABLE} names another folder"
+        )
 
 
 def _write_corpus(scratch: Path, request: _Request) -> Path:
     """Write everything that belongs to a corpus to a folder in `scratch`; return it."""
     reader, options = request.reader, request.options
     measure = _measure(reader)
+    _check_line_ends(measure, request)
     _check_longest(measure.longest, request.data)
     starts, train, valid, sizes = divide(
         measure.units, options, valid_sources=request.valid_sources, longest_piece=BLOCK_IDS
@@ -300,6 +343,20 @@ def _measure(reader: TextReader) -> _Measure:
             )
         seen[file] += len(lengths)
     return measure
+
+
+def _check_line_ends(measure: _Measure, request: _Request) -> None:
+    r"""Refuse lines that end in `\r` alone, which leaves a file one line.
+
+    Raises:
+        UserError: With the command that makes line ends of them.
+    """
+    is_single = request.data.mode == "lines" and measure.units.max() <= 1
+    if is_single and measure.counts[ord("\r")]:
+        raise UserError(
+            f"{', '.join(request.reader.sources.names)} is a single line: its lines end in \\r",
+            hint=OLD_LINE_ENDS_HINT,
+        )
 
 
 def _check_longest(longest: LongestExample | None, data: DataConfig) -> None:

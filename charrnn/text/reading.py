@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.schema import DataConfig
-from charrnn.console import Advance, Progress, silent
+from charrnn.console import Progress, silent
 from charrnn.text.corpus import START_TYPE, Split, TextOptions
-from charrnn.text.decoding import composed, decoded, joined
+from charrnn.text.decoding import composed, joined
 from charrnn.text.examples import examples_of
-from charrnn.text.sources import Source, Sources, open_sources
+from charrnn.text.sources import Sources, open_sources
 from charrnn.text.vocabulary import Vocabulary
 
 Integers = npt.NDArray[np.int64]
@@ -44,18 +44,9 @@ class TextReader:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            files = (self._decoded(source, advance) for source in self.sources.sources)
+            encoding, errors = self.options.encoding, self.options.errors
+            files = (source.text(encoding, errors, advance) for source in self.sources.sources)
             yield from parts_of(files, self.options)
-
-    def _decoded(self, source: Source, advance: Advance) -> Iterator[str]:
-        def chunks() -> Iterator[bytes]:
-            for chunk in source.chunks():
-                advance(len(chunk))
-                yield chunk
-
-        encoding = source.encoding or self.options.encoding
-        errors = self.options.errors
-        return decoded(chunks(), encoding=encoding, errors=errors, name=source.name)
 
 
 def parts_of(files: Iterable[Iterable[str]], options: TextOptions) -> Iterator[Part]:
@@ -81,6 +72,7 @@ def read_text(
     vocabulary: Vocabulary,
     *,
     unknown: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
     progress: Progress = silent,
 ) -> Split:
     """Read files, folders, `-` or URLs whole, as ids in memory, with a vocabulary that exists.
@@ -90,6 +82,7 @@ def read_text(
         data: How the model's own text was read: encoding, errors, normalisation, separator.
         vocabulary: The model's; it also says whether the text is taken as examples.
         unknown: Called with the characters of each part that became `<unk>`.
+        warn: Called if files of a folder are left out, with their names.
         progress: Opens a display for the reading.
 
     Raises:
@@ -98,7 +91,9 @@ def read_text(
     """
     options = options_for(data, vocabulary)
     ids, lengths = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)]
-    with open_sources(names, progress=progress) as sources:
+    with open_sources(names, data=data, progress=progress) as sources:
+        if warn is not None and sources.left_out:
+            warn(sources.left_out_in_words)
         for part in TextReader(sources, options, progress).parts("reading"):
             ids.append(vocabulary.encode(part.chars))
             if part.lengths is not None:

@@ -14,7 +14,7 @@ from charrnn.config.load import (
 )
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.messages import format_value
+from charrnn.messages import one_line, shell_word
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
@@ -23,6 +23,9 @@ CHANGEABLE = frozenset(
     {
         "data.source",  # whether it still is that text is told by its SHA-256
         "data.valid_source",
+        "data.include",
+        "data.exclude",
+        "data.not_text",
         "data.sha256",
         "train.steps",
         "train.learning_rate",
@@ -40,6 +43,8 @@ CHANGEABLE = frozenset(
     }
 )
 """Settings with which it is still the same training; all of section `generate` are, too."""
+SHOWN_DIGITS = 12
+"""Of a SHA-256, so that two can be told apart."""
 LEFT_OPEN = (("train.precision", "auto"), ("train.kernel", "auto"), ("train.threads", None))
 """Settings and values that leave them to be measured."""
 
@@ -113,10 +118,12 @@ def check_same_corpus(run: Path, corpus: Corpus, trained_sha256: object) -> None
         odd = sorted(set(theirs) ^ set(ours))
         which = f"{len(odd)} characters differ, for example {odd[0]!r}" if odd else "order differs"
     elif trained_sha256 is not None and trained_sha256 != sha256:
-        which = f"its SHA-256 is {sha256}, the run's is {format_value(trained_sha256)}"
+        trained = one_line(str(trained_sha256)[:SHOWN_DIGITS])
+        which = f"its SHA-256 begins with {sha256[:SHOWN_DIGITS]}, the run's with {trained}"
     else:
         return
     raise UserError(
         f"the corpus is not the one that {run} was trained on: {which}",
-        hint="resume with the same text, or begin a new run",
+        hint=f"resume with the same text; --init-from {shell_word(run)} begins a new run, "
+        "on any text, with these weights",
     )

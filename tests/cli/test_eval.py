@@ -1,9 +1,11 @@
 """`charrnn eval` as a shell sees it: what it scores, what it prints, how it refuses."""
 
+import gzip
 import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -196,6 +198,44 @@ def test_a_text_is_decoded_as_the_runs_own_was(capsys: pytest.CaptureFixture[str
     assert evaluated(capsys, "other.txt")["unknown_chars"] == 0
 
 
+def test_a_text_is_known_by_its_bytes(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = text_of(stream_run.valid.ids, stream_run)
+    expected = evaluated(capsys)["loss_nats"]
+    for content in (gzip.compress(text.encode()), text.encode("utf-16"), text.encode("utf-16-be")):
+        Path("other").write_bytes(content)
+        assert evaluated(capsys, "other")["loss_nats"] == expected
+
+
+def test_a_text_in_another_encoding_is_answered_with_a_command_that_scores_it(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Все счастливые семьи похожи друг на друга.\n" * 30
+    Path("the family's.txt").write_bytes(text.encode("cp1251"))
+    err = refused(capsys, "the family's.txt")
+    assert "data." not in err
+    command = re.search(r"`(iconv .*)`", err)
+    assert command
+    executable = f"'{sys.executable}' -m charrnn eval --json"
+    scored = subprocess.run(
+        ["sh", "-c", command[1].replace("charrnn eval", executable)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["chars"] == len(text) - 1
+
+
+def test_what_is_no_text_is_not_scored(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("book").write_bytes(b"%PDF-1.7\n1 0 obj")
+    assert "book is a PDF document" in refused(capsys, "book")
+    assert "is a prepared corpus" in refused(capsys, str(stream_run.path))
+
+
 def test_unknown_characters_are_counted_and_named(
     stream_run: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +310,11 @@ def test_a_text_that_is_gone_is_named(
     Path("sea.txt").unlink()
     err = refused(capsys)
     assert f"the text that {RUN} was trained on cannot be had: sea.txt" in err
+    assert f"`charrnn prepare FILE --config {RUN}/config.yaml` prepares it" in err
+    Path("ocean.txt").write_text(prose(4000), newline="")
+    assert run(["prepare", "ocean.txt", "--config", f"{RUN}/config.yaml"]) == 0
+    capsys.readouterr()
+    assert evaluated(capsys)["chars"] == 399
 
 
 def test_a_run_trained_on_stdin_does_not_wait_for_it_again(

@@ -13,6 +13,7 @@ import pytest
 from charrnn.cli.generate import GENERATION
 from charrnn.generation.language_model import load
 from charrnn.generation.options import OPTION_NAMES
+from charrnn.run.model_card import TextFormat
 from tests.cli.process import charrnn, succeed, succeed_json
 from tests.models import LETTERS, write_run
 
@@ -91,6 +92,75 @@ def test_an_unknown_character_is_named_and_three_ways_around_it_work(runs: Path)
     assert all(text.startswith("aÉ") for text in texts.values())
     assert texts["skip"][2:] == generate(runs, "--seed", "a", "--length", 30)[1:]
     assert texts["nearest"][2:] == generate(runs, "--seed", "ae", "--length", 30)[2:]
+
+
+def test_a_tilde_is_the_home_directory(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(runs))
+    (runs / "openings.txt").write_text("the")
+    options = ("--length=9", "--rng-seed=1")
+    for seed in ("--seed-file=~/openings.txt", "--seeds=~/openings.txt"):
+        assert succeed("generate", "--run=~/stream", seed, *options).startswith("the")
+    succeed("generate", "--run=~/stream", "--save-state=~/state", *options)
+    succeed("generate", "--run=~/stream", "--load-state=~/state", *options)
+    assert (runs / "state").is_file()
+    done = subprocess.run(
+        [sys.executable, "-c", "import charrnn; print(charrnn.load('~/stream').trained.path)"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(runs / "stream")
+
+
+@pytest.fixture
+def composed_run(tmp_path: Path) -> Path:
+    """A model of a text in Latin-1 whose characters were composed."""
+    text = TextFormat(encoding="latin-1", normalize="nfc")
+    return write_run(tmp_path / "composed", characters=LETTERS + "é", text=text)
+
+
+def test_seeds_and_stop_strings_are_normalised_as_the_text_was(composed_run: Path) -> None:
+    def ended(*arguments: str) -> dict[str, Any]:
+        return succeed_json("generate", "--run", composed_run, "--rng-seed=1", *arguments)
+
+    composed, in_parts = "\xe9", "e\u0301"
+    assert ended("--seed", in_parts)["text"][2:] == ended("--seed", composed)["text"][1:]
+    stopped = ended("--seed", "a", "--stop", in_parts, "--length", "2000")
+    assert stopped["ended_by"] == "stop"
+    assert composed not in stopped["text"]
+    assert set(ended("--allow", in_parts)["text"]) == {composed}
+
+
+def test_a_seed_file_may_be_in_the_encoding_of_the_text(composed_run: Path, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.txt"
+    for encoding in ("utf-8", "latin-1", "utf-16"):
+        seeds.write_bytes("caf\xe9".encode(encoding))
+        made = succeed("generate", "--run", composed_run, "--seed-file", seeds, "--length=5")
+        assert made.startswith("caf\xe9")
+    seeds.write_bytes("caf\xe9\nth\xe9\n".encode("latin-1"))
+    made = succeed("generate", "--run", composed_run, "--seeds", seeds, "--length=5")
+    assert [line[:3] for line in made.splitlines()] == ["caf", "th\xe9"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--stop", "END"], '--stop "END" cannot occur: the model does not know "E" (U+0045)'),
+        (["--stop", "a", "--stop", "b\xe9"], 'the model does not know "\xe9" (U+00E9)'),
+        (
+            ["--stop", "ab", "--ban", "b"],
+            '--stop "ab" cannot occur: --allow and --ban leave no "b"',
+        ),
+        (["--run", "lines", "--stop", "\n"], "every line ends by itself"),
+    ],
+)
+def test_a_stop_string_that_cannot_occur_is_refused(
+    runs: Path, arguments: list[str], told: str
+) -> None:
+    failed = charrnn("generate", "--run", "stream", *arguments, cwd=runs)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert told in failed.stderr
 
 
 def test_each_line_of_seeds_gives_one_line_in_order(runs: Path, tmp_path: Path) -> None:

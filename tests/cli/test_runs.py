@@ -129,3 +129,21 @@ def test_a_folder_without_runs_is_refused(is_there: bool, tmp_path: Path) -> Non
     done = charrnn("runs", folder)
     assert done.returncode == 2
     assert "hint: " in done.stderr
+
+
+def test_the_curves_of_all_runs_are_drawn_in_one_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for name in ("first", "second"):
+        log(write_run(tmp_path / name), 2.0, 1.5, 1.2)
+    write_run(tmp_path / "begun")
+    succeed("runs", tmp_path, "--plot", tmp_path / "curves.svg")
+    svg = (tmp_path / "curves.svg").read_text()
+    assert svg.startswith("<?xml")
+    assert all(f"{tmp_path / name}" in svg for name in ("first", "second"))
+    assert "begun" not in svg
+
+
+def test_a_picture_of_another_kind_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    done = charrnn("runs", tmp_path / "missing", "--plot", tmp_path / "curves.gif")
+    assert done.returncode == 2
+    assert ".svg" in done.stderr

@@ -199,12 +199,93 @@ def test_a_text_that_was_moved_is_the_same_text(
     assert run(["train", "--config=sea.yaml", *SMALL]) == 0
     (folder / "sea.txt").rename("ocean.txt")
     more = ["train", "--resume", "--set=train.steps=22"]
+    Path("data").rename("elsewhere")
     assert run(more) == 2
-    assert "sea.txt: there is no such file" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "sea.txt: there is no such file" in err
+    assert "--set data.source=PATH" in err
     assert run([*more, "--set=data.source=ocean.txt"]) == 0
     (folder / "ocean.txt").write_text(prose(4000, seed=1))
     assert run(["train", "--resume", "--set=train.steps=24"]) == 2
     assert "corpus is not the one" in capsys.readouterr().err
+
+
+def test_a_text_that_is_gone_is_taken_as_it_was_prepared(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(["train", "--config=sea.yaml", *SMALL]) == 0
+    (folder / "sea.txt").unlink()
+    capsys.readouterr()
+    assert run(["train", "--resume", "--set=train.steps=22", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["step"] == 22
+    assert "sea.txt cannot be read again; the text is taken from data/prepared/sea-" in err
+
+
+def test_a_text_from_a_process_substitution_is_resumed_and_scored(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a text is named /dev/fd/63, which another process does not have."""
+    monkeypatch.chdir(folder)
+    reader, writer = os.pipe()
+    os.write(writer, prose(4000).encode())
+    os.close(writer)
+    source = f"--set=data.source=/dev/fd/{reader}"
+    assert run(["train", "--out=run", *SMALL, source, "--set=train.steps=3"]) == 0
+    os.close(reader)
+    assert run(["train", "--resume", "--out=run", "--set=train.steps=5"]) == 0
+    assert run(["eval", "--run=run"]) == 0
+    assert [path.name[:5] for path in Path("data/prepared").iterdir()] == ["pipe-"]
+
+
+def test_a_folder_of_poems_stays_the_same_text_when_charrnn_works_in_it(folder: Path) -> None:
+    poems = folder / "poems"
+    poems.mkdir()
+    (poems / "a.txt").write_text(prose(3000))
+    (poems / "b.txt").write_text(prose(3000, seed=1))
+    train = ("train", *SMALL, "--set=data.source=.", "--set=train.steps=3", "--out=my model")
+    first = succeed_json(*train, cwd=poems)
+    (poems / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    prepared = succeed_json("prepare", ".", cwd=poems)
+    assert [source["name"] for source in prepared["sources"]] == ["a.txt", "b.txt"]
+    assert prepared["fresh"] is False
+    assert prepared["left_out"] == ["picture.png is a PNG image"]
+    resumed = succeed_json("train", "--resume", "--out=my model", "--set=train.steps=5", cwd=poems)
+    assert (first["step"], resumed["step"]) == (3, 5)
+    (poems / "c.txt").write_text(prose(3000, seed=2))
+    changed = charrnn("train", "--resume", "--out=my model", "--set=train.steps=7", cwd=poems)
+    assert changed.returncode == 2
+    assert "corpus is not the one" in changed.stderr
+    assert 'the text "' not in changed.stderr
+
+
+def test_a_prepared_text_is_a_source_and_says_how_it_was_read(folder: Path) -> None:
+    path = succeed("prepare", "sea.txt", "--set=data.mode=lines", cwd=folder).strip()
+    prepared = f"--set=data.source={path}"
+    train = ("train", "--out=run", *SMALL[:-1], "--set=train.steps=3", prepared)
+    refused = charrnn(*train, "--set=data.mode=stream", cwd=folder)
+    assert refused.returncode == 2
+    assert 'was prepared with data.mode="lines"' in refused.stderr
+    succeed(*train, cwd=folder)
+    assert yaml.safe_load((folder / "run/config.yaml").read_text())["data"]["mode"] == "lines"
+    (folder / "sea.txt").unlink()
+    assert succeed_json("eval", "--run=run", cwd=folder)["mode"] == "lines"
+    succeed("train", "--resume", "--out=run", "--set=train.steps=4", cwd=folder)
+
+
+def test_prepared_texts_live_where_one_says(folder: Path, tmp_path: Path) -> None:
+    train = ("train", "--out=run", *SMALL, "--set=data.source=sea.txt", "--set=train.steps=3")
+    succeed(*train, f"--data-dir={tmp_path}/kept", cwd=folder)
+    assert not (folder / "data").exists()
+    (folder / "sea.txt").unlink()
+    for command in (
+        ("eval", "--run=run"),
+        ("train", "--resume", "--out=run", "--set=train.steps=4"),
+        ("generate", "--run=run", "--novelty=5", "--length=10"),
+    ):
+        assert charrnn(*command, cwd=folder).returncode == 2
+        succeed(*command, f"--data-dir={tmp_path}/kept", cwd=folder)
 
 
 def test_a_text_from_stdin_is_not_waited_for_again(folder: Path) -> None:

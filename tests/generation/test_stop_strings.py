@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.generation.options import GenerationOptions
-from charrnn.generation.sequence import StopFinder
+from charrnn.generation.stop_strings import StopFinder
 
 
 def cut(text: str, stops: list[str], *, keep: bool, min_length: int) -> tuple[str, bool]:

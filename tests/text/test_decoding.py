@@ -79,9 +79,9 @@ def test_the_first_bad_byte_is_named_whatever_the_chunks(content: bytes, size: i
 
 def test_a_bad_byte_is_named_with_what_to_do() -> None:
     with pytest.raises(UserError) as caught:
-        decode(b"Gr\xfc\xdfe")
-    assert caught.value.message == "x.txt: byte 2 (0xfc) is not utf-8: invalid start byte"
-    assert "latin-1" in caught.value.hint
+        decode("Viele Grüße aus München, schöne Tage!\n".encode("latin-1") * 20, size=100)
+    assert caught.value.message == "x.txt: byte 8 (0xfc) is not utf-8: invalid start byte"
+    assert "data.encoding=cp1252" in caught.value.hint
     assert "errors=replace" in caught.value.hint
     assert caught.value.exit_code == 2
 

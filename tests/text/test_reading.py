@@ -42,7 +42,9 @@ def test_the_text_is_decoded_as_the_models_own_text_was(tmp_path: Path) -> None:
     vocabulary = Vocabulary.from_characters("\u00e9", lines=False)
     data = DataConfig(encoding="utf-16", normalize="nfc")
     assert read_text([str(path)], data, vocabulary).ids.tolist() == [2]
-    with pytest.raises(UserError, match=r"text\.txt: byte 0 \(0xff\) is not utf-8"):
+    assert read_text([str(path)], DataConfig(), vocabulary).ids.tolist() == [1, 1]
+    path.write_bytes("\u00e9".encode("latin-1"))
+    with pytest.raises(UserError, match=r"text\.txt: byte 0 \(0xe9\) is not utf-8"):
         read_text([str(path)], DataConfig(), vocabulary)
 
 

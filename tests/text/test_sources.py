@@ -65,11 +65,14 @@ def test_a_folder_that_is_named_hidden_is_still_read() -> None:
     assert [name for name, _ in contents(".notes")] == [".notes/a.txt"]
 
 
-def test_a_link_to_a_file_counts_as_a_file_and_a_circle_of_folders_does_not_turn() -> None:
+def test_a_file_with_several_names_is_read_once_and_a_circle_of_folders_does_not_turn() -> None:
     write("f/a.txt", b"A")
     Path("f/b.txt").symlink_to("a.txt")
+    Path("f/c.txt").hardlink_to("f/a.txt")
     Path("f/circle").symlink_to(".", target_is_directory=True)
-    assert [content for _, content in contents("f")] == [b"A", b"A"]
+    write("outside.txt", b"O")
+    Path("f/d.txt").symlink_to("../outside.txt")
+    assert contents("f") == [("f/a.txt", b"A"), ("f/d.txt", b"O")]
 
 
 def test_other_things_than_files_in_a_folder_are_passed_over() -> None:
