@@ -60,8 +60,8 @@ bench-losses: $(DEV_INSTALLED) ## Train recipes and sizes, three seeds each (ove
 campaign-kills: $(DEV_INSTALLED) ## Kill trainings at every moment, KILLS=1000 times; nothing may be lost.
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills --kills $(KILLS)
 
-docs: $(DEV_INSTALLED) ## Regenerate the JSON Schema and the tables of the settings.
-	$(BIN)/python scripts/write_reference.py
+docs: $(DEV_INSTALLED) ## Regenerate docs/cli.md, the JSON Schema and the tables of the settings.
+	$(BIN)/python -m scripts.write_reference
 
 pictures: $(DEV_INSTALLED) ## Train small networks (ten minutes) and draw docs/pictures; TEXT=input.txt.
 	$(BIN)/python scripts/draw_ideas.py "$(TEXT)"

@@ -1,14 +1,10 @@
-"""Output: results on stdout, everything else on stderr, control characters made visible.
-
-Rich is imported only when something is drawn with it: in a pipe its import would be wasted time.
-"""
+"""Output: results on stdout, everything else on stderr, control characters made visible."""
 
 import json
 import os
 import sys
-import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
@@ -33,26 +29,34 @@ def silent(_description: str, _total: int | None, /, *, unit: str) -> Iterator[A
     yield lambda _amount: None
 
 
-CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""The Unicode categories of what can act on a terminal."""
+CONTROLS = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
+"""The Unicode categories of what can act on a terminal, and of what is not assigned."""
+DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""The bidirectional classes of what puts text in another order than it is written in."""
 HARMLESS_CONTROLS = frozenset("\n\t")
-PLAIN_PROGRESS_SECONDS = 10.0
 
 
 def escape_controls(text: str, *, keep: frozenset[str] = HARMLESS_CONTROLS) -> str:
-    r"""Make control, format and surrogate characters visible: ESC becomes ``\x1b``.
+    r"""Make what can harm visible: ESC becomes ``\x1b``.
 
     Text from a model or a file must not send escape codes to the terminal, nor reverse the
-    reading direction. Characters in `keep` stay.
+    reading direction. What scripts and emoji need stays: joiners, variation selectors, tags. So
+    do the characters in `keep`.
     """
     if text.isprintable():
         return text
-    return "".join(
-        char
-        if char in keep or unicodedata.category(char) not in CONTROLS
-        else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
+    return "".join(char if char in keep else _harmless(char) for char in text)
+
+
+def _harmless(char: str) -> str:
+    is_control = unicodedata.category(char) in CONTROLS
+    is_direction = unicodedata.bidirectional(char) in DIRECTIONS
+    return escaped(char) if is_control or is_direction else char
+
+
+def escaped(char: str) -> str:
+    r"""Write a character as Python's escape: ``\x1b``."""
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def write_result(text: str) -> None:
@@ -113,7 +117,7 @@ class Console:
     def progress(self, description: str, total: int | None, *, unit: str) -> Iterator[Advance]:
         """Show how far a piece of work has come; call what this yields with each amount done.
 
-        A live bar on a terminal; elsewhere a plain line every ten seconds.
+        A live line on a terminal; elsewhere a plain line every ten seconds.
 
         Args:
             description: what is done, such as "scoring".
@@ -122,25 +126,19 @@ class Console:
         """
         if self.quiet:
             yield lambda _amount: None
-        elif self.is_terminal:
-            with _live_bar(description, total, unit) as advance:
+            return
+        from charrnn.progress import live_line, plain_lines
+
+        if self.is_terminal:
+            with live_line(description, total, unit) as advance:
                 yield advance
         else:
-            yield self._lines_of_progress(f"{description}:", total, unit)
+            yield plain_lines(self.note, description, total, unit)
 
-    def _lines_of_progress(self, description: str, total: int | None, unit: str) -> Advance:
-        """Return what writes a line every ten seconds, so none for work that is done before."""
-        share = f" of {total:,}" if total else ""
-        done, next_line_at = 0, time.monotonic() + PLAIN_PROGRESS_SECONDS
-
-        def advance(amount: int) -> None:
-            nonlocal done, next_line_at
-            done += amount
-            if (now := time.monotonic()) >= next_line_at:
-                next_line_at = now + PLAIN_PROGRESS_SECONDS
-                self.note(f"{description} {done:,}{share} {unit}")
-
-        return advance
+    def note_waiting(self, names: Iterable[str]) -> None:
+        """Say so when `-` is among these names and stdin is a terminal: a person has to type."""
+        if "-" in names and sys.stdin is not None and sys.stdin.isatty():
+            self.note("reading from the terminal; Ctrl-D on a line of its own ends the text")
 
     def _write(self, text: str) -> None:
         if sys.stderr is None:
@@ -158,32 +156,3 @@ def _silence_stderr() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())
         os.close(nowhere)
-
-
-@contextmanager
-def _live_bar(description: str, total: int | None, unit: str) -> Iterator[Advance]:
-    from rich.console import Console as RichConsole
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        ProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    counts: list[ProgressColumn] = (
-        [DownloadColumn(), TransferSpeedColumn()]
-        if unit == "bytes"
-        else [TextColumn("{task.completed:,.0f} " + unit)]
-    )
-    columns = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *counts,
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape_controls(description), total=total)
-        yield lambda amount: progress.advance(task, amount)

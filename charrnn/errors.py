@@ -29,6 +29,10 @@ class UserError(Exception):
         self.hint = hint
         self.exit_code = int(exit_code)
 
+    def to_json(self) -> dict[str, str | int]:
+        """The error as `--json` prints it."""
+        return {"message": self.message, "hint": self.hint, "exit_code": self.exit_code}
+
 
 class RunFailedError(UserError):
     """The input was right and the work failed: a full disk, a network that does not answer."""

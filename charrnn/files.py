@@ -53,6 +53,16 @@ def write_atomically(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Find out, before the work is done, whether `write_atomically` could put something at `path`.
+
+    Raises:
+        RunFailedError: The folder is read-only, or not ours.
+    """
+    with write_errors(path), tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
 def write_json_atomically(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON object for people and programs to read."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

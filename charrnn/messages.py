@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from charrnn.console import escape_controls
+from charrnn.console import escape_controls, escaped
 
 LONGEST_TEXT = 60
 LONGEST_REASON = 200
@@ -30,8 +30,9 @@ def format_value(value: object) -> str:
 
 
 def quote(text: str) -> str:
-    """Put text in quotation marks, shortened, its control characters visible."""
-    return one_line(json.dumps(shorten(text), ensure_ascii=False))
+    """Put text in quotation marks, shortened; what cannot be seen is escaped."""
+    quoted = json.dumps(shorten(text), ensure_ascii=False)
+    return "".join(char if char.isprintable() else escaped(char) for char in quoted)
 
 
 def format_name(name: str) -> str:
@@ -44,6 +45,22 @@ def format_name(name: str) -> str:
 def format_path(path: Path) -> str:
     """Format a path in full, its control characters visible."""
     return one_line(str(path))
+
+
+def shell_word(value: object) -> str:
+    """Write a path or a text as one word of a shell; what could act on a terminal is escaped."""
+    import shlex
+
+    text = str(value)
+    if one_line(text) == text:
+        return shlex.quote(text)
+    return f"$'{''.join(map(_in_quotes, text))}'"
+
+
+def _in_quotes(char: str) -> str:
+    if one_line(char) != char:
+        return f"\\U{ord(char):08x}"
+    return f"\\{char}" if char in "\\'" else char
 
 
 def reason(error: Exception) -> str:

@@ -1,9 +1,10 @@
-"""Write what is made from the configuration's schema: `make docs`.
+"""Write what is made from the configuration's schema and from `--help`: `make docs`.
 
 `docs/config.schema.json` is the JSON Schema that the shipped configurations name, and
 `docs/configuration.md` has its tables between two marks, prose around them. Types and ranges are
 those of the annotations in `charrnn/config/schema.py`, meanings the string under each field,
-defaults those of the classes. With --check nothing is written; what is out of date is named, and
+defaults those of the classes. `docs/cli.md` is made by `cli_reference.py`. With --check nothing is
+written; what is out of date is named, and
 the exit status is 1.
 """
 
@@ -21,10 +22,12 @@ import msgspec
 
 from charrnn.config.schema import Config
 from charrnn.validation import describe, types_of
+from scripts.cli_reference import cli_reference
 
 SECTIONS: dict[str, type] = dict(types_of(Config))
 DOCS = Path(__file__).parent.parent / "docs"
 SCHEMA = DOCS / "config.schema.json"
+CLI = DOCS / "cli.md"
 REFERENCE = DOCS / "configuration.md"
 BEGIN = "<!-- The tables are made by `make docs` from charrnn/config/schema.py. -->\n"
 END = "<!-- End of the tables. -->\n"
@@ -124,6 +127,7 @@ def contents() -> dict[Path, str]:
     """What each file should hold."""
     return {
         SCHEMA: json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+        CLI: cli_reference(),
         REFERENCE: with_tables(REFERENCE.read_text(encoding="utf-8")),
     }
 

@@ -41,6 +41,7 @@ LAYERS = [
         "messages",
         "network",
         "processors",
+        "progress",
         "shipped",
         "tensors",
         "validation",

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import charrnn.files
-from charrnn.cli.app import as_user_error, run
+from charrnn.cli.app import run
+from charrnn.cli.failures import as_user_error
 from charrnn.config.memory import estimated_bytes
 from charrnn.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from charrnn.errors import ExitCode, UserError

@@ -1,13 +1,22 @@
 """Values in messages: told apart, kept short, made harmless."""
 
+import subprocess
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.console import escape_controls
-from charrnn.messages import byte_size, format_name, format_value, join_words, nearest, quote
+from charrnn.messages import (
+    byte_size,
+    format_name,
+    format_value,
+    join_words,
+    nearest,
+    quote,
+    shell_word,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +54,18 @@ def test_long_text_is_shortened() -> None:
 @pytest.mark.parametrize("name", ["", " padded", "line\nbreak", "\x1b[31m", "\u202eright to left"])
 def test_a_name_that_could_mislead_stands_in_quotation_marks(name: str) -> None:
     assert format_name(name).startswith('"')
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), max_size=20))
+@settings(max_examples=15)
+def test_a_shell_reads_every_word_as_it_was(words: list[str]) -> None:
+    line = " ".join(map(shell_word, words))
+    assert escape_controls(line, keep=frozenset()) == line
+    script = f"printf '%s\\0' {line}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True
+    )
+    assert done.stdout.decode().split("\0")[:-1] == (words or [""])
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ import gc
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn
@@ -20,9 +18,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from charrnn import __version__
 from charrnn.cli import signals
+from charrnn.cli.options import NoColor, option
 from charrnn.cli.signals import Interrupted
-from charrnn.console import Console, write_json, write_result
-from charrnn.errors import ExitCode, RunFailedError, UserError
+from charrnn.console import write_result
+from charrnn.errors import ExitCode
 
 COMMANDS = {
     "prepare": "Turn text into ids on disk, once; `train` does it too when it is still to be done.",
@@ -35,11 +34,16 @@ COMMANDS = {
 }
 """How the help of each command begins: the list of commands is shown without importing them."""
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 failed at run time; 2 wrong usage or input; 130 Ctrl-C; "
+    "141 the reader of stdout went away; 143 SIGTERM."
+)
 
-def function_of(command: str) -> Callable[..., None]:
+
+def function_of(command: str) -> Callable[..., Any]:
     """Import the function of a command, from the module of the command's name."""
     module = importlib.import_module(f"charrnn.cli.{command}")
-    function: Callable[..., None] = getattr(module, "evaluate" if command == "eval" else command)
+    function: Callable[..., Any] = getattr(module, "evaluate" if command == "eval" else command)
     return function
 
 
@@ -61,6 +65,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code, whichever way it ends."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    if "--no-color" in takewhile(lambda argument: argument != "--", arguments):
+        os.environ["NO_COLOR"] = "1"  # Rich asks for it, and what else draws
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the last net
@@ -69,50 +77,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _end(error: BaseException, arguments: list[str]) -> int:
-    """Show what went wrong, if there is anything to show; returns the exit code."""
-    flags = set(takewhile(lambda argument: argument != "--", arguments))
-    if "--debug" in flags:
-        Console().note("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, Interrupted):
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        return ExitCode.READER_GONE
-    shown = as_user_error(error)
-    Console().error(shown)
-    if "--json" in flags:
-        fields = {"message": shown.message, "hint": shown.hint, "exit_code": shown.exit_code}
-        with suppress(OSError, RunFailedError):  # stderr has said it; the exit code says it too
-            write_json({"error": fields})
-    return shown.exit_code
+    try:
+        from charrnn.cli.failures import report
 
-
-def as_user_error(error: BaseException) -> UserError:
-    """Turn any exception into a message, a hint and an exit code."""
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return RunFailedError(f"{where}{error.strerror or error}")
-    if _is_out_of_memory(error):
-        return RunFailedError(
-            "there is not enough memory for this",
-            hint="a smaller model, batch or --samples needs less",
-        )
-    describe = getattr(error, "format_message", None)
-    if callable(describe):  # Typer's errors of usage
-        context = getattr(error, "ctx", None)
-        command = "charrnn" if context is None else context.command_path
-        return UserError(str(describe()), hint=f"`{command} --help` shows the options and examples")
-    return RunFailedError(
-        f"{type(error).__name__}: {error}",
-        hint="this looks like a fault of charrnn itself; --debug shows where",
-    )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in the words of Python or of torch's allocators."""
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
+        return report(error, arguments)
+    except MemoryError:  # there may be none for the explanation either
+        os.write(2, b"error: there is not enough memory for this\n")
+        return ExitCode.FAILED
 
 
 # --- Typer, with commands imported when they are asked for ---------------------------------------
@@ -125,9 +98,15 @@ class PlainParameters:
         """Return all parameters."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
+            if param.param_type_name == "argument" or param.is_flag:
+                param.display_type_rich = _no_type  # --help would show <bool>, <list[str]>
             if hasattr(param, "_runtime_param"):
                 param._runtime_param = _PlainConverter(param.type_descriptor.annotation)
         return params
+
+
+def _no_type(ctx: Any) -> None:
+    """Name no type."""
 
 
 class PlainCommand(PlainParameters, TyperCommand):
@@ -145,7 +124,7 @@ class LazyGroup(PlainParameters, TyperGroup):
         """Return a command; None if there is none of this name."""
         if cmd_name in COMMANDS and self.commands[cmd_name] is None:
             only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-            only.command(cmd_name, cls=PlainCommand)(function_of(cmd_name))
+            only.command(cmd_name, cls=PlainCommand, epilog=EXIT_CODES)(function_of(cmd_name))
             self.commands[cmd_name] = typer.main.get_command(only)
         return self.commands.get(cmd_name)
 
@@ -211,19 +190,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Character-level recurrent language models: learn the next character of a text, "
     "then write and score text with what was learned.",
-    epilog='Start with `charrnn train --config quickstart`, then `charrnn generate --seed "The "`.',
+    epilog='Start with `charrnn train --config quickstart`, then `charrnn generate "The "`. '
+    f"`charrnn help COMMAND` shows a command's options and examples.\n\n{EXIT_CODES}",
 )
 
 
 @app.callback()
 def charrnn(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, option("Print the version and exit.", None, "--version", "-V")
+    ] = False,
+    _no_color: NoColor = False,
 ) -> None:
     """Character-level recurrent language models."""
     if version:
         write_result(f"charrnn {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        write_result(context.get_help())
+        if text := context.get_help():  # Typer has printed it, unless it has no Rich
+            write_result(text)
         raise typer.Exit(ExitCode.WRONG_INPUT)

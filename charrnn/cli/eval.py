@@ -12,6 +12,7 @@ from charrnn.cli.options import (
     DataDir,
     Debug,
     Json,
+    NoColor,
     Quiet,
     RunPath,
     check_choice,
@@ -35,6 +36,8 @@ TEXT = "The text to score; - is stdin. Left out, a split of the run's own corpus
 WINDOW = """Score windows of N characters, each from a zero state, as networks without a state are
 scored. Left out, the state is carried through the whole text."""
 BATCH_SIZE = "Streams, windows or examples to read side by side; changes only the time."
+SPLIT = "Which split of the run's own corpus."
+ENGINE = "auto is NumPy; torch starts slower, and uses a GPU if there is one."
 SPLITS: "tuple[SplitName, ...]" = ("valid", "train")
 ENGINES = ("auto", "numpy", "torch")
 MOST_ROWS = 65_536
@@ -46,21 +49,20 @@ def evaluate(
     run: RunPath = None,
     split: Annotated[
         str | None,
-        option("Which split of the run's own corpus; left out, valid.", "|".join(SPLITS)),
+        option(SPLIT, "|".join(SPLITS), default="valid", words=SPLITS),
     ] = None,
     data_dir: DataDir = None,
     window: Annotated[int | None, option(WINDOW, "N")] = None,
     engine: Annotated[
         str,
-        option(
-            "auto is NumPy; torch starts slower, and uses a GPU if there is one.", "|".join(ENGINES)
-        ),
+        option(ENGINE, "|".join(ENGINES), words=ENGINES),
     ] = "auto",
     batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None,
     by_line: ByLine = False,
     dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """Score a text: loss, bits per character and byte, perplexity and accuracy.
@@ -92,6 +94,7 @@ def evaluate(
     from charrnn.run.reader import read_model
 
     console = Console(quiet=quiet)
+    console.note_waiting([text or ""])
     model = read_model(resolve_run(run))
     kind = "line" if model.card.separator == "\n" else "example"
     if window is not None and model.card.mode == "lines":

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
-from charrnn.cli.options import Debug, Json, Quiet, check_range, option
+from charrnn.cli.options import (
+    Debug,
+    Json,
+    NoColor,
+    Quiet,
+    check_range,
+    completer,
+    option,
+    run_directories,
+)
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.files import expanded, write_atomically
@@ -24,7 +33,7 @@ TEXT = """The text to explain; - is stdin. Left out, the validation split of the
 For step, the text itself."""
 RUN = """The run directory; left out, CHARRNN_RUN, or the run trained last under runs/. gradient
 takes several."""
-OUT = "Write a file in place of a picture in the terminal; - is HTML on stdout."
+OUT = "Write .html, .svg or .png in place of a picture in the terminal; - is HTML on stdout."
 UNIT = """units: the hidden unit to show, counted through all layers; auto is the one that follows
 something best."""
 SHOW = "Characters of the text to show; the numbers are of all of it."
@@ -39,17 +48,26 @@ MOST_SHOWN = 1_000_000
 PIPE_COLUMNS = 80
 
 
+def _views() -> list[str]:
+    from charrnn.explain.views import REPORT, VIEWS
+
+    return [*VIEWS, REPORT]
+
+
 def explain(
-    view: Annotated[str | None, typer.Argument(metavar="VIEW", help=VIEW)] = None,
+    view: Annotated[
+        str | None, typer.Argument(metavar="VIEW", help=VIEW, autocompletion=completer(_views))
+    ] = None,
     text: Annotated[str | None, typer.Argument(metavar="FILE|-", help=TEXT)] = None,
-    runs: Annotated[list[str] | None, option(RUN, "DIR", "--run")] = None,
-    output: Annotated[str | None, option(OUT, "NAME.html|.svg|.png", "--out", "-o")] = None,
+    runs: Annotated[list[str] | None, option(RUN, "RUN", "--run", words=run_directories)] = None,
+    output: Annotated[str | None, option(OUT, "FILE", "--out", "-o")] = None,
     unit: Annotated[str, option(UNIT, "N|auto")] = "auto",
     show: Annotated[int | None, option(SHOW, "N")] = None,
     by_line: ByLine = False,
     dearest: Dearest = None,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """Show what a run learned: surprisal, units, gates, gradients and more, as pictures.
@@ -85,6 +103,7 @@ def explain(
     number = None if unit == "auto" else _number("--unit", unit)
     kind = _kind(view, output, json=json)
     console = Console(quiet=quiet)
+    console.note_waiting([text or ""])
     paths: Sequence[str | None] = runs or [os.environ.get("CHARRNN_RUN")]
     models = [read_model(resolve_run(path)) for path in paths]
     if by_line:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from charrnn.cli.options import Debug, Json, Quiet, RunPath, check_choice, option
+from charrnn.cli.options import Debug, Json, NoColor, Quiet, RunPath, check_choice, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
 from charrnn.files import expanded, write_atomically
 from charrnn.machine import use_one_blas_thread
-from charrnn.messages import byte_size, format_path, one_line
+from charrnn.messages import byte_size, format_path, one_line, shell_word
 
 if TYPE_CHECKING:
     from charrnn.export.loss import Losses
@@ -24,7 +24,7 @@ extra `onnx`); card a README.md that makes the run a model repository."""
 OUT = """The file to write; - is stdout. Left out, the run's name with .html or .onnx here, or
 README.md in the run directory."""
 WEIGHTS = """For html: float32 writes what the command line writes; bfloat16 takes half the room,
-and the difference in loss is measured. Left out, float32."""
+and the difference in loss is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,18 @@ class Exported:
 
 
 def export(
-    to: Annotated[str, option(TO, "|".join(FORMATS), "--to")],
+    to: Annotated[str, option(TO, "|".join(FORMATS), "--to", words=FORMATS)],
     run: RunPath = None,
     out: Annotated[str | None, option(OUT, "FILE", "--out", "-o")] = None,
-    weights: Annotated[str | None, option(WEIGHTS, "|".join(PRECISIONS))] = None,
+    weights: Annotated[
+        str | None, option(WEIGHTS, "|".join(PRECISIONS), default="float32", words=PRECISIONS)
+    ] = None,
     overwrite: Annotated[
-        bool, option("Replace a file that is there.", None, "--overwrite")
+        bool, option("Replace a file that is there.", None, "--overwrite", "--force", "-f")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """Write a trained model in another form: a page, an ONNX file, a model card.
@@ -215,7 +218,8 @@ def _clean_config(path: Path, console: Console) -> None:
             if old != new:
                 console.note(
                     f"{CONFIG_FILE} names {new} in place of {old}; "
-                    f"`train --resume` finds it by --set data.{key}={old}"
+                    f"`charrnn train --resume --out {shell_word(path)} "
+                    f"--set data.{key}={shell_word(old)}` finds the text"
                 )
 
 

@@ -7,17 +7,29 @@ twice. The work is done in `generate_run`, after NumPy has been told how many th
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from functools import partial
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from charrnn.cli.options import Debug, Quiet, RunPath, check_range, option, signature_of
-from charrnn.errors import UserError
+import typer
+
+from charrnn.cli.options import (
+    Debug,
+    NoColor,
+    Quiet,
+    RunPath,
+    check_range,
+    option,
+    signature_of,
+)
+from charrnn.config.schema import GenerateConfig
+from charrnn.errors import ExitCode, UserError
 from charrnn.generation.options import GenerationOptions
 from charrnn.machine import use_one_blas_thread
-from charrnn.validation import option_name
+from charrnn.messages import shell_word
+from charrnn.validation import check_bounds, option_name
 
 beginning = partial(option, panel="Where to begin")
 end = partial(option, panel="Where to end")
@@ -29,10 +41,14 @@ Number = int | None
 SEED = """The text to continue; - reads all of stdin. Left out, what the model writes at the
 beginning of a line."""
 SEEDS = "Continue every line of a file, or of stdin for -; one result a line, in order."
+STRICT = """End with the first of --seeds that cannot be continued; left out, it is told in its
+place, and the others go on."""
 ESCAPES = r"Read \n, \t, \u00e9 and the like in seeds, --stop, --allow and --ban."
 LOAD_STATE = "Go on with the stream that --save-state saved; a seed is read after it."
 RNG_SEED = """The random seed: the same one gives the same text. Left out, a new one each time
 (--json tells which)."""
+NEXT = """Print the K characters that are the likeliest after the seed, with their probabilities,
+and write no text."""
 JSON = "Print a JSON object a line for each text."
 LOGPROBS = "With --json: the log-probability of every character too."
 NOVELTY = """Tell which share of a text stands in the training text in spans of N characters or
@@ -47,14 +63,17 @@ changes a text."""
 class GenerateArguments:
     """What a command line asks for besides the options of the generation; seeds still unread."""
 
+    words: Annotated[list[str] | None, typer.Argument(metavar="SEED", help=SEED)] = None
     run: RunPath = None
-    seed: Annotated[Text, beginning(SEED, "TEXT", "--seed", "--prompt")] = None
+    seed: Annotated[Text, beginning("The same as SEED.", "TEXT", "--seed", "--prompt")] = None
     seed_file: Annotated[Text, beginning("Continue the text of a file.", "FILE")] = None
     seeds: Annotated[Text, beginning(SEEDS, "FILE")] = None
+    strict: Annotated[bool, beginning(STRICT, None, "--strict")] = False
     escapes: Annotated[bool, beginning(ESCAPES, None, "--escapes", "-e")] = False
     load_state: Annotated[Path | None, beginning(LOAD_STATE, "FILE")] = None
     forever: Annotated[bool, end("The same as --length 0.", None, "--forever")] = False
     rng_seed: Annotated[Number, shape(RNG_SEED, "N")] = None
+    next: Annotated[Number, output(NEXT, "K")] = None
     samples: Annotated[int, output("Texts to make (for each seed).", "N", "--samples", "-n")] = 1
     no_echo: Annotated[bool, output("Leave the seed out.", None, "--no-echo")] = False
     null: Annotated[bool, output("End every text with a NUL byte.", None, "--null", "-0")] = False
@@ -65,7 +84,13 @@ class GenerateArguments:
     data_dir: Annotated[Path | None, output(DATA_DIR, "DIR")] = None
     batch_size: Annotated[Number, output(BATCH_SIZE, "N")] = None
     quiet: Quiet = False
+    no_color: NoColor = False
     debug: Debug = False
+
+    @property
+    def text(self) -> str | None:
+        """The seed on the command line; None without one."""
+        return self.words[0] if self.words else self.seed
 
     @property
     def is_single(self) -> bool:
@@ -78,11 +103,9 @@ class GenerateArguments:
         Raises:
             UserError: Arguments contradict each other or are out of range.
         """
-        for name in ("samples", "batch_size", "novelty"):
+        for name in ("next", "samples", "batch_size", "novelty"):
             check_range(option_name(name), getattr(self, name))
-        seeds = [name for name in ("seed", "seed_file", "seeds") if getattr(self, name) is not None]
-        if len(seeds) > 1:
-            raise UserError(f"{' and '.join(map(option_name, seeds))} exclude each other")
+        self._check_seeds()
         for name in ("load_state", "save_state"):
             if getattr(self, name) is not None and not self.is_single:
                 raise UserError(
@@ -93,9 +116,22 @@ class GenerateArguments:
         if self.null and self.json:
             raise UserError("--null and --json exclude each other: JSON is one object a line")
 
+    def _check_seeds(self) -> None:
+        if self.words and len(self.words) > 1:
+            raise UserError(
+                f"SEED is one text, and {len(self.words)} are given",
+                hint=f"`charrnn generate {shell_word(' '.join(self.words))}` continues all of it",
+            )
+        seeds = [name for name in ("seed", "seed_file", "seeds") if getattr(self, name) is not None]
+        given = [*(["SEED"] if self.words else []), *map(option_name, seeds)]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)} exclude each other")
+        if self.strict and self.seeds is None:
+            raise UserError("--strict goes with --seeds", hint="a single seed is strict anyway")
+
 
 GENERATION: dict[str, tuple[Any, ...]] = {
-    "unknown": (beginning, "WHAT"),
+    "unknown": (beginning,),
     "length": (end, "N", "-l"),
     "stop": (end, "TEXT"),
     "keep_stop": (end,),
@@ -113,14 +149,14 @@ GENERATION: dict[str, tuple[Any, ...]] = {
 """The options of a generation in the order of the help: panel, value's name, short flag."""
 
 
-def generate(**values: Any) -> None:
+def generate(**values: Any) -> ExitCode:
     r"""Write text that continues a seed. Nothing but the text goes to stdout.
 
     For example:
 
-        charrnn generate --seed "To be" --length 200 --temperature 0.7
+        charrnn generate "To be" --length 200 --temperature 0.7
 
-        charrnn generate --seed "ROMEO:\n" --escapes --stop "\n\n" --rng-seed 1
+        charrnn generate "ROMEO:\n" --escapes --stop "\n\n" --rng-seed 1
 
         charrnn generate --run runs/names --samples 20 --min-length 4 --ban "-'"
 
@@ -128,46 +164,71 @@ def generate(**values: Any) -> None:
 
         charrnn generate --seeds - --json < openings.txt
 
-        charrnn generate --seed "Once" --forever | head -c 10000
+        charrnn generate "Once" --forever | head -c 10000
+
+        charrnn generate "The sea" --next 5
     """
     try:
         changes = {name: values.pop(name) for name in GENERATION}
         arguments = GenerateArguments(**values)
         arguments.check()
+        if arguments.next is not None:
+            from charrnn.cli.generate_next import check_next
+
+            check_next(arguments, changes)
+        check_bounds(GenerationOptions(**{k: v for k, v in changes.items() if v is not None}))
         if arguments.forever and not changes["length"]:
             changes["length"] = 0
         use_one_blas_thread()
         from charrnn.cli.generate_run import run
 
-        run(arguments, changes)
+        return run(arguments, changes)
     except UserError as error:
-        error.message, error.hint = _with_flags(error.message), _with_flags(error.hint)
+        name_flags(error)
         raise
 
 
-def _with_flags(message: str) -> str:
+def name_flags(error: UserError) -> UserError:
     """Name options as a command line does: `top_p` in backticks becomes --top-p."""
     names = {*GENERATION, *(each.name for each in fields(GenerateArguments))}
-    return re.sub(
-        "`([a-z_]+)`",
-        lambda found: option_name(found[1]) if found[1] in names else found[0],
-        message,
+
+    def flag(found: re.Match[str]) -> str:
+        return option_name(found[1]) if found[1] in names else found[0]
+
+    error.message, error.hint = (
+        re.sub("`([a-z_]+)`", flag, text) for text in (error.message, error.hint)
     )
+    return error
 
 
 def _generation_parameter(
     name: str, declare: Callable[..., Any], metavar: str | None = None, *short: str
 ) -> Parameter:
     """The parameter of an option of a generation; left out, the run's own default counts."""
-    text = GenerationOptions.__dataclass_fields__[name].metadata["help"]
-    shown = declare(text, metavar, option_name(name), *short)
+    field = GenerationOptions.__dataclass_fields__[name]
     kind: Any = get_type_hints(GenerationOptions)[name]
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    shown = declare(
+        field.metadata["help"],
+        metavar or "|".join(choices) or None,
+        option_name(name),
+        *short,
+        default=_default_in_words(field),
+        words=choices,
+    )
     if kind is bool:
         annotation, default = Annotated[bool, shown], False
     else:
-        accepted = str if get_origin(kind) is Literal else kind
-        annotation, default = Annotated[accepted | None, shown], None
+        annotation, default = Annotated[(str if choices else kind) | None, shown], None
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _default_in_words(field: Field[Any]) -> str | None:
+    """What an option is when it is left out; None if nothing needs to be said."""
+    if field.name in GenerateConfig.__dataclass_fields__:
+        return f"the run's own, or {field.default}"
+    is_value = isinstance(field.default, str | int) and not isinstance(field.default, bool)
+    return str(field.default) if is_value and field.default != "" else None
 
 
 def _signature() -> Signature:

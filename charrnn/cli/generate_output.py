@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.generate import GenerateArguments
+from charrnn.cli.generate import GenerateArguments, name_flags
 from charrnn.cli.signals import HeldSignals
 from charrnn.console import Console, escape_controls
 from charrnn.errors import RunFailedError
@@ -135,11 +135,18 @@ class ResultFormat:
 
     def plain(self, text: GeneratedText) -> str:
         """A text with its seed, on one line where seeds come a line each."""
-        whole = self._with_seed(text)
+        whole = "" if text.error else self._with_seed(text)
         return whole.replace("\\", r"\\").replace("\n", r"\n") if self._is_escaped else whole
 
     def json_line(self, text: GeneratedText) -> str:
-        """A text as a JSON object in ASCII, on a line."""
+        """A text as a JSON object in ASCII, on a line; or why there is none."""
+        if text.error is not None:
+            told = {
+                "seed": text.seed,
+                "sample": text.sample,
+                "error": name_flags(text.error).to_json(),
+            }
+            return json.dumps(told) + "\n"
         mean = text.mean_log_probability
         result: dict[str, Any] = {
             "text": self._with_seed(text),

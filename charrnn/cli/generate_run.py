@@ -12,7 +12,8 @@ from charrnn.cli.generate_output import ResultFormat, TextOutput
 from charrnn.cli.seed_input import STDIN, read_seed, read_seeds, unescaped
 from charrnn.cli.signals import HeldSignals, Interrupted
 from charrnn.console import Console
-from charrnn.errors import UserError
+from charrnn.errors import ExitCode, UserError
+from charrnn.files import check_writable
 from charrnn.generation.generate import Stream, prefill
 from charrnn.generation.language_model import LanguageModel, load
 from charrnn.generation.options import choose_rng_seed
@@ -26,8 +27,10 @@ ESCAPED = ("stop", "allow", "ban")
 FILES = ("grammar", "json_schema")
 
 
-def run(arguments: GenerateArguments, changes: dict[str, Any]) -> None:
+def run(arguments: GenerateArguments, changes: dict[str, Any]) -> ExitCode:
     """Generate what is asked for; `changes` are the options of the generation that were given.
+
+    Returns the exit code: a bad one among many seeds is wrong input, though the others are done.
 
     Raises:
         UserError: Something about the run, the options or a seed is wrong.
@@ -37,15 +40,21 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> None:
     console = Console(quiet=arguments.quiet)
     model = load(resolve_run(arguments.run))
     task = model.task(**changes | _read_files_and_escapes(changes, escapes=arguments.escapes))
-    _check_end(arguments, task)
+    console.note_waiting([arguments.text or "", arguments.seed_file or "", arguments.seeds or ""])
+    if arguments.next is None:
+        _check_end(arguments, task)
     results = ResultFormat(arguments, model.trained)
-    stream = _begin_stream(arguments, model, task) if arguments.is_single else None
+    is_one_text = arguments.is_single and arguments.next is None
+    stream = _begin_stream(arguments, model, task) if is_one_text else None
     with HeldSignals() as signals:
         out = TextOutput(signals, console)
         try:
+            if arguments.next is not None:
+                from charrnn.cli.generate_next import write_next
+
+                return write_next(arguments, task, _seeds(arguments, model), out, console)
             if stream is None:
-                _write_many(arguments, _seeds(arguments, model), task, results, out, console)
-                return
+                return _write_many(arguments, _seeds(arguments, model), task, results, out, console)
             try:
                 _write_one(arguments, stream, results, out)
             except Interrupted as interrupt:
@@ -57,6 +66,7 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> None:
             out.end_line()
         if arguments.novelty is not None and not arguments.json:
             console.note(results.novelty_note(stream.sequence.result()))
+    return ExitCode.DONE
 
 
 def _read_files_and_escapes(changes: dict[str, Any], *, escapes: bool) -> dict[str, Any]:
@@ -83,19 +93,19 @@ def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
         )
 
 
-def _seeds(arguments: GenerateArguments, model: LanguageModel) -> Iterable[str]:
+def _seeds(arguments: GenerateArguments, model: LanguageModel) -> Iterable[str | UserError]:
     """The seed of a call, or its seeds, one a line."""
     is_line = model.vocabulary.has_lines
-    path = STDIN if arguments.seed == STDIN else arguments.seed_file
+    own_encoding = model.text_format.encoding
+    path = STDIN if arguments.text == STDIN else arguments.seed_file
     if path is not None:
-        seed = read_seed(path, model.text_format.encoding)
+        seed = read_seed(path, own_encoding)
         # The last line end of a file is not part of its line.
         return [seed.removesuffix("\n").removesuffix("\r") if is_line else seed]
-    if arguments.seeds is None:
-        seeds: Iterable[str] = [arguments.seed or ""]
-    else:
-        seeds = read_seeds(arguments.seeds, model.text_format.encoding)
-    return map(unescaped, seeds) if arguments.escapes else seeds
+    if arguments.seeds is not None:
+        return read_seeds(arguments.seeds, own_encoding, escapes=arguments.escapes)
+    seed = arguments.text or ""
+    return [unescaped(seed) if arguments.escapes else seed]
 
 
 # --- One text ------------------------------------------------------------------------------------
@@ -115,7 +125,7 @@ def _begin_stream(
         uniforms = UniformStream(saved.rng_seed, sample=0, position=saved.position)
     else:
         uniforms = UniformStream(choose_rng_seed(arguments.rng_seed), sample=0)
-    (seed,) = _seeds(arguments, model)
+    seed = str(next(iter(_seeds(arguments, model))))
     prefix = prefill(task.prefix(seed, saved.prefix if saved else None), task.network)
     sequence = Sequence(
         task,
@@ -147,6 +157,7 @@ def _check_state_files(arguments: GenerateArguments, task: GenerationTask) -> No
         raise UserError(f"--save-state {path}: there is no folder {path.parent}")
     if path.exists() and not path.is_file():
         raise UserError(f"--save-state {path} is not a plain file")
+    check_writable(path)
 
 
 def _write_one(
@@ -194,12 +205,12 @@ def _save_stream(
 
 def _write_many(
     arguments: GenerateArguments,
-    seeds: Iterable[str],
+    seeds: Iterable[str | UserError],
     task: GenerationTask,
     results: ResultFormat,
     out: TextOutput,
     console: Console,
-) -> None:
+) -> ExitCode:
     """Write many texts, in order, each as soon as all before it are written."""
     from charrnn.generation.scheduler import generate_many, sequences_of
 
@@ -213,10 +224,15 @@ def _write_many(
         choose_rng_seed(arguments.rng_seed),
         samples=arguments.samples,
         scored=arguments.json,
+        strict=arguments.strict or arguments.seeds is None,
     )
+    code = ExitCode.DONE
     texts = generate_many(task, sequences, batch_size=arguments.batch_size, check=check)
     with closing(texts):
         for number, text in enumerate(texts):
+            if text.error is not None and text.sample % arguments.samples == 0:
+                code = ExitCode.WRONG_INPUT
+                console.warn(text.error.message)
             if arguments.json:
                 out.write(results.json_line(text))
                 continue
@@ -224,3 +240,4 @@ def _write_many(
             out.write(results.plain(text) + results.terminator)
             if arguments.novelty is not None:
                 console.note(f"text {number + 1:,}: {results.novelty_note(text)}")
+    return code

@@ -4,7 +4,7 @@ Typer would check ranges and choices too, but through pydantic, whose import tak
 `charrnn generate` (see `_PlainConverter` in `app.py`).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -15,13 +15,62 @@ import typer
 from charrnn.errors import UserError
 from charrnn.messages import join_words, quote
 
+Words = Collection[str] | Callable[[], Iterable[str]]
 
-def option(text: str, metavar: str | None = None, *flags: str, panel: str | None = None) -> Any:
+
+def option(
+    text: str,
+    metavar: str | None = None,
+    *flags: str,
+    panel: str | None = None,
+    default: str | None = None,
+    words: Words = (),
+    envvar: str | None = None,
+) -> Any:
     """Declare an option by its meaning, its value's name in the help, its flags and its panel.
 
-    Without flags, the parameter's name is the flag.
+    Without flags, the parameter's name is the flag. `default` says what a value that is left out
+    means where that depends on something; `words` are what a shell completes it to, or find that.
     """
-    return typer.Option(*flags, metavar=metavar, help=" ".join(text.split()), rich_help_panel=panel)
+    return typer.Option(
+        *flags,
+        metavar=metavar,
+        help=" ".join(text.split()),
+        rich_help_panel=panel,
+        show_default=default or True,
+        autocompletion=completer(words) if words else None,
+        envvar=envvar,
+    )
+
+
+def completer(words: Words) -> Callable[[str], list[str]]:
+    """Make the function that a shell's completion asks."""
+
+    def complete(incomplete: str) -> list[str]:
+        known = words() if callable(words) else words
+        return [word for word in known if word.startswith(incomplete)]
+
+    return complete
+
+
+def run_directories() -> Iterable[str]:
+    """The runs that commands find by themselves."""
+    from charrnn.cli import completion
+
+    return completion.run_directories()
+
+
+def configs() -> Iterable[str]:
+    """The names of charrnn's own configurations."""
+    from charrnn.cli.completion import shipped_configs
+
+    return shipped_configs()
+
+
+def _settings() -> Iterable[str]:
+    from charrnn.cli.completion import setting_keys
+
+    return setting_keys()
 
 
 def signature_of(arguments: type) -> Signature:
@@ -39,18 +88,19 @@ def signature_of(arguments: type) -> Signature:
 Quiet = Annotated[bool, option("Print nothing on stderr except errors.", None, "--quiet", "-q")]
 Json = Annotated[bool, option("Print the result as JSON, one object a line.", None, "--json")]
 Debug = Annotated[bool, option("Show Python's traceback when something fails.", None, "--debug")]
+NoColor = Annotated[bool, option("Use no colours, as NO_COLOR=1 does.", None, "--no-color")]
+RUN = "The run directory; left out, the run trained last under runs/."
 RunPath = Annotated[
-    str | None,
-    typer.Option(
-        "--run",
-        metavar="DIR",
-        envvar="CHARRNN_RUN",
-        help="The run directory; left out, the run trained last under runs/.",
-    ),
+    str | None, option(RUN, "RUN", "--run", words=run_directories, envvar="CHARRNN_RUN")
 ]
 Overrides = Annotated[
     list[str] | None,
-    option("Change one setting, for example train.steps=500. Repeatable.", "KEY=VALUE", "--set"),
+    option(
+        "Change one setting, for example train.steps=500. Repeatable.",
+        "KEY=VALUE",
+        "--set",
+        words=_settings,
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import DataDir, Debug, Json, Overrides, Quiet, option
+from charrnn.cli.options import DataDir, Debug, Json, NoColor, Overrides, Quiet, configs, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.messages import byte_size
@@ -28,12 +28,13 @@ MUCH_UNKNOWN = 0.2
 
 def prepare(
     corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None,
-    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None,
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config", words=configs)] = None,
     overrides: Overrides = None,
-    out: Annotated[Path | None, option(OUT, "DIR")] = None,
+    out: Annotated[Path | None, option(OUT, "DIR", "--out", "-o")] = None,
     data_dir: DataDir = None,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """Turn text into ids on disk, once; `train` does it too when it is still to be done.
@@ -66,6 +67,7 @@ def prepare(
     loaded = load_for_training(config_file, overrides or [])
     data = replace(loaded.config.data, source=corpus) if corpus else loaded.config.data
     console = Console(quiet=quiet)
+    console.note_waiting(corpus or data.sources)
     prepared = prepare_corpus(
         with_prepared_options(data, loaded.explicit),
         out=out,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.options import Debug, Json, Quiet, option
+from charrnn.cli.options import Debug, Json, NoColor, Quiet, option
 from charrnn.console import Console, escape_controls, write_json
 from charrnn.errors import UserError
 from charrnn.files import write_atomically
@@ -26,11 +26,12 @@ PIPE_WIDTH = 10_000
 
 def runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where the runs are.")
+        Path, typer.Argument(metavar="DIR", help="Where the runs are.")
     ] = RUNS_FOLDER,
     plot: Annotated[Path | None, option(PLOT, "FILE", "--plot")] = None,
     json: Json = False,
     quiet: Quiet = False,
+    _no_color: NoColor = False,
     _debug: Debug = False,
 ) -> None:
     """List runs with their network, text, steps, minutes and loss, the best first.

@@ -40,17 +40,30 @@ def read_seed(path: str, own_encoding: str = UTF_8) -> str:
     return _decoded(data, path, own_encoding).removeprefix(BYTE_ORDER_MARK)
 
 
-def read_seeds(path: str, own_encoding: str = UTF_8) -> Iterator[str]:
+def read_seeds(
+    path: str, own_encoding: str = UTF_8, *, escapes: bool = False
+) -> Iterator[str | UserError]:
     """The lines of a file, or of stdin for `-`, each without its end, as they come in.
 
-    `own_encoding` as for `read_seed`.
+    `own_encoding` as for `read_seed`. In the place of a line that is not text, or has a wrong
+    escape, comes the error.
 
     Raises:
-        UserError: It cannot be read, or a line is not text or far too long.
+        UserError: It cannot be read, or a line is far too long.
     """
     for number, line in enumerate(_lines(path), start=1):
+        yield _seed_of(line, path, own_encoding, number, escapes=escapes)
+
+
+def _seed_of(
+    line: bytes, path: str, own_encoding: str, number: int, *, escapes: bool
+) -> str | UserError:
+    try:
         seed = _decoded(line, path, own_encoding, f", line {number:,}").removesuffix("\r")
-        yield seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
+        seed = seed.removeprefix(BYTE_ORDER_MARK) if number == 1 else seed
+        return unescaped(seed) if escapes else seed
+    except UserError as error:
+        return error
 
 
 def unescaped(text: str) -> str:

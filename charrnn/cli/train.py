@@ -1,17 +1,32 @@
 """`charrnn train`: learn a text, leave a run directory."""
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from charrnn.cli.options import DataDir, Debug, Json, Overrides, Quiet, option, signature_of
+import typer
+
+from charrnn.cli.options import (
+    DataDir,
+    Debug,
+    Json,
+    NoColor,
+    Overrides,
+    Quiet,
+    configs,
+    option,
+    signature_of,
+)
 from charrnn.errors import UserError
 
+CORPUS = """The text to learn: files, folders, http(s) addresses, - for stdin, builtin:python-docs.
+Several are joined in this order. Left out, data.source of the configuration."""
 CONFIG = """The YAML configuration, a file or one of charrnn's own by its name; - is stdin. What it
 leaves out has its default."""
-OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the
-configuration's name."""
+OUT = """The run directory to make (or, with --resume, to continue). Left out, runs/ and the name of
+the configuration or of the text."""
 FROM_STEP = "With --resume: go back to the save of this step, which train.keep has kept."
 INIT_FROM = """Begin with the best weights of another run, and with its network's sizes. The text
 may have other characters: those in both texts keep their weights."""
@@ -26,12 +41,14 @@ TENSORBOARD = "Write event files for TensorBoard into the run, under tensorboard
 class TrainArguments:
     """What a command line asks for."""
 
-    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config")] = None
+    corpus: Annotated[list[str] | None, typer.Argument(metavar="CORPUS", help=CORPUS)] = None
+    config_file: Annotated[Path | None, option(CONFIG, "FILE", "--config", words=configs)] = None
     overrides: Overrides = None
-    out: Annotated[Path | None, option(OUT, "RUN")] = None
+    out: Annotated[Path | None, option(OUT, "RUN", "--out", "-o")] = None
     data_dir: DataDir = None
     overwrite: Annotated[
-        bool, option("Replace a run that is there by the new one.", None, "--overwrite")
+        bool,
+        option("Replace a run that is there by the new one.", None, "--overwrite", "--force", "-f"),
     ] = False
     resume: Annotated[
         bool, option("Continue a run from where it was saved last.", None, "--resume")
@@ -49,18 +66,28 @@ class TrainArguments:
     tensorboard: Annotated[bool, option(TENSORBOARD, None, "--tensorboard")] = False
     json: Json = False
     quiet: Quiet = False
+    no_color: NoColor = False
     debug: Debug = False
 
     @property
     def name(self) -> str | None:
-        """The name that the configuration file gives a run; None without one, or for stdin."""
-        file = self.config_file
-        return None if file is None or str(file) == "-" else file.stem
+        """The name that the configuration file gives a run, or else the text; None without one."""
+        if self.config_file is not None and str(self.config_file) != "-":
+            return self.config_file.stem
+        if not self.corpus:
+            return None
+        from charrnn.text.sources import slug_of
+
+        return slug_of(self.corpus[0])
 
     @property
     def settings(self) -> list[str]:
-        """What --set was given."""
-        return self.overrides or []
+        """What --set was given, and the text that was named."""
+        given = self.overrides or []
+        if not self.corpus:
+            return given
+        source = self.corpus if len(self.corpus) > 1 else self.corpus[0]
+        return [*given, f"data.source={json.dumps(source, ensure_ascii=False)}"]
 
     def check(self) -> None:
         """Look for what can be wrong before anything is read.
@@ -81,7 +108,7 @@ class TrainArguments:
             "minutes",
             "resume",
             "--minutes fixes the steps of a new run and cannot be combined with --resume",
-            hint="to train longer: --resume --set train.steps=N",
+            hint="`charrnn train --resume --set train.steps=N` trains longer",
         )
         self._exclude(
             "minutes",
@@ -95,9 +122,13 @@ class TrainArguments:
             "--minutes decides by the clock, --deterministic by rule",
             hint="leave one out; --set train.steps=N says how long to train without a clock",
         )
-        if self.minutes and any(
-            key.partition("=")[0].strip() == "train.steps" for key in self.settings
-        ):
+        given = {override.partition("=")[0].strip() for override in self.overrides or []}
+        if self.corpus and "data.source" in given:
+            raise UserError(
+                "--set data.source and the text that is named are both what to learn",
+                hint="leave one out",
+            )
+        if self.minutes and "train.steps" in given:
             raise UserError(
                 "--minutes and --set train.steps both say how long to train", hint="leave one out"
             )
@@ -112,15 +143,17 @@ def train(**values: Any) -> None:
 
     For example:
 
-        charrnn train --config quickstart
+        charrnn train poems.txt
 
-        charrnn train --set data.source=poems.txt --minutes 2
+        charrnn train letters/ diary.txt --minutes 2
+
+        charrnn train --config quickstart
 
         charrnn train --config shakespeare --minutes 5 --set train.seed=2
 
         charrnn train --resume --out runs/shakespeare --set train.steps=6000
 
-        charrnn train --init-from runs/shakespeare --set data.source=poems.txt --out runs/poems
+        charrnn train poems.txt --init-from runs/shakespeare
     """
     arguments = TrainArguments(**values)
     arguments.check()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.prepare import unknown_in_words
 from charrnn.console import Console
-from charrnn.messages import quote
+from charrnn.messages import quote, shell_word
 from charrnn.training.events import (
     Evaluated,
     Event,
@@ -45,7 +45,7 @@ class TrainingView:
         self._bar = bar
         self._steps = 0
         self._progress = ""
-        self._valid = ""
+        self._speed, self._loss, self._valid = "", "", ""
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
 
     def show(self, event: Event) -> None:
@@ -55,25 +55,20 @@ class TrainingView:
                 self._steps = steps
                 self._progress = f"step {first:,} of {steps:,}"
                 if self._bar is not None:
-                    self._bar.add_task("", total=steps, completed=first, losses="", speed="")
+                    head = f"step {first:,}/{steps:,}"
+                    self._bar.add_task("", total=steps, completed=first, head=head, numbers=())
             case Stepped():
-                speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
-                loss = f"train {event.train_loss_nats:.4f}"
+                self._speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
+                self._loss = f"train {event.train_loss_nats:.4f}"
                 step = f"step {event.step:,} of {self._steps:,}"
-                self._progress = f"{step} | {event.seconds:.0f} s | {speed} | {loss}"
+                self._progress = f"{step} | {event.seconds:.0f} s | {self._speed} | {self._loss}"
                 if self._bar is not None:
-                    self._bar.update(
-                        self._bar.task_ids[0],
-                        completed=event.step,
-                        speed=speed,
-                        losses=f"{loss}  {self._valid}",
-                    )
+                    head = f"step {event.step:,}/{self._steps:,}"
+                    self._draw(self._bar, completed=event.step, head=head)
                 elif time.monotonic() >= self._next_line_at:
                     self._print_line(self._progress)
             case Evaluated():
-                best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
-                self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
-                self._print_line(f"{self._progress} | {self._valid}")
+                self._show_evaluation(event)
             case ScoredWhole(step=step, valid_loss_nats=loss, chars=chars):
                 self._print_line(f"valid {loss:.4f} on all {chars:,} characters (step {step:,})")
             case Planned():
@@ -83,10 +78,21 @@ class TrainingView:
                 written = between.join(event.texts).rstrip("\n").splitlines()
                 self._print_line("\n  | ".join([f"step {event.step:,} writes", *written]))
 
+    def _show_evaluation(self, event: Evaluated) -> None:
+        best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
+        self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
+        self._print_line(f"{self._progress} | {self._valid}")
+        if self._bar is not None:
+            self._draw(self._bar)
+
     def _plan(self, steps: int) -> None:
         self._steps = steps
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], total=steps)
+
+    def _draw(self, bar: "Progress", **changes: Any) -> None:
+        numbers = [each for each in (self._loss, self._valid, self._speed) if each]
+        bar.update(bar.task_ids[0], numbers=numbers, **changes)
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
@@ -99,18 +105,9 @@ def training_view(console: Console) -> Iterator[TrainingView]:
     if not console.is_terminal:
         yield TrainingView(console)
         return
-    from rich import progress
-    from rich.console import Console as RichConsole
+    from charrnn.progress import live_display
 
-    with progress.Progress(
-        progress.TextColumn("step"),
-        progress.MofNCompleteColumn(),
-        progress.BarColumn(bar_width=20),
-        progress.TimeRemainingColumn(compact=True),
-        progress.TextColumn("{task.fields[speed]}"),
-        progress.TextColumn("{task.fields[losses]}", style="bold"),
-        console=RichConsole(stderr=True),
-    ) as bar:
+    with live_display() as bar:
         yield TrainingView(console, bar)
 
 
@@ -172,7 +169,8 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
     path = trainer.writer.path
     if finished.reason == "stopped":
         console.note(
-            f"stopped after step {finished.step:,}; `charrnn train --resume --out {path}` goes on"
+            f"stopped after step {finished.step:,}; "
+            f"`charrnn train --resume --out {shell_word(path)}` goes on"
         )
         return
     if finished.reason == "patience":
@@ -191,7 +189,7 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
             ("bits per character", f"{loss / math.log(2):.4f}"),
             ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
-            ("next", f"charrnn generate --run {path}{_example_options(trainer)}"),
+            ("next", f"charrnn generate --run {shell_word(path)}{_example_options(trainer)}"),
         ],
     )
 
@@ -200,7 +198,7 @@ def _example_options(trainer: "Trainer") -> str:
     """Return options for a first text that work with every vocabulary."""
     if not trainer.batches.carries_state:
         return " --samples 10"
-    return ' --seed "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
+    return ' "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
 
 
 def summary(finished: Finished, run: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from charrnn.config.memory import check_memory
 from charrnn.config.schema import Config
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
-from charrnn.messages import format_name, format_path, join_words
+from charrnn.messages import format_name, format_path, join_words, shell_word
 from charrnn.run.paths import RUNS_FOLDER, TENSORBOARD_FOLDER, free_run_path, last_begun_run
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.run.writer import RunWriter, check_free
@@ -70,6 +70,7 @@ def run(arguments: TrainArguments) -> None:
 def _begin(arguments: TrainArguments, console: Console) -> None:
     """Train a new run."""
     begin = time.monotonic() - min(time.process_time(), STARTING_SECONDS)
+    console.note_waiting([str(arguments.config_file)])
     source = None if arguments.init_from is None else read_model(arguments.init_from)
     loaded = _take_prepared_options(_load_config(arguments, source))
     if arguments.print_config:
@@ -77,6 +78,7 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         return
     for note in loaded.notes:
         console.note(note)
+    console.note_waiting(loaded.config.data.sources)
     if arguments.out is not None:
         check_free(arguments.out, overwrite=arguments.overwrite)
     if console.is_terminal:
@@ -231,9 +233,10 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
             console.note("finishing this step and saving; once more to stop at once")
 
     if trainer.is_over:
+        steps, run = trainer.config.train.steps, shell_word(trainer.writer.path)
         console.note(
-            f"all {trainer.config.train.steps:,} steps were done before; "
-            "--set train.steps=N trains on"
+            f"all {steps:,} steps were done before; `charrnn train --resume --out {run} "
+            f"--set train.steps={2 * steps}` trains on"
         )
     losses: list[float] = []
     with (

@@ -4,7 +4,6 @@ A text is read as the run's own was: the same encoding, normalisation and line e
 run has never seen becomes <unk>, and is remembered so that it can be told.
 """
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.errors import UserError
 from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids, has_end
-from charrnn.messages import format_name, format_path, join_words
+from charrnn.messages import format_name, format_path, join_words, shell_word
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
@@ -31,7 +30,6 @@ from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 LINES_AT_ONCE = 1 << 14
-ANY_TEXT_HINT = "`charrnn eval FILE` scores any text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ def own_split(
     if corpus.vocabulary != model.vocabulary:
         raise UserError(
             f"{corpus.path} and {model.path / VOCABULARY_FILE} know different characters",
-            hint=f"one of them or {CONFIG_FILE} was changed; {ANY_TEXT_HINT}",
+            hint=f"one of them or {CONFIG_FILE} was changed; {_any_text_hint(model)}",
         )
     split = corpus.train if name == "train" else corpus.valid
     size = _utf8_bytes(split, corpus.vocabulary, model.card.separator)
@@ -181,9 +179,9 @@ def _told_how_to_convert(name: str, model: TrainedModel, data: DataConfig) -> It
         yield
     except UndecodableError as error:
         own = error.likely[0] if error.likely else "ENCODING"
-        file = "" if name == STDIN else f" {shlex.quote(name)}"
+        file = "" if name == STDIN else f" {shell_word(name)}"
         convert = f"iconv -f {own} -t {data.encoding}{file}"
-        score = f"charrnn eval --run {shlex.quote(str(model.path))} -"
+        score = f"charrnn eval --run {shell_word(model.path)} -"
         guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it text?"
         raise UserError(
             error.message,
@@ -200,7 +198,8 @@ def _prepared_again(
         raise UserError(
             f"{format_path(model.path)} was trained on a text from {source}, "
             "which is not prepared here",
-            hint=f"`charrnn prepare` it again with the run's {CONFIG_FILE}; {ANY_TEXT_HINT}",
+            hint=f"`charrnn prepare FILE --config {shell_word(model.path / CONFIG_FILE)}` "
+            f"prepares it again; {_any_text_hint(model)}",
         )
     expected = model.card.corpus_sha256
     if not data.valid_sources:  # then this is the SHA-256 of its one text
@@ -213,10 +212,14 @@ def _prepared_again(
     except UserError as error:
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",
-            hint=f"`charrnn prepare PATH --config {shlex.quote(str(model.path / CONFIG_FILE))}` "
-            f"prepares it from where it is now; {ANY_TEXT_HINT}",
+            hint=f"`charrnn prepare FILE --config {shell_word(model.path / CONFIG_FILE)}` "
+            f"prepares it from where it is now; {_any_text_hint(model)}",
             exit_code=error.exit_code,
         ) from error
+
+
+def _any_text_hint(model: TrainedModel) -> str:
+    return f"`charrnn eval FILE --run {shell_word(model.path)}` scores any text"
 
 
 def _check_length(text: EvalText) -> None:

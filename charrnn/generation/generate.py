@@ -20,7 +20,7 @@ class Stream:
         """Prepare to go on from the sequence's prefix."""
         self.sequence = sequence
         sequence.start_clock()
-        self._stepper = _stepper_at(sequence.prefix, task.network)
+        self._stepper = stepper_at(sequence.prefix, task.network)
         self._unread = list(sequence.prefix.ids)
         self._sampler = task.sampler()
 
@@ -57,13 +57,13 @@ def prefill(prefix: Prefix, network: NumpyNetwork) -> Prefix:
     *ids, last = prefix.ids
     if not ids:
         return prefix
-    stepper = _stepper_at(prefix, network)
+    stepper = stepper_at(prefix, network)
     for id_ in ids:
         stepper.read(id_)
     return Prefix([last], stepper.state())
 
 
-def _stepper_at(prefix: Prefix, network: NumpyNetwork) -> NumpyStepper:
+def stepper_at(prefix: Prefix, network: NumpyNetwork) -> NumpyStepper:
     """A stepper with the state in which the ids of a prefix are read."""
     stepper = NumpyStepper(network, rows=1)
     if prefix.state_SL1H is not None:

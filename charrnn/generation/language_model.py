@@ -7,13 +7,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn.config.schema import GenerateConfig
 from charrnn.files import expanded
 from charrnn.generation.generate import Stream
 from charrnn.generation.options import (
     GenerationOptions,
+    Unknown,
     change_options,
     check_count,
     choose_rng_seed,
@@ -26,6 +27,9 @@ from charrnn.run.model_card import TextFormat
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel, read_model
 from charrnn.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from charrnn.generation.next_character import NextCharacter
 
 
 def load(path: str | PathLike[str]) -> "LanguageModel":
@@ -121,6 +125,7 @@ class LanguageModel:
         rng_seed: int | None = None,
         batch_size: int | None = None,
         log_probabilities: bool = False,
+        strict: bool = True,
         **changes: Any,
     ) -> Iterator[GeneratedText]:
         """Continue many seeds side by side; yields whole texts, in order.
@@ -132,6 +137,8 @@ class LanguageModel:
             rng_seed: the same random seed gives the same texts; left out, a new one is used.
             batch_size: how many texts are under way at once at most; never changes a text.
             log_probabilities: whether each character's log-probability is wanted.
+            strict: raise the error of a seed that cannot be continued; otherwise an empty text with
+                that `error` comes in its place.
             changes: options by name that are to be different, see `GenerationOptions`.
 
         Raises:
@@ -143,9 +150,29 @@ class LanguageModel:
         check_count("batch_size", batch_size)
         task = self.task(options, **changes)
         sequences = sequences_of(
-            seeds, task, choose_rng_seed(rng_seed), samples=samples, scored=log_probabilities
+            seeds,
+            task,
+            choose_rng_seed(rng_seed),
+            samples=samples,
+            scored=log_probabilities,
+            strict=strict,
         )
         return generate_many(task, sequences, batch_size=batch_size)
+
+    def next_characters(
+        self, seed: str = "", count: int = 10, *, unknown: Unknown | None = None
+    ) -> "list[NextCharacter]":
+        """What may come after a text: the likeliest characters with their probabilities.
+
+        Raises:
+            charrnn.errors.UserError: The seed has a character that the model does not know, or
+                `count` is below 1.
+        """
+        from charrnn.generation.next_character import next_characters
+
+        check_count("count", count)
+        task = self.task(unknown=unknown)
+        return next_characters(task, task.prefix(seed), count)
 
     def task(self, options: GenerationOptions | None = None, **changes: Any) -> GenerationTask:
         """Options compiled for this model: what all texts of a generation share.

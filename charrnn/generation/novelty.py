@@ -12,6 +12,7 @@ import numpy as np
 
 from charrnn.config.load import read_run_config
 from charrnn.errors import UserError
+from charrnn.messages import shell_word
 from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
@@ -103,7 +104,7 @@ def novelty_measure(
     if corpus is None:
         raise UserError(
             "`novelty` needs the text that this model was trained on, and it is not prepared here",
-            hint=f"`charrnn prepare --config {config_file}` prepares it",
+            hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it",
         )
     meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
     return lambda text: meter.measure(corpus.vocabulary.encode(text))

@@ -43,8 +43,8 @@ class GenerationOptions(GenerateConfig):
     json_schema: str | None = described(None, "Write only JSON that conforms to this JSON schema.")
     unknown: Unknown = described(
         "error",
-        "A seed's characters that the model does not know: error (the default), "
-        "replace, skip, or nearest (the other case, or without accents).",
+        "A seed's characters that the model does not know: error, replace, "
+        "skip, or nearest (the other case, or without accents).",
     )
 
     @property

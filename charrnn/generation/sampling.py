@@ -59,12 +59,12 @@ class Sampler:
         logits_C = self._candidates(logits_V, allowed_V)
         best = int(logits_C.argmax())
         if self._greedy:
-            self._check(not np.isnan(logits_C[best]))
+            check_finite(not np.isnan(logits_C[best]))
             return best + self._first
         self._weigh(logits_C, logits_C[best])
         sums_C = np.add.accumulate(self._weights, out=self._sums)
         total = sums_C.item(-1)
-        self._check(total > 0)
+        check_finite(total > 0)
         return int(sums_C.searchsorted(uniform * total)) + self._first
 
     def draw_rows(
@@ -80,12 +80,12 @@ class Sampler:
         """
         logits_RC = self._candidates(logits_RV, allowed_RV)
         if self._greedy:
-            self._check(not np.isnan(logits_RC).any())
+            check_finite(not np.isnan(logits_RC).any())
             return np.asarray(logits_RC.argmax(axis=-1) + self._first, np.intp)
         self._weigh(logits_RC, logits_RC.max(axis=-1, keepdims=True))
         sums_RC = np.add.accumulate(self._weights, axis=-1, out=self._sums)
         totals_R = sums_RC[:, -1]
-        self._check(bool((totals_R > 0).all()))
+        check_finite(bool((totals_R > 0).all()))
         below_RC = sums_RC < (uniforms_R * totals_R)[:, None]
         return np.asarray(np.count_nonzero(below_RC, axis=-1) + self._first, np.intp)
 
@@ -103,12 +103,18 @@ class Sampler:
         for keep in self._filters:
             np.multiply(self._weights, keep(self._weights), out=self._weights)
 
-    def _check(self, finite: bool) -> None:
-        if not finite:
-            raise RunFailedError(
-                "the network's prediction is not a number",
-                hint="its weights are damaged or their training diverged; train the run again",
-            )
+
+def check_finite(is_finite: bool) -> None:
+    """Refuse a prediction that is not finite.
+
+    Raises:
+        RunFailedError: It is not.
+    """
+    if not is_finite:
+        raise RunFailedError(
+            "the network's prediction is not a number",
+            hint="its weights are damaged or their training diverged; train the run again",
+        )
 
 
 def log_normalizers(logits: FloatArray) -> FloatArray:

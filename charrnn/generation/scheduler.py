@@ -14,6 +14,7 @@ from charrnn.errors import UserError
 from charrnn.generation.batching import BATCH_ROWS, Slot, Worker, slot_of
 from charrnn.generation.generate import prefill
 from charrnn.generation.rng import UniformStream
+from charrnn.generation.seeds import Prefix
 from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.task import GenerationTask
 from charrnn.processors import free_threads
@@ -57,22 +58,51 @@ def generate_many(
 
 
 def sequences_of(
-    seeds: Iterable[str], task: GenerationTask, rng_seed: int, *, samples: int, scored: bool
+    seeds: Iterable[str | UserError],
+    task: GenerationTask,
+    rng_seed: int,
+    *,
+    samples: int,
+    scored: bool,
+    strict: bool = True,
 ) -> Iterator[Sequence]:
     """Begin the texts of many seeds, in order; a seed with several samples is read once.
+
+    An error among the seeds stands for one that could not be had. Unless `strict`, the texts of a
+    seed that cannot be continued have ended before they begin, with that error.
 
     Raises:
         UserError: A seed has a character that the model does not know; names the seed.
     """
     for number, seed in enumerate(seeds):
+        text = seed if isinstance(seed, str) else ""
+        error = None
         try:
-            prefix = task.prefix(seed)
-        except UserError as error:
-            raise UserError(f"seed {number + 1:,}: {error.message}", hint=error.hint) from error
-        if samples > 1:
+            prefix = prefix_of(seed, task, number + 1)
+        except UserError as caught:
+            if strict:
+                raise
+            prefix, error = Prefix([]), caught
+        if samples > 1 and error is None:
             prefix = prefill(prefix, task.network)
         for sample in range(number * samples, (number + 1) * samples):
-            yield Sequence(task, prefix, UniformStream(rng_seed, sample), seed=seed, scored=scored)
+            uniforms = UniformStream(rng_seed, sample)
+            yield Sequence(task, prefix, uniforms, seed=text, scored=scored, error=error)
+
+
+def prefix_of(seed: str | UserError, task: GenerationTask, number: int | None) -> Prefix:
+    """Where the text of a seed begins; `number` is its place among many.
+
+    Raises:
+        UserError: It has a character that the model does not know, or could not be had.
+    """
+    try:
+        if isinstance(seed, UserError):
+            raise seed
+        return task.prefix(seed)
+    except UserError as error:
+        place = "" if number is None else f"seed {number:,}: "
+        raise UserError(place + error.message, hint=error.hint) from error
 
 
 class BatchScheduler:
@@ -154,7 +184,7 @@ class BatchScheduler:
         with self._changed:
             while self._accepted >= self._handed_out + self._window and not self._stopped:
                 self._changed.wait()
-            if sequence.ended_by is not None:  # its constraint allows nothing but the empty text
+            if sequence.ended_by is not None:  # there is nothing to make of it
                 self._finished[self._accepted] = sequence.result()
             else:
                 self._waiting.setdefault(slot_of(self._accepted), deque()).append(sequence)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from charrnn.console import escape_controls
+from charrnn.console import escaped
 from charrnn.errors import UserError
 from charrnn.generation.options import Unknown
 from charrnn.network import FloatArray
@@ -92,7 +92,7 @@ def _replacement(char: str, position: int, vocabulary: Vocabulary, unknown: Unkn
         hint = "lines that end as on Windows? with `unknown` skip the seed is read without its \\r"
     elif unknown == "nearest":
         hint = "nothing in it is near; `unknown` replace or skip goes on"
-    shown = escape_controls(char, keep=frozenset())
+    shown = char if char.isprintable() else escaped(char)
     name = f"U+{ord(char):04X} {unicodedata.name(char, '')}".strip()
     raise UserError(
         f"the model does not know the character '{shown}' ({name}), "

@@ -10,14 +10,15 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from charrnn.errors import UserError
 from charrnn.generation.rng import UniformStream
 from charrnn.generation.sampling import BoolArray
 from charrnn.generation.seeds import Prefix
 from charrnn.generation.task import GenerationTask
 
-End = Literal["length", "stop", "line", "match", "interrupted"]
+End = Literal["length", "stop", "line", "match", "interrupted", "error"]
 """Why a text ended: enough characters; a stop string; the end of a line or an example; the end of
-a match; or Ctrl-C."""
+a match; Ctrl-C; or because its seed could not be continued."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +40,8 @@ class GeneratedText:
     vocabulary, whatever was done to that distribution before the character was drawn."""
     seconds: float
     """From its beginning to its end; texts that are made side by side share that time."""
+    error: UserError | None = None
+    """Why its seed could not be continued; the text is empty then."""
 
     @property
     def mean_log_probability(self) -> float | None:
@@ -60,6 +63,7 @@ class Sequence:
         seed: str = "",
         keep: bool = True,
         scored: bool = False,
+        error: UserError | None = None,
     ) -> None:
         """Prepare a text.
 
@@ -70,13 +74,15 @@ class Sequence:
             seed: the seed as it was given, for the result.
             keep: keep the text for `result`; otherwise memory stays bounded.
             scored: keep the log-probability of each character.
+            error: why there can be no text; it has then ended.
         """
         options = task.options
         self.prefix = prefix
         self.uniforms = uniforms
         self.seed = seed
-        self.ended_by: End | None = None
+        self.ended_by: End | None = "error" if error else None
         """Why the text has ended; None while it goes on."""
+        self._error = error
         self._task = task
         self._characters = task.vocabulary.characters
         self._length = options.length
@@ -132,6 +138,7 @@ class Sequence:
             ended_by=self.ended_by or "interrupted",
             log_probabilities=None if scores is None else scores[: len(text)],
             seconds=time.perf_counter() - self._began,
+            error=self._error,
         )
 
     def _follow(self, id_: int) -> str:

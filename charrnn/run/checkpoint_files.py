@@ -13,7 +13,7 @@ from pathlib import Path
 
 from charrnn.errors import UserError
 from charrnn.files import read_checked, remove_leftovers, write_atomically, write_errors
-from charrnn.messages import format_path, join_words
+from charrnn.messages import format_path, join_words, shell_word
 from charrnn.tensors import DescribedTensors, dump_described, parse_described
 
 STATE_FILE = "state.safetensors"
@@ -56,10 +56,12 @@ class CheckpointFiles:
         if not self.file.exists():
             return None
         kept = self.kept_steps()
-        hint = f"--resume --from-step {kept[-1]} goes back to a save that was kept" if kept else ""
-        return parse_described(
-            self._read(self.file), source=format_path(self.file), hint=hint or DAMAGED_HINT
-        )
+        hint = DAMAGED_HINT
+        if kept:
+            run = shell_word(self.folder.parent)
+            command = f"charrnn train --resume --out {run} --from-step {kept[-1]}"
+            hint = f"`{command}` goes back to a save that was kept"
+        return parse_described(self._read(self.file), source=format_path(self.file), hint=hint)
 
     def go_back(self, step: int) -> None:
         """Make the save that was kept of this step the last one.

@@ -13,7 +13,7 @@ from charrnn import __version__
 from charrnn.config.schema import Config, GenerateConfig, Width
 from charrnn.errors import UserError
 from charrnn.files import check_format_version, read_json_object
-from charrnn.messages import format_path
+from charrnn.messages import format_path, shell_word
 from charrnn.network import GATES
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, COPY_HINT, START_HINT
 from charrnn.validation import damaged, record_from_json
@@ -134,7 +134,7 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(
             f"{format_path(path)} holds no model yet: {CARD_FILE} is missing",
             hint="training writes it at its first evaluation; "
-            f"`charrnn train --resume --out {format_path(path)}` continues a run that was stopped"
+            f"`charrnn train --resume --out {shell_word(path)}` goes on if it was stopped"
             if (path / CONFIG_FILE).exists()
             else "a run directory has a config.yaml; is this the folder above it?",
         )

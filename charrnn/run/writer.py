@@ -34,6 +34,7 @@ from charrnn.files import (
     write_errors,
     write_json_atomically,
 )
+from charrnn.messages import shell_word
 from charrnn.network import FloatArray
 from charrnn.run.checkpoint_files import Checkpoint, CheckpointFiles
 from charrnn.run.model_card import ModelCard, read_card
@@ -86,7 +87,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
         return
     raise UserError(
         f"{path} exists already and is not overwritten",
-        hint=f"`charrnn train --resume --out {path}` goes on with it; {OVERWRITE_HINT}"
+        hint=f"`charrnn train --resume --out {shell_word(path)}` goes on with it; " + OVERWRITE_HINT
         if CONFIG_FILE in names
         else "it is no run; choose another --out",
     )
@@ -138,7 +139,8 @@ class RunWriter:
         if not (path / CONFIG_FILE).is_file():
             raise UserError(
                 f"{path} is no run that can be resumed: {CONFIG_FILE} is missing",
-                hint=f"nothing was saved in it yet; `charrnn train --out {path}` begins it"
+                hint="nothing was saved in it yet; "
+                f"`charrnn train --out {shell_word(path)}` begins it"
                 if (path / VOCABULARY_FILE).exists()
                 else "a run directory has one; is this the folder above it?",
             )

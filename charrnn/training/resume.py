@@ -1,6 +1,5 @@
 """What may change when a training goes on, and what may not."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from charrnn.config.load import (
 )
 from charrnn.config.schema import Config
 from charrnn.errors import UserError
-from charrnn.messages import one_line
+from charrnn.messages import one_line, shell_word
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import read_vocabulary
 from charrnn.text.corpus import Corpus
@@ -126,6 +125,6 @@ def check_same_corpus(run: Path, corpus: Corpus, trained_sha256: object) -> None
         return
     raise UserError(
         f"the corpus is not the one that {run} was trained on: {which}",
-        hint=f"resume with the same text; --init-from {shlex.quote(str(run))} begins a new run, "
+        hint=f"resume with the same text; --init-from {shell_word(run)} begins a new run, "
         "on any text, with these weights",
     )

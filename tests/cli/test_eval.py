@@ -300,7 +300,7 @@ def test_a_text_that_has_changed_is_not_taken_for_the_runs_own(
     Path("sea.txt").write_text(prose(4000, seed=9))
     err = refused(capsys)
     assert "is not the text that was expected" in err
-    assert "`charrnn eval FILE` scores any text" in err
+    assert "`charrnn eval FILE --run runs/sea` scores any text" in err
 
 
 def test_a_text_that_is_gone_is_named(
@@ -310,7 +310,7 @@ def test_a_text_that_is_gone_is_named(
     Path("sea.txt").unlink()
     err = refused(capsys)
     assert f"the text that {RUN} was trained on cannot be had: sea.txt" in err
-    assert f"`charrnn prepare PATH --config {RUN}/config.yaml` prepares it" in err
+    assert f"`charrnn prepare FILE --config {RUN}/config.yaml` prepares it" in err
     Path("ocean.txt").write_text(prose(4000), newline="")
     assert run(["prepare", "ocean.txt", "--config", f"{RUN}/config.yaml"]) == 0
     capsys.readouterr()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli.generate import GENERATION
+from charrnn.generation.language_model import load
 from charrnn.generation.options import OPTION_NAMES
 from charrnn.run.model_card import TextFormat
 from tests.cli.process import charrnn, succeed, succeed_json
@@ -54,6 +55,21 @@ def test_a_seed_comes_from_the_command_line_a_file_or_stdin(runs: Path, tmp_path
     assert generate(runs, "--seed", r"the\n", "--escapes", "--length", 20) == expected
     assert generate(runs, "--seed-file", file, "--length", 20) == expected
     assert generate(runs, "--seed", "-", "--length", 20, stdin="the\n") == expected
+    assert generate(runs, "the\n", "--length", 20) == expected
+    assert generate(runs, "-", "--length", 20, stdin="the\n") == expected
+
+
+def test_a_seed_that_begins_like_an_option_follows_two_dashes(runs: Path) -> None:
+    known = write_run(runs / "dashes", characters="-\nab ")
+    assert generate(runs, "--length", 9, "--", "--a", run=known.name).startswith("--a")
+
+
+def test_several_words_without_quotation_marks_are_answered_with_the_right_command(
+    runs: Path,
+) -> None:
+    failed = charrnn("generate", "once", "upon a", cwd=runs)
+    assert failed.returncode == 2
+    assert "`charrnn generate 'once upon a'`" in failed.stderr
 
 
 def test_a_line_model_takes_the_last_line_end_of_stdin_for_what_it_is(runs: Path) -> None:
@@ -309,6 +325,12 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
         (["--samples", "0"], "--samples"),
         (["--batch-size", "0"], "--batch-size"),
         (["--seed", "a", "--seeds", "-"], "--seed and --seeds"),
+        (["a", "--seed", "b"], "SEED and --seed exclude each other"),
+        (["--strict", "--seed", "a"], "--strict goes with --seeds"),
+        (["a", "--next", "0"], "--next"),
+        (["a", "--next", "3", "--temperature", "1"], "--next writes no text, and --temperature"),
+        (["a", "--next", "3", "--samples", "2"], "--next writes no text, and --samples"),
+        (["É", "--next", "3"], "does not know the character 'É'"),
         (["--unknown", "what"], "--unknown"),
         (["--allow", "é"], "no character"),
         (["--match", "[0-9]+"], "--match"),
@@ -356,12 +378,102 @@ def test_a_seed_that_is_not_text_is_named_with_its_place(runs: Path) -> None:
     failed = charrnn("generate", "--run", "stream", "--seed", "-", cwd=runs, stdin=b"ab\xff")
     assert failed.returncode == 2
     assert "byte 0xff at offset 2" in failed.stderr
-    failed = charrnn(
-        "generate", "--run", "stream", "--seeds", "-", "--length", 3, cwd=runs, stdin=b"a\nb\xff\n"
-    )
-    assert failed.returncode == 2
-    assert failed.stdout.startswith("a")
-    assert "stdin, line 2" in failed.stderr
+
+
+# --- One bad seed of many -----------------------------------------------------------------------
+
+
+BAD_SEEDS = ("ab\nÉ\nba\n".encode(), b"ab\nb\xff\nba\n")
+
+
+@pytest.mark.parametrize("seeds", BAD_SEEDS, ids=["unknown character", "no text"])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_one_bad_seed_of_many_is_answered_in_its_place_and_the_others_are_as_ever(
+    seeds: bytes, samples: int, runs: Path
+) -> None:
+    options = ("--rng-seed", 1, "--length", 20, "--seeds", "-", "--samples", samples)
+    command = ("generate", "--run", "stream", *options)
+    good = objects(succeed(*command, "--json", cwd=runs, stdin="ab\nb\nba\n"))
+    done = charrnn(*command, "--json", cwd=runs, stdin=seeds)
+    assert done.returncode == 2
+    found = objects(done.stdout)
+    assert [each["sample"] for each in found] == list(range(3 * samples))
+    bad, middle = found[samples : 2 * samples], range(samples, 2 * samples)
+    assert all("seed 2: " in each["error"]["message"] for each in bad)
+    assert all(each["error"]["exit_code"] == 2 and "text" not in each for each in bad)
+    for number, (each, expected) in enumerate(zip(found, good, strict=True)):
+        if number not in middle:
+            assert each["text"] == expected["text"]
+
+
+def test_without_json_a_bad_seed_is_an_empty_line_and_a_warning(runs: Path) -> None:
+    options = ("--run", "stream", "--seeds", "-", "--length", 5, "--ban", "\n")
+    done = charrnn("generate", *options, cwd=runs, stdin="ab\nÉ\nba\n")
+    assert done.returncode == 2
+    first, second, third = done.stdout.splitlines()
+    assert (first[:2], second, third[:2]) == ("ab", "", "ba")
+    assert "warning: seed 2: the model does not know the character 'É'" in done.stderr
+
+
+def test_the_hint_in_an_error_object_names_options_as_they_are_typed(runs: Path) -> None:
+    done = charrnn("generate", "--run", "stream", "--seeds", "-", "--json", cwd=runs, stdin="É\n")
+    assert "--unknown" in json.loads(done.stdout)["error"]["hint"]
+
+
+def test_strict_ends_at_the_first_bad_seed_after_the_texts_before_it(runs: Path) -> None:
+    options = ("--run", "stream", "--seeds", "-", "--length", 5, "--strict")
+    for seeds in BAD_SEEDS:
+        done = charrnn("generate", *options, cwd=runs, stdin=seeds)
+        assert done.returncode == 2
+        assert done.stdout.startswith("ab")
+        assert done.stdout.count("\n") == 1
+        assert "error: seed 2: " in done.stderr
+
+
+def test_a_wrong_escape_is_one_bad_seed_of_many_too(runs: Path) -> None:
+    options = ("--run", "stream", "--seeds", "-", "--escapes", "--json", "--length", 5)
+    found = objects(charrnn("generate", *options, cwd=runs, stdin="a\n\\q\nb\n").stdout)
+    assert ["error" in each for each in found] == [False, True, False]
+
+
+# --- The next character -------------------------------------------------------------------------
+
+
+def next_after(runs: Path, seed: str, count: int, run: str = "stream") -> dict[str, float]:
+    """What the library says, which is tested against the network."""
+    found = load(runs / run).next_characters(seed, count)
+    return {each.character: each.probability for each in found}
+
+
+def test_the_likeliest_next_characters_are_printed_with_their_probabilities(runs: Path) -> None:
+    lines = succeed("generate", "the se", "--next", 4, "--run", "stream", cwd=runs).splitlines()
+    cells = [line.split("\t") for line in lines]
+    found = {json.loads(char): float(probability) for char, probability in cells}
+    assert found == pytest.approx(next_after(runs, "the se", 4), abs=1e-6)
+    assert list(found) == list(next_after(runs, "the se", 4))
+
+
+def test_json_has_the_next_characters_of_every_seed_and_an_error_for_a_bad_one(runs: Path) -> None:
+    options = ("--next", 3, "--run", "lines", "--json")
+    one = succeed_json("generate", "ann", *options[:-1], cwd=runs)
+    assert one["seed"] == "ann"
+    found = {each["character"]: each["probability"] for each in one["next"]}
+    assert found == pytest.approx(next_after(runs, "ann", 3, run="lines"))
+    done = charrnn("generate", "--seeds", "-", *options, cwd=runs, stdin="ann\nÉ\n")
+    assert done.returncode == 2
+    first, second = objects(done.stdout)
+    assert first == one
+    assert "does not know" in second["error"]["message"]
+    done = charrnn("generate", "--seeds", "-", "--strict", *options, cwd=runs, stdin="É\nann\n")
+    assert done.returncode == 2
+    assert "error" in json.loads(done.stdout)
+
+
+def test_the_next_characters_of_many_seeds_stand_on_a_line_each(runs: Path) -> None:
+    options = ("--next", 2, "--run", "stream")
+    output = succeed("generate", "--seeds", "-", *options, cwd=runs, stdin="a\nb\n")
+    single = [succeed("generate", seed, *options, cwd=runs) for seed in "ab"]
+    assert output.splitlines() == ["\t".join(each.splitlines()) for each in single]
 
 
 def test_every_option_of_a_generation_is_an_option_of_the_command() -> None:

@@ -373,6 +373,22 @@ def test_control_characters_are_visible_on_a_terminal_and_untouched_in_a_pipe(ru
     assert shown.decode() == text
 
 
+SCRIPTS = {
+    "persian": "می\u200cروم کتاب\u200cها ستاره\u200cها\n",
+    "hindi": "क्\u200dष र्\u200dय नमस्ते\n",
+    "emoji": "\U0001f3f3\ufe0f\u200d\U0001f308 1\ufe0f\u20e3 \U0001f3f4\U000e0067\U000e007f\n",
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_joiners_selectors_and_tags_are_the_same_on_a_terminal(name: str, tmp_path: Path) -> None:
+    write_run(tmp_path / name, characters=SCRIPTS[name])
+    options = ("--length", 300, "--temperature", 5)
+    piped = complete(tmp_path, *options, run=name)
+    assert all(char in piped.decode() for char in SCRIPTS[name])
+    assert on_terminal(tmp_path, *options, run=name) == piped
+
+
 def test_a_character_is_seen_on_a_terminal_when_it_is_made(runs: Path) -> None:
     with terminal() as (ours, theirs):
         process = begin(runs, "--forever", stdout=theirs)

@@ -70,6 +70,55 @@ def test_it_prepares_trains_and_says_what_to_do_next(folder: Path) -> None:
     assert config["train"]["batch_size"] == 4
 
 
+@pytest.mark.parametrize(
+    ("sources", "run_name"),
+    [
+        (["sea.txt"], "sea"),
+        (["sea.txt", "more/land.txt"], "sea"),
+        (["more"], "more"),
+        (["-"], "stdin"),
+    ],
+    ids=["a file", "two files", "a folder", "stdin"],
+)
+def test_a_text_is_trained_on_by_naming_it(sources: list[str], run_name: str, folder: Path) -> None:
+    (folder / "more").mkdir()
+    (folder / "more/land.txt").write_text(prose(3000, seed=1))
+    steps = "--set=train.steps=2"
+    done = charrnn("train", *sources, *SMALL, steps, cwd=folder, stdin=prose(3000))
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((folder / "runs" / run_name / "config.yaml").read_text())
+    assert config["data"]["source"] == (sources if len(sources) > 1 else sources[0])
+    settings = [f"--set=data.source={json.dumps(sources)}", "--out=again"]
+    done = charrnn("train", *settings, *SMALL, steps, cwd=folder, stdin=prose(3000))
+    assert done.returncode == 0, done.stderr
+    digests = [
+        read_model(folder / path).card.weights_sha256 for path in (f"runs/{run_name}", "again")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_named_text_replaces_that_of_the_configuration(folder: Path) -> None:
+    (folder / "land.txt").write_text(prose(3000, seed=1))
+    printed = succeed("train", "land.txt", "--config", "sea.yaml", "--print-config", cwd=folder)
+    assert yaml.safe_load(printed)["data"]["source"] == "land.txt"
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.txt", "it's.txt", '"q".txt', "#1.txt", "[x].txt", "über.txt"]
+)
+def test_any_name_of_a_file_can_be_named(name: str, folder: Path) -> None:
+    printed = succeed("train", name, "--print-config", cwd=folder)
+    assert yaml.safe_load(printed)["data"]["source"] == name
+
+
+def test_a_run_is_resumed_by_the_name_of_its_text(folder: Path) -> None:
+    succeed("train", "sea.txt", *SMALL, "--set=train.steps=2", cwd=folder)
+    (folder / "land.txt").write_text(prose(3000, seed=1))
+    succeed("train", "land.txt", *SMALL, "--set=train.steps=2", cwd=folder)
+    more = ("train", "sea.txt", "--resume", "--set=train.steps=3")
+    assert succeed_json(*more, cwd=folder)["run"] == "runs/sea"
+
+
 def test_trained_again_it_makes_another_run_and_the_same_weights(folder: Path) -> None:
     answers = [succeed_json("train", "--config", "sea.yaml", *SMALL, cwd=folder) for _ in range(2)]
     assert [answer["run"] for answer in answers] == ["runs/sea", "runs/sea-2"]
@@ -608,6 +657,7 @@ def test_going_back_to_a_kept_save_is_recorded(
         ["--minutes=1", "--print-config"],
         ["--minutes=1", "--deterministic"],
         ["--minutes=1", "--set=train.steps = 5"],
+        ["sea.txt", "--set=data.source=land.txt"],
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charrnn.cli.seed_input import read_seeds, unescaped
+from charrnn.cli.seed_input import read_seeds
 from charrnn.config.load import (
     apply_overrides,
     dump_config,
@@ -199,8 +199,9 @@ def seeds(bench: Bench, content: bytes) -> None:
     """A file of seeds, one a line, with escapes."""
 
     def read() -> None:
-        for seed in read_seeds(str(bench.text)):
-            unescaped(seed)
+        for seed in read_seeds(str(bench.text), escapes=True):
+            if isinstance(seed, UserError):
+                raise seed
 
     bench.put(bench.text, content, read)
 
