@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from charrnn.training.transfer import Transfer
 
 PLAIN_LINE_SECONDS = 10.0
+SPARKS = "▁▂▃▄▅▆▇█"
+MOST_SPARKS = 16
 MOST_CHARACTERS_SHOWN = 20
 
 
@@ -46,6 +48,7 @@ class TrainingView:
         self._steps = 0
         self._progress = ""
         self._speed, self._loss, self._valid = "", "", ""
+        self._losses: list[float] = []
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
 
     def show(self, event: Event) -> None:
@@ -81,6 +84,7 @@ class TrainingView:
     def _show_evaluation(self, event: Evaluated) -> None:
         best = "best" if event.is_best else f"best {event.best_loss_nats:.4f}"
         self._valid = f"valid {event.valid_loss_nats:.4f} ({best})"
+        self._losses.append(event.valid_loss_nats)
         self._print_line(f"{self._progress} | {self._valid}")
         if self._bar is not None:
             self._draw(self._bar)
@@ -91,12 +95,24 @@ class TrainingView:
             self._bar.update(self._bar.task_ids[0], total=steps)
 
     def _draw(self, bar: "Progress", **changes: Any) -> None:
-        numbers = [each for each in (self._loss, self._valid, self._speed) if each]
+        curve = sparkline(self._losses[-MOST_SPARKS:])
+        if not bar.console.encoding.startswith("utf"):
+            curve = ""
+        numbers = [each for each in (self._loss, self._valid, curve, self._speed) if each]
         bar.update(bar.task_ids[0], numbers=numbers, **changes)
 
     def _print_line(self, line: str) -> None:
         self._next_line_at = time.monotonic() + PLAIN_LINE_SECONDS
         self._console.note(line)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Draw a curve in one line of text, from its lowest to its highest value."""
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    steps = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(SPARKS[round((value - low) * steps)] for value in values)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from charrnn.cli.app import run
 from charrnn.cli.signals import EXIT_CODES, HeldSignals, Interrupted, raise_in_main_thread
-from charrnn.cli.train_display import TrainingView
+from charrnn.cli.train_display import TrainingView, sparkline
 from charrnn.console import Console
 from charrnn.processors import processor_count
 from charrnn.run.reader import read_model
@@ -776,3 +776,12 @@ def test_a_native_kernel_needs_a_compiler_and_says_so(folder: Path) -> None:
     assert "C compiler" in done.stderr
     assert "train.kernel=torch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("losses", "curve"), [([], ""), ([2.0], ""), ([2.0, 2.0], "▁▁"), ([3.0, 2.5, 2.0, 1.0], "█▆▅▁")]
+)
+def test_the_curve_of_the_losses_goes_from_the_lowest_to_the_highest(
+    losses: list[float], curve: str
+) -> None:
+    assert sparkline(losses) == curve
