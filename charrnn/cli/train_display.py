@@ -196,7 +196,8 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
     loss = math.nan if finished.best_loss_nats is None else finished.best_loss_nats
     part = ""
     if finished.estimated_from is not None:
-        part = f", estimated from {finished.estimated_from:,} characters; `charrnn eval` reads all"
+        command = f"`charrnn eval --run {shell_word(path)}`"
+        part = f", estimated from {finished.estimated_from:,} characters; {command} reads all"
     step = f"(step {finished.best_step:,}){part}"
     console.table(
         f"\n{path}",
