@@ -4,6 +4,8 @@ The commands are looked for in the source: one that nothing here provokes fails 
 """
 
 import ast
+import contextlib
+import io
 import re
 import shlex
 import shutil
@@ -11,11 +13,16 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from charrnn.cli.train_display import end_report
+from charrnn.console import Console
 from charrnn.errors import UserError
 from charrnn.text.corpus import read_manifest
+from charrnn.training.events import Finished
 from tests.cli.process import charrnn, start, succeed
 from tests.corpora import prose
 
@@ -124,6 +131,20 @@ def a_card_leaves_folders_out(folder: Path) -> str:
     return said(folder, "export", "--run", "new run", "--to", "card")
 
 
+def the_time_ended_before_the_whole_validation(folder: Path) -> str:
+    """Depends on a clock, so the end of such a training is told without training."""
+    finished = Finished(
+        reason="steps done", step=20, chars=1, seconds=1.0, best_step=20, best_loss_nats=2.0,
+        estimated_from=500, clipped_fraction=0.0, saving_seconds=0.0,
+    )  # fmt: skip
+    trainer: Any = SimpleNamespace(
+        writer=SimpleNamespace(path=Path(RUN)), batches=SimpleNamespace(carries_state=False)
+    )
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        end_report(finished, trainer, Console())
+    return told.getvalue()
+
+
 def no_corpus_is_named(folder: Path) -> str:
     return said(folder, "prepare")
 
@@ -164,6 +185,7 @@ SITUATIONS: list[Callable[[Path], str]] = [
     the_text_is_gone,
     a_text_from_a_pipe_is_not_prepared,
     a_card_leaves_folders_out,
+    the_time_ended_before_the_whole_validation,
     no_corpus_is_named,
     a_folder_is_not_prepared,
     a_seed_has_no_quotation_marks,
