@@ -35,8 +35,8 @@ COMMANDS = {
 """How the help of each command begins: the list of commands is shown without importing them."""
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 failed at run time; 2 wrong usage or input; 129 SIGHUP; "
-    "130 Ctrl-C; 141 the reader of stdout went away; 143 SIGTERM."
+    "Exit codes: 0 done; 1 failed at run time; 2 wrong usage or input; "
+    "129 the terminal was closed; 130 Ctrl-C; 141 the reader of stdout went away; 143 SIGTERM."
 )
 
 

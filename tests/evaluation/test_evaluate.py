@@ -185,7 +185,8 @@ def test_a_stream_scores_right_for_a_network_that_never_forgets(
         score = score_stream(
             NumpyNetwork(weights, card), ids, unknown_id=UNKNOWN, streams=streams, chunk=5
         )
-    assert_same(score, Definition(weights, "lstm").score(ids[:-1], ids[1:]))
+    # Its cell grows without bound, and float32's rounding with it: some 7e-7 of the loss.
+    assert_same(score, Definition(weights, "lstm").score(ids[:-1], ids[1:]), tolerance=1e-5)
 
 
 def test_such_a_network_would_score_otherwise_in_streams_that_begin_at_zero() -> None:
