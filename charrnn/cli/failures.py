@@ -62,7 +62,7 @@ def as_user_error(error: BaseException) -> UserError:
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, in the words of Python, of torch's allocators or of the linker."""
     said = str(error) if isinstance(error, RuntimeError | ImportError | OSError) else ""
-    words = ("allocate memory", "out of memory", MAPPING_FAILED)
+    words = ("allocate memory", "out of memory", "could not create a primitive", MAPPING_FAILED)
     return isinstance(error, MemoryError) or any(each in said for each in words)
 
 

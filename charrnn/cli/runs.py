@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from charrnn.run.summary import RunSummary
 
 COLUMNS = ("run", "network", "text", "step", "minutes", "loss", "bits/char", "state")
+NUMBERS = ("step", "minutes", "loss", "bits/char")
+LEAST_IMPORTANT = ("text", "bits/char", "minutes", "network", "step", "loss")
+GAP = 2
 PLOT = """Draw the validation losses of all runs in one picture, NAME.svg or NAME.png, against the
 minutes of training."""
 PLOT_KINDS = ("svg", "png")
@@ -107,15 +110,38 @@ def _write_table(summaries: "list[RunSummary]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
-    for column in table.columns[3:7]:
-        column.justify = "right"
-    for each in summaries:
-        table.add_row(*(Text(escape_controls(cell, keep=frozenset())) for cell in _cells(each)))
     out = RichConsole()
     if not out.is_terminal:
         out = RichConsole(width=PIPE_WIDTH)
+    rows = [
+        dict(
+            zip(
+                COLUMNS,
+                (escape_controls(cell, keep=frozenset()) for cell in _cells(each)),
+                strict=True,
+            )
+        )
+        for each in summaries
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = _columns_that_fit(rows, out.width)
+    for name in shown:
+        table.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in shown))
     out.print(table)
+
+
+def _columns_that_fit(rows: "list[dict[str, str]]", width: int) -> list[str]:
+    """Leave out columns, the least important first, until no cell has to be cut."""
+    from rich.cells import cell_len
+
+    widths = {name: max([len(name), *(cell_len(row[name]) for row in rows)]) for name in COLUMNS}
+    shown = list(COLUMNS)
+    for name in LEAST_IMPORTANT:
+        if sum(widths[each] + GAP for each in shown) - GAP > width:
+            shown.remove(name)
+    return shown
 
 
 def _cells(each: "RunSummary") -> tuple[str, ...]:

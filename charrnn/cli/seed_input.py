@@ -129,8 +129,12 @@ def _decoded(data: bytes | bytearray, path: str, own_encoding: str, place: str =
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        from charrnn.text.file_kind import unicode_encoding
+        from charrnn.text.file_kind import compression_of, document_format, unicode_encoding
 
+        if kind := compression_of(bytes(data)) or document_format(bytes(data)):
+            raise UserError(
+                f"{_name(path)} is {kind}, not text", hint="save what is in it as plain text"
+            ) from None
         with suppress(UnicodeError, LookupError):
             return data.decode(unicode_encoding(data) or own_encoding)
         byte = f"byte {data[error.start]:#04x} at offset {error.start}"

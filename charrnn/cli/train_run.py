@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.prepare import tell_what_is_odd, unit_of
-from charrnn.cli.signals import HeldSignals
+from charrnn.cli.signals import HeldSignals, Interrupted
 from charrnn.cli.train import TrainArguments
 from charrnn.cli.train_display import (
     choice_in_words,
@@ -83,6 +83,23 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         check_free(arguments.out, overwrite=arguments.overwrite)
     if console.is_terminal:
         console.note("loading torch and measuring this machine, a moment ...")
+    try:
+        trainer = _trainer_of(arguments, loaded, source, begin, console)
+    except Interrupted:
+        console.note("stopped before the first step: nothing was saved")
+        raise
+    with trainer.writer:
+        _train(trainer, arguments, console)
+
+
+def _trainer_of(
+    arguments: TrainArguments,
+    loaded: LoadedConfig,
+    source: TrainedModel | None,
+    begin: float,
+    console: Console,
+) -> "Trainer":
+    """Prepare the text, decide what is open, and claim the run directory."""
     from charrnn.training.clock import Clock
     from charrnn.training.model import new_model
     from charrnn.training.trainer import Trainer
@@ -108,10 +125,13 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
         notes.append(transfer_in_words(take_weights(model, corpus.vocabulary, source)))
         console.note(notes[0])
     path = arguments.out or _path_of_new_run(arguments)
-    with RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite) as writer:
-        writer.notes += notes
-        trainer = Trainer(config, corpus, model, writer, clock)
-        _train(trainer, arguments, console)
+    writer = RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite)
+    writer.notes += notes
+    try:
+        return Trainer(config, corpus, model, writer, clock)
+    except BaseException:
+        writer.close()
+        raise
 
 
 def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:

@@ -1,5 +1,6 @@
 """The names in a run directory, and which run directory a command means."""
 
+import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,7 +41,8 @@ def resolve_run(option: str | None) -> Path:
             )
         path = expanded(option)
         if not path.is_dir():
-            raise UserError(f"there is no run directory {format_path(path)}", hint=START_HINT)
+            hint = hint_at_runs(option)
+            raise UserError(f"there is no run directory {format_path(path)}", hint=hint)
         return path
     runs = [card.parent for card in RUNS_FOLDER.glob(f"*/{CARD_FILE}")]
     if not runs:
@@ -75,6 +77,16 @@ def last_begun_run(name: str | None) -> Path:
             hint="--out names the run directory",
         )
     return _newest(runs, CONFIG_FILE)
+
+
+def hint_at_runs(name: str) -> str:
+    """Say which run was probably meant, or which there are."""
+    runs = {config.parent.name: config.parent for config in RUNS_FOLDER.glob(f"*/{CONFIG_FILE}")}
+    if not runs:
+        return START_HINT
+    near = difflib.get_close_matches(Path(name).name, runs, n=1)
+    meant = f"did you mean {format_path(runs[near[0]])}? " if near else ""
+    return f"{meant}`charrnn runs` lists the runs that there are"
 
 
 def _newest(runs: Iterable[Path], file: str) -> Path:

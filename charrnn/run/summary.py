@@ -1,6 +1,7 @@
 """A run at a glance: its network, its text, how far its training came and how that ended."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from filelock import FileLock, Timeout
 from charrnn.config.load import read_run_config
 from charrnn.config.schema import TrainConfig
 from charrnn.errors import UserError
-from charrnn.files import read_checked
+from charrnn.files import checked_size, read_checked
+from charrnn.run.checkpoint_files import STATE_FILE
 from charrnn.run.model_card import read_card
-from charrnn.run.paths import CARD_FILE, CONFIG_FILE, LOCK_FILE, METRICS_FILE
+from charrnn.run.paths import CARD_FILE, CONFIG_FILE, LAST_FOLDER, LOCK_FILE, METRICS_FILE
+from charrnn.tensors import DESCRIPTION, HEADER_LENGTH_BYTES, HEADER_LIMIT_BYTES
 
 METRICS_LIMIT_BYTES = 1024**3
 SECONDS_A_MINUTE = 60.0
@@ -66,7 +69,8 @@ def summarize(path: Path) -> RunSummary:
     """
     config = read_run_config(path / CONFIG_FILE)
     metrics = list(read_metrics(path))
-    last = metrics[-1] if metrics else MetricsLine(step=0, seconds=0.0)
+    lines = [*metrics, _saved(path)]
+    last = max(lines, key=lambda line: line.step)
     loss = read_card(path).valid_loss_nats if (path / CARD_FILE).exists() else None
     return RunSummary(
         run=str(path),
@@ -91,6 +95,19 @@ def loss_curve(path: Path) -> list[tuple[float, float]]:
         for line in read_metrics(path)
         if line.valid_loss_nats is not None
     ]
+
+
+def _saved(path: Path) -> MetricsLine:
+    """Return how far the last save stands, which may be after the last line of the metrics."""
+    file = path / LAST_FOLDER / STATE_FILE
+    with suppress(UserError, OSError, ValueError, TypeError, KeyError):
+        checked_size(file, path, limit=sys.maxsize)
+        with file.open("rb") as state:
+            size = int.from_bytes(state.read(HEADER_LENGTH_BYTES), "little")
+            header = msgspec.json.decode(state.read(min(size, HEADER_LIMIT_BYTES)))
+        description = msgspec.json.decode(header["__metadata__"][DESCRIPTION])
+        return msgspec.convert(description["progress"], MetricsLine)
+    return MetricsLine(step=0, seconds=0.0)
 
 
 def read_metrics(path: Path) -> Iterator[MetricsLine]:

@@ -50,6 +50,7 @@ from charrnn.run.paths import (
     TENSORBOARD_FOLDER,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
+    hint_at_runs,
 )
 from charrnn.run.reader import check_entries, whole_weights
 from charrnn.tensors import dump_tensors
@@ -136,6 +137,8 @@ class RunWriter:
         Raises:
             UserError: There is no such run, or another training is at work in it.
         """
+        if not path.exists():
+            raise UserError(f"there is no run directory {path}", hint=hint_at_runs(str(path)))
         if not (path / CONFIG_FILE).is_file():
             raise UserError(
                 f"{path} is no run that can be resumed: {CONFIG_FILE} is missing",

@@ -36,11 +36,11 @@ class UndecodableError(UserError):
 
     def __init__(self, message: str, likely: list[str]) -> None:
         hint = (
-            f"its bytes look like {join_words(likely)}: data.encoding={likely[0]} reads it"
+            f"its bytes look like {join_words(likely)}: --set data.encoding={likely[0]} reads it"
             if likely
-            else "is it a text? if so, name its own encoding with data.encoding"
+            else "is it a text? if so, name its own encoding with --set data.encoding"
         )
-        super().__init__(message, hint=f"{hint}; data.errors=replace reads on")
+        super().__init__(message, hint=f"{hint}; --set data.errors=replace reads on")
         self.likely = likely
 
 

@@ -48,6 +48,7 @@ ZIPPED = (
 """What stands in the first bytes of a zip archive that is a document."""
 TAR, TAR_PLACE = b"ustar", 257
 OWN_PAGE = b'<meta name="generator" content="charrnn'
+OWN_PLOT = b"<dc:title>charrnn</dc:title>"
 
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\0\0", "utf-32-le"),
@@ -90,6 +91,8 @@ def document_format(head: bytes) -> str | None:
         return "a tar archive"
     if OWN_PAGE in head:
         return "a page that charrnn made"
+    if OWN_PLOT in head:
+        return "a picture that charrnn made"
     return next((name for magic, name in FORMATS if head.startswith(magic)), None)
 
 

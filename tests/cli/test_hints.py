@@ -172,6 +172,16 @@ def a_setting_is_unknown(folder: Path) -> str:
     return said(folder, "train", "--set", "train.speed=9")
 
 
+def a_run_is_misspelled(folder: Path) -> str:
+    shutil.copytree(folder / "my runs", folder / "runs")
+    return said(folder, "generate", "--run", "land")
+
+
+def a_run_to_resume_is_not_there(folder: Path) -> str:
+    shutil.copytree(folder / "my runs", folder / "runs")
+    return said(folder, "train", "--resume", "--out", "runs/nowhere")
+
+
 SITUATIONS: list[Callable[[Path], str]] = [
     nothing_is_trained,
     a_run_is_there,
@@ -192,6 +202,8 @@ SITUATIONS: list[Callable[[Path], str]] = [
     an_option_is_unknown,
     a_command_is_unknown,
     a_setting_is_unknown,
+    a_run_is_misspelled,
+    a_run_to_resume_is_not_there,
 ]
 
 

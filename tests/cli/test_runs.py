@@ -2,15 +2,20 @@
 
 import json
 import math
+import os
+import pty
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from charrnn.config.load import dump_config, read_run_config
+from charrnn.run.checkpoint_files import Checkpoint
 from charrnn.run.writer import RunWriter
-from tests.cli.process import charrnn, succeed, succeed_json
+from tests.cli.process import COMMAND, ROOT, charrnn, succeed, succeed_json
 from tests.models import write_run
 
 
@@ -147,3 +152,28 @@ def test_a_picture_of_another_kind_is_refused_before_anything_is_read(tmp_path: 
     done = charrnn("runs", tmp_path / "missing", "--plot", tmp_path / "curves.gif")
     assert done.returncode == 2
     assert ".svg" in done.stderr
+
+
+def test_a_stopped_run_stands_where_its_last_save_stands(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    log(run, 2.0)
+    with RunWriter.reopen(run) as writer:
+        description = {"progress": {"step": 130, "seconds": 80.0}}
+        writer.save_last(Checkpoint({"w": np.zeros(3, np.float32)}, description), step=130)
+    listed = runs_in(tmp_path)["run"]
+    assert (listed["step"], listed["minutes"]) == (130, 1.33)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_narrow_terminal_shows_whole_names(columns: int, tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a-long-name-of-a-run")
+    reader, terminal = pty.openpty()
+    env = {**os.environ, "COLUMNS": str(columns), "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    done = subprocess.run([*COMMAND, "runs"], cwd=tmp_path, stdout=terminal, env=env, check=True)
+    assert done.returncode == 0
+    os.close(terminal)
+    shown = os.read(reader, 65_536).decode()
+    os.close(reader)
+    (line,) = (line for line in shown.splitlines() if "runs/" in line)
+    assert line.split()[0] == "runs/a-long-name-of-a-run"
+    assert "stopped" in line
