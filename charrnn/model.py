@@ -16,7 +16,7 @@ H hidden, V vocabulary.
 import math
 from collections.abc import Iterator
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,13 @@ from charrnn.generation.language_model import LanguageModel
 from charrnn.generation.options import check_count
 from charrnn.generation.sampling import log_normalizers
 from charrnn.inference.network import NumpyStepper
+from charrnn.messages import join_words, quote
 from charrnn.network import FloatArray
 from charrnn.run.reader import read_model
 from charrnn.text.examples import examples_in
+
+CHARACTERS_SHOWN = 1_000_000
+"""What of a text the numbers of a view go into at most."""
 
 
 class Model(LanguageModel):
@@ -101,6 +105,32 @@ class Model(LanguageModel):
         shape_SL1H = self.network.initial_state(1).shape
         states = [reading.state_SL1H for reading in self._readings(text)]
         return np.array(states, np.float32).reshape(-1, *shape_SL1H)[:, :, :, 0]
+
+    def explain(
+        self, view: str, text: str | None = None, *, unit: int | None = None
+    ) -> dict[str, Any]:
+        """Compute the numbers of a view of `charrnn explain`, as its `--json` prints them.
+
+        Args:
+            view: Its name, "gates" for example; "report" has the numbers of all views by name.
+            text: A file, or `-` for stdin; for "step" the text itself. Left out, the validation
+                split of the run.
+            unit: For "units": the hidden unit whose activations are wanted; left out, the one that
+                follows something best.
+
+        Raises:
+            charrnn.errors.UserError: There is no such view, the run does not have what it shows, or
+                the text cannot be read.
+        """
+        from charrnn.explain.subject import Request
+        from charrnn.explain.views import REPORT, VIEWS, numbers_of
+
+        if view not in (*VIEWS, REPORT):
+            names = join_words([*VIEWS, REPORT], "and")
+            raise UserError(f"{quote(view)} is no view", hint=f"the views are {names}")
+        request = Request(models=[self.trained], text=text, show=CHARACTERS_SHOWN, unit=unit)
+        found = numbers_of(view, request)
+        return found if view == REPORT else found[view]
 
     def _readings(self, text: str) -> Iterator["_Reading"]:
         """Read a text from a zero state, character by character; what is unknown is <unk>."""

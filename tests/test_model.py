@@ -118,6 +118,17 @@ def test_examples_are_divided_as_eval_divides_a_file(tmp_path: Path, between: st
         assert sum(known) == pytest.approx(together.bits, rel=1e-5)
 
 
+def test_the_numbers_of_a_view_are_those_of_the_command(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the sea is a sea of seas\n" * 20)
+    run = write_run(tmp_path / "run")
+    told = succeed_json("explain", "gates", text, "--run", run)
+    model = charrnn.load(run)
+    assert model.explain("gates", str(text)) == told
+    with pytest.raises(UserError, match="no view"):
+        model.explain("gate")
+
+
 def test_nothing_has_nothing_to_predict(stream: charrnn.Model, lines: charrnn.Model) -> None:
     for model, text in [(stream, ""), (stream, "a"), (lines, ""), (lines, "\n\n")]:
         with pytest.raises(UserError, match="none to predict"):
