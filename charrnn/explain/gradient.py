@@ -144,5 +144,6 @@ def _half_life(run: Numbers) -> str:
     if run["half_life"] is None:
         return f"{_name(run)}: the gradient does not vanish in {len(run['norm']) - 1} characters."
     hundredth = _first_below(run, 0.01 * run["norm"][0])
-    reach = "" if hundredth is None else f"; 1 % is left after {hundredth}"
-    return f"{_name(run)}: half-life {run['half_life']:.1f} characters{reach}."
+    fitted = f"half-life {run['half_life']:.1f} characters, fitted over all distances"
+    reach = "" if hundredth is None else f"; 1 % of what stands at 0 is left after {hundredth}"
+    return f"{_name(run)}: {fitted}{reach}."
