@@ -284,7 +284,7 @@ class Campaign:
         code = run_to_end(*self.resuming, kill_at=kill_at)
         if (RUN / CONFIG_FILE).exists():
             return code
-        expect(code == 2 and "no run that can be resumed" in output(), f"{code}: {output()}")
+        expect(code == 2 and "no run" in output(), f"{code}: {output()}")
         return run_to_end(*self.training, kill_at=kill_at)
 
     def _can_be_used(self) -> None:
