@@ -71,6 +71,10 @@ def run(arguments: list[str]) -> int:
         os.environ["NO_COLOR"] = "1"  # Rich asks for it, and what else draws
     try:
         result = app(args=arguments, prog_name="charrnn", standalone_mode=False)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer's own end, while it shows help
+            return ExitCode.READER_GONE
+        raise
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the last net
         return _end(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE

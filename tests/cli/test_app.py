@@ -17,7 +17,7 @@ import typer
 from charrnn import __version__
 from charrnn.cli.app import COMMANDS, app, function_of
 from charrnn.errors import ExitCode
-from tests.cli.process import COMMAND, charrnn, succeed
+from tests.cli.process import COMMAND, ROOT, charrnn, succeed
 from tests.models import write_run
 
 
@@ -244,3 +244,12 @@ def test_no_color_takes_the_colours_away(tmp_path: Path) -> None:
     colour = re.compile(r"\x1b\[(?:\d+;)*3\d")
     assert colour.search(shell(script, tmp_path).stdout)
     assert not colour.search(shell(f"{script} --no-color", tmp_path).stdout)
+
+
+@pytest.mark.parametrize("command", [[], ["train"]])
+def test_help_whose_reader_went_away_ends_as_every_other_output(command: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*COMMAND, *command, "--help"], stdout=writer, check=False, cwd=ROOT)
+    os.close(writer)
+    assert done.returncode == ExitCode.READER_GONE
