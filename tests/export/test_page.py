@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 
 HEATS = """Array.from(
     document.querySelectorAll("#marks span"), (mark) => +mark.style.getPropertyValue("--heat"))"""
+TWO_FRAMES = "() => new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))"
 UNNAMED = """Array.from(document.querySelectorAll("input, textarea, button"))
     .filter((field) => !field.labels?.length && !field.textContent.trim())
     .map((field) => field.id)"""
@@ -144,6 +145,7 @@ def test_a_text_is_coloured_while_it_is_typed(stream: Case, browser: Any, tmp_pa
     opened.page.click("label[for=by-unit]")
     opened.page.fill("#unit", "5")
     opened.wait_until("document.querySelector('#unit-name').textContent === '6'")
+    opened.page.evaluate(TWO_FRAMES)  # colours follow in the next one
     activations = np.abs(stream.model.states("the dog")[:, 0, 0, 5])
     np.testing.assert_allclose(opened.call(HEATS), activations, rtol=0, atol=0.01)
 
