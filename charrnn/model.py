@@ -28,7 +28,6 @@ from charrnn.generation.language_model import LanguageModel
 from charrnn.generation.options import check_count
 from charrnn.generation.sampling import log_normalizers
 from charrnn.inference.network import NumpyStepper
-from charrnn.messages import join_words, quote
 from charrnn.network import FloatArray
 from charrnn.run.reader import read_model
 from charrnn.text.examples import examples_in
@@ -123,11 +122,9 @@ class Model(LanguageModel):
                 the text cannot be read.
         """
         from charrnn.explain.subject import Request
-        from charrnn.explain.views import REPORT, VIEWS, numbers_of
+        from charrnn.explain.views import REPORT, check_view, numbers_of
 
-        if view not in (*VIEWS, REPORT):
-            names = join_words([*VIEWS, REPORT], "and")
-            raise UserError(f"{quote(view)} is no view", hint=f"the views are {names}")
+        check_view(view)
         request = Request(models=[self.trained], text=text, show=CHARACTERS_SHOWN, unit=unit)
         found = numbers_of(view, request)
         return found if view == REPORT else found[view]

@@ -23,7 +23,7 @@ from charrnn.console import Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.files import expanded, write_atomically
 from charrnn.machine import use_one_blas_thread
-from charrnn.messages import format_path, join_words, nearest, quote
+from charrnn.messages import format_path, join_words, quote
 
 if TYPE_CHECKING:
     from charrnn.explain.picture import Picture
@@ -49,9 +49,9 @@ PIPE_COLUMNS = 80
 
 
 def _views() -> list[str]:
-    from charrnn.explain.views import REPORT, VIEWS
+    from charrnn.explain.views import NAMES
 
-    return [*VIEWS, REPORT]
+    return list(NAMES)
 
 
 def explain(
@@ -146,15 +146,9 @@ def _check(
     Raises:
         UserError: There is no such view, or it does not take what was given.
     """
-    from charrnn.explain.views import REPORT, VIEWS
+    from charrnn.explain.views import check_view
 
-    names = [*VIEWS, REPORT]
-    if view not in names:
-        near = nearest(view, names)
-        raise UserError(
-            f"{quote(view)} is no view",
-            hint=f"did you mean {near}?" if near else f"the views are {join_words(names, 'and')}",
-        )
+    check_view(view)
     if len(runs or []) > 1 and view != "gradient":
         raise UserError(
             f"{view} takes one --run, and {len(runs or [])} are given",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from charrnn.errors import UserError
 from charrnn.explain import (
     baselines,
     calibration,
@@ -22,6 +23,7 @@ from charrnn.explain import (
 from charrnn.explain.cells import GATES
 from charrnn.explain.picture import Numbers, Picture
 from charrnn.explain.subject import Request
+from charrnn.messages import join_words, nearest, quote
 
 SOME_CHARACTERS = 24
 
@@ -51,6 +53,22 @@ VIEWS: Mapping[str, View] = {
 }
 REPORT = "report"
 REPORT_SUMMARY = "all of these in one page: explain report -o report.html"
+
+NAMES = (*VIEWS, REPORT)
+
+
+def check_view(view: str) -> None:
+    """Refuse what is no view, before anything is read.
+
+    Raises:
+        UserError: There is no view of this name.
+    """
+    if view not in NAMES:
+        near = nearest(view, NAMES)
+        raise UserError(
+            f"{quote(view)} is no view",
+            hint=f"did you mean {near}?" if near else f"the views are {join_words(NAMES, 'and')}",
+        )
 
 
 def numbers_of(view: str, request: Request) -> dict[str, Numbers]:

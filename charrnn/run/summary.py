@@ -18,7 +18,7 @@ from charrnn.files import checked_size, read_checked
 from charrnn.run.checkpoint_files import STATE_FILE
 from charrnn.run.model_card import read_card
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, LAST_FOLDER, LOCK_FILE, METRICS_FILE
-from charrnn.tensors import DESCRIPTION, HEADER_LENGTH_BYTES, HEADER_LIMIT_BYTES
+from charrnn.tensors import DESCRIPTION, HEADER_LIMIT_BYTES, parse_metadata
 
 METRICS_LIMIT_BYTES = 1024**3
 SECONDS_A_MINUTE = 60.0
@@ -103,9 +103,8 @@ def _saved(path: Path) -> MetricsLine:
     with suppress(UserError, OSError, ValueError, TypeError, KeyError):
         checked_size(file, path, limit=sys.maxsize)
         with file.open("rb") as state:
-            size = int.from_bytes(state.read(HEADER_LENGTH_BYTES), "little")
-            header = msgspec.json.decode(state.read(min(size, HEADER_LIMIT_BYTES)))
-        description = msgspec.json.decode(header["__metadata__"][DESCRIPTION])
+            head = state.read(HEADER_LIMIT_BYTES)
+        description = msgspec.json.decode(parse_metadata(head)[DESCRIPTION])
         return msgspec.convert(description["progress"], MetricsLine)
     return MetricsLine(step=0, seconds=0.0)
 

@@ -29,7 +29,7 @@ from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training import training_state
 from charrnn.training.batches import Batch, Batches
-from charrnn.training.clock import LAST_SHARE, Clock
+from charrnn.training.clock import LAST_SHARE, SECONDS_A_MINUTE, Clock
 from charrnn.training.evaluator import Evaluator
 from charrnn.training.events import (
     EndReason,
@@ -49,9 +49,6 @@ from charrnn.training.samples import write_sample
 from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
 from charrnn.training.training_state import TrainingProgress
 from charrnn.validation import record_from_json
-
-SECONDS_A_MINUTE = 60.0
-
 
 SAVES_AT_THE_END = 2
 """One of the best weights, one of the last state."""
