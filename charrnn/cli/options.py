@@ -119,7 +119,7 @@ LEARNING = "How far each step of learning from the text goes; at 0 nothing is le
 
 def rate_option(name: str, panel: str | None = None) -> Any:
     """Declare the rate at which a network learns from what it reads; None means our own."""
-    return option(LEARNING, "X", name, panel=panel, default="0.0002")
+    return option(LEARNING, "X", name, panel=panel, default="0.0003")
 
 
 def check_share(name: str, value: float | None) -> None:

@@ -46,7 +46,7 @@ class DynamicOptions:
     `charrnn eval --help` and `charrnn generate --help` tell them, too.
     """
 
-    rate: float = 2e-4
+    rate: float = 3e-4
     """How far a step goes: about the change of each weight in a step. At 0 nothing is learned."""
     decay: float = 1e-3
     """Which share of its way from the trained weights a weight goes back in a step."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -25,7 +26,7 @@ from tests.models import DEFAULT_CARD, random_ids, random_weights
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OPTIONS = DynamicOptions(rate=0.003, decay=0.02, segment=7)
-KINDS: list[dict[str, object]] = [
+KINDS: list[dict[str, Any]] = [
     {"cell": "lstm"},
     {"cell": "gru", "layers": 2},
     {"cell": "rnn", "input": "onehot"},
@@ -34,10 +35,14 @@ KINDS: list[dict[str, object]] = [
 ]
 
 
-def model_of(*, lines: bool = False, scale: float = 0.3, **sizes: object) -> TrainedModel:
+def model_of(*, lines: bool = False, scale: float = 0.3, **sizes: Any) -> TrainedModel:
     vocabulary = Vocabulary.from_characters(LETTERS, lines=lines)
-    mode = "lines" if lines else "stream"
-    card = replace(DEFAULT_CARD, mode=mode, vocabulary_size=len(vocabulary), **sizes)  # type: ignore[arg-type]
+    card = replace(
+        DEFAULT_CARD,
+        mode="lines" if lines else "stream",
+        vocabulary_size=len(vocabulary),
+        **sizes,
+    )
     return TrainedModel(
         path=Path("run"),
         card=card,
@@ -61,12 +66,12 @@ class Definition:
         self.first = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.squares: list[dict[str, Tensor]] = []
 
-    def predict(self, ids_T: Tensor, state: object) -> tuple[Tensor, object]:
+    def predict(self, ids_T: Tensor, state: Any) -> tuple[Tensor, Any]:
         if self.card.input == "onehot":
             inputs_TX = functional.one_hot(ids_T, self.card.vocabulary_size).float()
         else:
             inputs_TX = self.weights["embedding.weight"][ids_T]
-        layers = {
+        layers: dict[str, Tensor] = {
             name.removeprefix("rnn."): weight
             for name, weight in self.weights.items()
             if name.startswith("rnn.")
@@ -77,7 +82,8 @@ class Definition:
 
     def read(self, row: IdArray) -> float:
         """Read one row from a zero state; its nats."""
-        nats, state, length = 0.0, None, self.options.segment
+        nats, length = 0.0, self.options.segment
+        state: Any = None
         ids = torch.from_numpy(row.astype(np.int64))
         for at in range(0, len(ids) - 1, length):
             segment = ids[at : at + length + 1]
@@ -86,7 +92,7 @@ class Definition:
             nats += loss.item()
             gradients = torch.autograd.grad(loss / length, list(self.weights.values()))
             self.step(dict(zip(self.weights, gradients, strict=True)))
-            state = tuple(s.detach() for s in state) if self.card.cell == "lstm" else state.detach()  # type: ignore[attr-defined]
+            state = tuple(s.detach() for s in state) if self.card.cell == "lstm" else state.detach()
         return nats
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
@@ -111,7 +117,7 @@ def assert_same_weights(found: Mapping[str, FloatArray], expected: Mapping[str, 
 
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("sizes", KINDS, ids=str)
-def test_a_stream_is_read_as_the_rule_says(sizes: dict[str, object], native: bool) -> None:
+def test_a_stream_is_read_as_the_rule_says(sizes: dict[str, Any], native: bool) -> None:
     if native and not kernels.available():
         pytest.skip("there is no C compiler")
     model = model_of(**sizes)
