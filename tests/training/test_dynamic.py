@@ -206,6 +206,16 @@ def test_a_text_that_repeats_itself_is_learned() -> None:
     assert dynamic.loss_nats < stateful.loss_nats / 2
 
 
+def test_nothing_is_learned_from_what_is_certain() -> None:
+    model = model_of()
+    certain = {name: np.zeros_like(array) for name, array in model.weights.items()}
+    certain["output.bias"][5] = 1000
+    network = DynamicNetwork(replace(model, weights=certain), OPTIONS)
+    assert network.read(np.full(30, 5), None).nats == 0
+    for name, array in network.weights().items():
+        np.testing.assert_array_equal(array, certain[name])
+
+
 def test_what_continues_an_adapted_stream_has_read_all_of_it() -> None:
     model = model_of(cell="lstm", layers=2)
     segments = 8
