@@ -349,6 +349,13 @@ def test_what_the_model_does_not_know_in_such_a_text_is_told(runs: Path) -> None
     assert 'characters that the run does not know: "É"' in done.stderr
 
 
+def test_a_text_in_another_encoding_is_answered_with_what_reads_it(runs: Path) -> None:
+    stdin = "the caf\u00e9, the sea\n".encode("latin-1")
+    failed = charrnn("generate", "--run", "stream", "--adapt", "-", cwd=runs, stdin=stdin)
+    assert failed.returncode == 2
+    assert "| charrnn generate --adapt - --run stream`" in failed.stderr
+
+
 # --- What is wrong ------------------------------------------------------------------------------
 
 
