@@ -1,5 +1,6 @@
 """Dynamic evaluation is what its rule says, written down a second time with plain torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +205,14 @@ def test_a_text_that_repeats_itself_is_learned() -> None:
     stateful = score_text(NumpyNetwork.of(model), ids, None, model.vocabulary)
     dynamic = DynamicNetwork(model, DynamicOptions(rate=0.01)).read(ids, None)
     assert dynamic.loss_nats < stateful.loss_nats / 2
+
+
+def test_what_cannot_be_foreseen_costs_what_it_must() -> None:
+    model = model_of()
+    ids = np.random.default_rng(0).integers(2, 6, 3000)
+    stateful = score_text(NumpyNetwork.of(model), ids, None, model.vocabulary)
+    dynamic = DynamicNetwork(model, DynamicOptions(rate=0.003)).read(ids, None)
+    assert math.log(4) - 0.02 < dynamic.loss_nats < stateful.loss_nats - 0.5
 
 
 def test_nothing_is_learned_from_what_is_certain() -> None:
