@@ -35,7 +35,6 @@ START_SECONDS = 3600.0
 """How long processes wait for each other before the first step, while texts are prepared."""
 POLL_SECONDS = 0.05
 RUN_KEY = "charrnn/run"
-RESTART_HINT = "`torchrun --max-restarts N` begins anew, from the last save"
 
 
 class ProcessGroup:
@@ -277,9 +276,8 @@ class TorchProcessGroup(ProcessGroup):
             yield
         except RuntimeError as error:
             raise RunFailedError(
-                f"process {self.rank}: another process of this training has ended or does not "
-                f"answer ({str(error).partition(chr(10))[0]})",
-                hint=RESTART_HINT,
+                f"process {self.rank}: another process of this training has ended or does not answer",
+                hint="`torchrun --max-restarts N` begins anew by itself, from the last save",
             ) from error
 
 
