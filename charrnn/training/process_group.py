@@ -276,7 +276,8 @@ class TorchProcessGroup(ProcessGroup):
             yield
         except RuntimeError as error:
             raise RunFailedError(
-                f"process {self.rank}: another process of this training has ended or does not answer",
+                f"process {self.rank}: another process of this training has ended, or does not "
+                "answer",
                 hint="`torchrun --max-restarts N` begins anew by itself, from the last save",
             ) from error
 
