@@ -128,7 +128,7 @@ def test_only_process_0_speaks(folder: Path) -> None:
     [
         ("--set=train.batch_size=9", "has train.batch_size 9, process 0 has 8"),
         ("--set=data.source=other.txt", "has a text whose SHA-256 begins with "),
-        ("--set=data.source=missing.txt", "process 1: there is no file missing.txt"),
+        ("--set=data.source=missing.txt", "process 1: missing.txt: there is no such file"),
         ("--set=data.source=-", "process 1: several processes cannot all read stdin"),
     ],
 )
@@ -163,7 +163,7 @@ def test_minutes_are_one_plan_for_all(folder: Path) -> None:
 
 
 def test_torchrun_begins_anew_after_a_kill_and_one_stop_ends_all(folder: Path) -> None:
-    settings = (*settings_of("lstm-stream-adamw"), "--set=train.steps=1500")
+    settings = (*settings_of("lstm-stream-adamw"), "--set=train.steps=700")
     whole = train(folder, 0, 1, "whole", *settings)
 
     disturbed = Disturbed(folder, 2, "run", *settings)
