@@ -120,7 +120,7 @@ def test_only_process_0_speaks(folder: Path) -> None:
     assert json.loads(first.stdout)["step"] == 24
     assert "next  " in first.stderr
     assert (other.stdout, other.stderr) == ("", "")
-    assert [run.name for run in (folder / "runs").iterdir()] == ["stream"]
+    assert [run.name for run in (folder / "runs").iterdir()] == ["default"]
 
 
 @pytest.mark.parametrize(
