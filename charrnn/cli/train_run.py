@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -345,8 +346,6 @@ def _check_alike(config: Config, corpus: Corpus, group: ProcessGroup, console: C
     """
     if group.size == 1:
         return
-    import torch
-
     settings = {
         f"{section}.{name}": value
         for section, values in asdict(config).items()
@@ -355,13 +354,13 @@ def _check_alike(config: Config, corpus: Corpus, group: ProcessGroup, console: C
     }
     facts = {
         "charrnn": __version__,
-        "torch": torch.__version__,
+        "torch": metadata.version("torch"),
         "a text whose SHA-256 begins with": corpus.manifest.corpus_sha256[:SHOWN_DIGITS],
         **settings,
     }
-    told = group.all((socket.gethostname(), facts, torch.backends.cpu.get_cpu_capability()))
-    _, theirs, capability = told[0]
-    for rank, (host, facts, own_capability) in enumerate(told):
+    told = group.all((socket.gethostname(), facts, group.processor))
+    _, theirs, first_processor = told[0]
+    for rank, (host, facts, processor) in enumerate(told):
         for name, fact in facts.items():
             if fact != theirs[name]:
                 raise group.told_by_first(
@@ -370,10 +369,10 @@ def _check_alike(config: Config, corpus: Corpus, group: ProcessGroup, console: C
                         hint="all processes need the same version, configuration and text",
                     )
                 )
-        if own_capability != capability:
+        if processor != first_processor:
             console.warn(
-                f"process {rank} on {host} has another kind of processor ({own_capability}, not "
-                f"{capability}): the weights will not have the bits of a training on one kind"
+                f"process {rank} on {host} has another kind of processor ({processor}, not "
+                f"{first_processor}): the weights will not have the bits of a training on one kind"
             )
 
 
