@@ -81,8 +81,6 @@ def _begin(arguments: TrainArguments, console: Console) -> None:
     console.note_waiting(loaded.config.data.sources)
     if arguments.out is not None:
         check_free(arguments.out, overwrite=arguments.overwrite)
-    if console.is_terminal:
-        console.note("loading torch and measuring this machine, a moment ...")
     try:
         trainer = _trainer_of(arguments, loaded, source, begin, console)
     except Interrupted:
@@ -100,17 +98,19 @@ def _trainer_of(
     console: Console,
 ) -> "Trainer":
     """Prepare the text, decide what is open, and claim the run directory."""
-    from charrnn.training.clock import Clock
-    from charrnn.training.model import new_model
-    from charrnn.training.trainer import Trainer
-    from charrnn.training.transfer import take_weights
-
     prepared = prepare(loaded.config.data, data_dir=arguments.data_dir, progress=console.progress)
     for warning in prepared.warnings:
         console.warn(warning)
     corpus = prepared.corpus
     tell_what_is_odd(corpus.manifest, unit_of(loaded.config.data), console)
     _check_memory(loaded.config, corpus)
+    if console.is_terminal:
+        console.note("loading torch and measuring this machine, a moment ...")
+    from charrnn.training.clock import Clock
+    from charrnn.training.model import new_model
+    from charrnn.training.trainer import Trainer
+    from charrnn.training.transfer import take_weights
+
     clock = None
     if arguments.minutes is not None:
         slowdown = max(1.0, (time.monotonic() - begin) / time.process_time())
@@ -175,15 +175,15 @@ def _resume(arguments: TrainArguments, console: Console) -> None:
         config, _ = changed_config(path, arguments.config_file, arguments.settings)
         write_result(dump_config(config).rstrip("\n"))
         return
-    from charrnn.training.model import new_model
-    from charrnn.training.trainer import Trainer
-
     with RunWriter.reopen(path) as writer:
         config, changes = changed_config(path, arguments.config_file, arguments.settings)
         for note in retired_notes(each.partition("=")[0] for each in arguments.settings):
             console.note(note)
         corpus = _corpus_again(config, writer, arguments.data_dir, console)
         _check_memory(config, corpus, lead=f"{path}: ")
+        from charrnn.training.model import new_model
+        from charrnn.training.trainer import Trainer
+
         trainer = Trainer(config, corpus, new_model(config, corpus), writer)
         if arguments.from_step is not None:
             writer.saves.go_back(arguments.from_step)
