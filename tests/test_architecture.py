@@ -282,8 +282,9 @@ def test_help_and_version_load_no_arrays_and_no_yaml(arguments: list[str], folde
 
 
 def test_completion_loads_no_arrays_and_no_yaml(folder: Path) -> None:
-    words = {"_CHARRNN_COMPLETE": "complete_bash", "COMP_WORDS": "charrnn gen", "COMP_CWORD": "1"}
-    packages = packages_of(cwd=folder, **words)
+    packages = packages_of(
+        cwd=folder, _CHARRNN_COMPLETE="complete_bash", COMP_WORDS="charrnn gen", COMP_CWORD="1"
+    )
     assert "typer" in packages
     assert not {"torch", "numpy", "yaml", "safetensors"} & packages
 
