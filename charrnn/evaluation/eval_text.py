@@ -108,7 +108,7 @@ def other_text(
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-    with _told_how_to_convert(name, model, data):
+    with _told_how_to_convert(name, data):
         split = read_text(
             [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
         )
@@ -132,11 +132,11 @@ def parts_of_text(
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
         chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
         texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
-        with _told_how_to_convert(name, model, data):
+        with _told_how_to_convert(name, data):
             yield from parts_of([texts], options)
     else:
         with (
-            _told_how_to_convert(name, model, data),
+            _told_how_to_convert(name, data),
             open_sources([name], data=data, progress=progress) as sources,
         ):
             yield from TextReader(sources, options, progress).parts("reading")
@@ -173,19 +173,19 @@ def _utf8_bytes(
 
 
 @contextmanager
-def _told_how_to_convert(name: str, model: TrainedModel, data: DataConfig) -> Iterator[None]:
-    """Answer a text in another encoding with the command that scores it."""
+def _told_how_to_convert(name: str, data: DataConfig) -> Iterator[None]:
+    """Answer a text in another encoding with the command that converts it."""
     try:
         yield
     except UndecodableError as error:
         own = error.likely[0] if error.likely else "ENCODING"
         file = "" if name == STDIN else f" {shell_word(name)}"
         convert = f"iconv -f {own} -t {data.encoding}{file}"
-        score = f"charrnn eval --run {shell_word(model.path)} -"
         guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it text?"
         raise UserError(
             error.message,
-            hint=f"{guess}: `{convert} | {score}` converts it to the run's own encoding",
+            hint=f"{guess}: `{convert}` converts it to the run's own encoding; "
+            "pipe that in, with - as the text",
         ) from error
 
 

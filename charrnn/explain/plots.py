@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from charrnn.console import escape_controls
 from charrnn.errors import UserError
 from charrnn.explain.colours import SERIES, colour_of
 from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Series, pieces_of
-from charrnn.messages import shorten
+from charrnn.messages import one_line, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +23,7 @@ TEXT_LINES = 24
 CELL_INCHES = (0.1, 0.21)
 DOTS_PER_INCH = 144
 GREY = "#7f7f7f"
+LONGEST_NAME = 40
 LEVEL_SHARE = 0.03
 """The height of a level's name, as a share of the chart's."""
 
@@ -100,7 +100,12 @@ def _saved(figure: "Figure", kind: str) -> bytes:
 
 def _plain(text: str) -> str:
     """Escape control characters, and dollar signs, which would be read as mathematics."""
-    return escape_controls(text, keep=frozenset()).replace("$", r"\$")
+    return one_line(text).replace("$", r"\$")
+
+
+def _name(text: str) -> str:
+    """A name that leaves room for what it is the name of."""
+    return _plain(shorten(text, LONGEST_NAME))
 
 
 # --- Charts --------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
         axes.set_title(_plain(chart.title), loc="left")
         if isinstance(chart, Bars):
             colours = [SERIES[name == chart.highlighted] for name in chart.names]
-            names = list(map(_plain, chart.names))
+            names = list(map(_name, chart.names))
             drawn = axes.barh(names, list(chart.values), color=colours)
             axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
             axes.margins(x=0.08)
@@ -127,7 +132,7 @@ def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
 
 def _draw_chart(axes: "Axes", chart: Chart) -> None:
     axes.set_xlabel(_plain(chart.x_label))
-    axes.set_ylabel(_plain(chart.y_label))
+    axes.set_ylabel(_name(chart.y_label))
     if chart.log_x:
         axes.set_xscale("log")
         axes.set_xticks(chart.series[0].x, [f"{x:g}" for x in chart.series[0].x])
@@ -157,7 +162,7 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
             named.append(level.y[0])
             around = ("axes fraction", "data")
             axes.annotate(
-                _plain(level.name),
+                _name(level.name),
                 (1, level.y[0]),
                 xycoords=around,
                 ha="right",
@@ -167,7 +172,7 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
 
 
 def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
-    name = _plain(series.name)
+    name = _name(series.name)
     if series.style == "guide":
         axes.plot(series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=name)
     elif series.labels:

@@ -9,7 +9,7 @@ import numpy as np
 
 from charrnn.explain.cells import softmax
 from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
-from charrnn.explain.subject import Request, Subject
+from charrnn.explain.reading import Reading, Request
 
 SUMMARY = "the text, each character coloured by what it cost in bits"
 LIKELIEST = 5
@@ -27,18 +27,17 @@ def numbers(request: Request) -> Numbers:
 
     The first character of a stream could not be predicted: its bits are None.
     """
-    subject = request.subject
-    bits: list[float | None] = (subject.nats_N.astype(np.float64) / np.log(2)).tolist()
-    bits_per_char = float(subject.nats_N.mean(dtype=np.float64) / np.log(2))
-    likeliest: list[Likeliest | None] = [*likeliest_of(subject, request.show)]
-    if not subject.is_lines:
+    reading = request.reading
+    bits: list[float | None] = (reading.nats_N.astype(np.float64) / np.log(2)).tolist()
+    likeliest: list[Likeliest | None] = [*likeliest_of(reading, request.show)]
+    if not reading.is_lines:
         bits = [None, *bits]
         likeliest = [None, *likeliest][: request.show]
     return {
-        "run": subject.run,
-        "source": subject.source,
-        "bits_per_char": bits_per_char,
-        "characters": list(subject.content),
+        "run": reading.run,
+        "source": reading.source,
+        "bits_per_char": reading.loss_nats / np.log(2),
+        "characters": list(reading.content),
         "bits": bits,
         "likeliest": likeliest,
     }
@@ -96,17 +95,17 @@ def _pieces(numbers: Numbers, separators: str) -> Iterator[Piece]:
             yield Piece(number, before + 1, text, sum(costs), sum(costs) / len(costs))
 
 
-def likeliest_of(subject: Subject, most: int) -> Iterator[Likeliest]:
+def likeliest_of(reading: Reading, most: int) -> Iterator[Likeliest]:
     """Yield the likeliest characters in the place of each of the first `most` targets."""
-    for begin, end in pairwise(subject.documents.tolist()):
-        state = subject.network.initial_state(1)
+    for begin, end in pairwise(reading.documents.tolist()):
+        state = reading.network.initial_state(1)
         for at in range(begin, min(end, most), COLUMNS_AT_ONCE):
-            inputs = subject.inputs_N[None, at : min(at + COLUMNS_AT_ONCE, end, most)]
-            logits_BTV, state = subject.network.advance(inputs, state)
+            inputs = reading.inputs_N[None, at : min(at + COLUMNS_AT_ONCE, end, most)]
+            logits_BTV, state = reading.network.advance(inputs, state)
             probabilities_TV = softmax(logits_BTV[0])
             best_TK = np.argsort(-probabilities_TV, axis=1, kind="stable")[:, :LIKELIEST]
             values_TK = np.take_along_axis(probabilities_TV, best_TK, axis=1)
             for ids, values in zip(best_TK.tolist(), values_TK.tolist(), strict=True):
-                yield list(zip(map(subject.glyph, ids), values, strict=True))
+                yield list(zip(map(reading.glyph, ids), values, strict=True))
         if end >= most:
             return

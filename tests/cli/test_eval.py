@@ -208,18 +208,17 @@ def test_a_text_is_known_by_its_bytes(
         assert evaluated(capsys, "other")["loss_nats"] == expected
 
 
-def test_a_text_in_another_encoding_is_answered_with_a_command_that_scores_it(
+def test_a_text_in_another_encoding_is_answered_with_the_command_that_converts_it(
     stream_run: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "Все счастливые семьи похожи друг на друга.\n" * 30
     Path("the family's.txt").write_bytes(text.encode("cp1251"))
     err = refused(capsys, "the family's.txt")
     assert "data." not in err
-    command = re.search(r"`(iconv .*)`", err)
+    command = re.search(r"`(iconv .*)`.* - as the text", err)
     assert command
-    executable = f"'{sys.executable}' -m charrnn eval --json"
     scored = subprocess.run(
-        ["sh", "-c", command[1].replace("charrnn eval", executable)],
+        ["sh", "-c", f"{command[1]} | '{sys.executable}' -m charrnn eval --json -"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=False,
