@@ -130,7 +130,11 @@ def _html(model: "LanguageModel", weights: str, console: Console) -> Exported:
 
     precision: Precision = "bfloat16" if weights == "bfloat16" else "float32"
     page = html_page(
-        model.trained, model.defaults, name=_name_of(model.trained.path), precision=precision
+        model.trained,
+        model.defaults,
+        name=_name_of(model.trained.path),
+        normalize=model.text_format.normalize,
+        precision=precision,
     )
     facts: dict[str, Any] = {"weights": precision}
     if precision == "float32":
