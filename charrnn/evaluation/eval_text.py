@@ -23,10 +23,10 @@ from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
-from charrnn.text.decoding import UndecodableError, decoded
+from charrnn.text.decoding import UndecodableError
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import Part, TextReader, options_for, parts_of, read_text
-from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources
+from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources, texts_of_stream
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 LINES_AT_ONCE = 1 << 14
@@ -131,8 +131,9 @@ def parts_of_text(
     if name == STDIN and sys.stdin is not None:
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
         chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
-        texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
+        encoding, errors = options.encoding, options.errors
         with _told_how_to_convert(name, data):
+            texts = texts_of_stream(chunks, "stdin", encoding=encoding, errors=errors)
             yield from parts_of([texts], options)
     else:
         with (

@@ -57,7 +57,7 @@ def plotted(picture: Picture, kind: str) -> bytes:
 def chart_as_svg(chart: Chart | Bars) -> str:
     """Draw one chart as an SVG element, to stand in a page."""
     with _settings(chart.title):
-        svg = _saved(_figure_of_charts([chart]), "svg").decode()
+        svg = _saved(_figure_of_charts([chart]), "svg", transparent=True).decode()
     return svg[svg.index("<svg") :]
 
 
@@ -91,10 +91,10 @@ def _installed(fonts: Sequence[str]) -> list[str]:
     return [font for font in fonts if font in names]
 
 
-def _saved(figure: "Figure", kind: str) -> bytes:
+def _saved(figure: "Figure", kind: str, *, transparent: bool = False) -> bytes:
     file = io.BytesIO()
     metadata = {"Date": None, "Creator": "charrnn"} if kind == "svg" else {}
-    figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH)
+    figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH, transparent=transparent)
     return file.getvalue()
 
 
