@@ -79,8 +79,8 @@ def _link_that_leads_somewhere(link: re.Match[str]) -> str:
     if "://" in target:
         return link[0]
     if Path(place).stem in PAGES:
-        command = f"`charrnn docs {Path(place).stem}`"
-        return command if text == place else f"{text} ({command})"
+        command = f"charrnn docs {Path(place).stem}"
+        return f"`{command}`" if text == place else f"{text} (`{command}`)"
     file = shipped_path(os.path.normpath(f"docs/{place}"))
     leads = f"[{text}]({url_path(str(file))})" if place and file.exists() else text
     return f"*Picture: {leads}*" if is_picture else leads
