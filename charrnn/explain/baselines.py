@@ -42,7 +42,8 @@ def numbers(request: Request) -> Numbers:
     for order, cost in enumerate(ngram_bits(training, reading)):
         bits[f"n-gram order {order}" if order else "unigram"] = cost
     alone = {}
-    for name, compress in compressors().items():
+    known = compressors()
+    for name, compress in known.items():
         if compress is not None and is_long:
             bits[name] = 8.0 * (len(compress(before + text)) - len(compress(before)))
             alone[name] = 8.0 * len(compress(text))
@@ -52,7 +53,7 @@ def numbers(request: Request) -> Numbers:
         "source": reading.source,
         "chars": chars,
         "training_chars": len(training.text.ids),
-        "missing": [name for name, compress in compressors().items() if compress is None],
+        "missing": [name for name, compress in known.items() if compress is None],
         "models": [
             {
                 "name": name,

@@ -4,11 +4,20 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import UserError
-from charrnn.explain.colours import SERIES, colour_of
-from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Series, pieces_of
+from charrnn.explain.picture import (
+    SERIES,
+    Bars,
+    Chart,
+    ColouredText,
+    Picture,
+    Series,
+    colour_of,
+    lines_of,
+)
 from charrnn.messages import one_line, shorten
 
 if TYPE_CHECKING:
@@ -197,7 +206,8 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    fonts, lines = _installed(TEXT_FONTS), _lines(text)
+    fonts = _installed(TEXT_FONTS)
+    lines = list(islice(lines_of(text, TEXT_COLUMNS, lambda _piece: 1), TEXT_LINES))
     title = shorten(text.title, TEXT_COLUMNS)
     columns = max(len(title), *map(len, lines))
     width, height = CELL_INCHES
@@ -223,15 +233,3 @@ def _figure_of_text(text: ColouredText) -> "Figure":
                 va="center",
             )
     return figure
-
-
-def _lines(text: ColouredText) -> list[list[Piece]]:
-    """The first lines of a text, cut where they are too long."""
-    lines: list[list[Piece]] = [[]]
-    for piece in pieces_of(text):
-        if lines[-1] and (lines[-1][-1][0] == "⏎" or len(lines[-1]) == TEXT_COLUMNS):
-            if len(lines) == TEXT_LINES:
-                break
-            lines.append([])
-        lines[-1].append(piece)
-    return lines
