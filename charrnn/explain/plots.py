@@ -171,7 +171,7 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
             named.append(level.y[0])
             around = ("axes fraction", "data")
             axes.annotate(
-                _name(level.name),
+                _plain(level.name),
                 (1, level.y[0]),
                 xycoords=around,
                 ha="right",
@@ -181,7 +181,7 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
 
 
 def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
-    name = _name(series.name)
+    name = _plain(series.name)
     if series.style == "guide":
         axes.plot(series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=name)
     elif series.labels:
