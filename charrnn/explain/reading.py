@@ -107,7 +107,8 @@ class Reading:
             text = text_of_ids(*_uncut(own), model.vocabulary, MOST_CHARACTERS)
         else:
             source = "stdin" if name == "-" else format_name(name)
-            text = _read_beginning(parts_of_text(name, model, data, progress), model.vocabulary)
+            parts = parts_of_text(name, model, data, progress, "explain VIEW")
+            text = _read_beginning(parts, model.vocabulary)
         reading = cls(model, data, source, text, data_dir)
         reading.require(1)
         return reading
