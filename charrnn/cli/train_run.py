@@ -114,8 +114,6 @@ def _begin(arguments: TrainArguments, group: ProcessGroup, console: Console) -> 
     console.note_waiting(loaded.config.data.sources)
     if (out := arguments.out) is not None:
         group.first(lambda: check_free(out, overwrite=arguments.overwrite))
-    if console.is_terminal:
-        console.note("loading torch and measuring this machine, a moment ...")
     try:
         trainer = _trainer_of(arguments, loaded, source, begin, group, console)
     except Interrupted:
@@ -157,13 +155,15 @@ def _trainer_of(
     console: Console,
 ) -> "Trainer":
     """Prepare the text, decide what is open, and claim the run directory."""
+    corpus = group.each(lambda: _corpus_of(loaded.config, arguments.data_dir, group, console))
+    _check_alike(loaded.config, corpus, group, console)
+    if console.is_terminal:
+        console.note("loading torch and measuring this machine, a moment ...")
     from charrnn.training.clock import Clock
     from charrnn.training.model import new_model
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
-    corpus = group.each(lambda: _corpus_of(loaded.config, arguments.data_dir, group, console))
-    _check_alike(loaded.config, corpus, group, console)
     clock = None
     if arguments.minutes is not None and group.is_first:
         slowdown = max(1.0, (time.monotonic() - begin) / time.process_time())
@@ -265,9 +265,6 @@ def _resume(arguments: TrainArguments, group: ProcessGroup, console: Console) ->
         if group.is_first:
             write_result(dump_config(config).rstrip("\n"))
         return
-    from charrnn.training.model import new_model
-    from charrnn.training.trainer import Trainer
-
     with _reopen(path, group) as writer:
         config, changes = group.first(changed)
         for note in retired_notes(each.partition("=")[0] for each in arguments.settings):
@@ -276,6 +273,9 @@ def _resume(arguments: TrainArguments, group: ProcessGroup, console: Console) ->
             lambda: _corpus_again(config, writer, arguments.data_dir, group, console)
         )
         _check_alike(config, corpus, group, console)
+        from charrnn.training.model import new_model
+        from charrnn.training.trainer import Trainer
+
         trainer = Trainer(config, corpus, new_model(config, corpus), writer, group=group)
         if (step := arguments.from_step) is not None:
             group.first(lambda: writer.saves.go_back(step))
