@@ -10,10 +10,10 @@ import numpy.typing as npt
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.text.corpus import START_TYPE, Split, TextOptions
-from charrnn.text.decoding import composed, joined
+from charrnn.text.decoding import composed, joined, numbered
 from charrnn.text.examples import examples_of
 from charrnn.text.sources import Sources, open_sources
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.text.vocabulary import Vocabulary, bytes_as_characters
 
 Integers = npt.NDArray[np.int64]
 
@@ -37,15 +37,23 @@ class TextReader:
     options: TextOptions
     progress: Progress = silent
 
-    def parts(self, description: str) -> Iterator[Part]:
-        """Yield the text in parts of any size; `description` is what the display shows.
+    def parts(
+        self, description: str, watch: Callable[[Iterable[str]], Iterable[str]] = iter
+    ) -> Iterator[Part]:
+        """Yield the text in parts of any size.
+
+        Args:
+            description: What the display shows.
+            watch: Sees each file's text go by.
 
         Raises:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            encoding, errors = self.options.encoding, self.options.errors
-            files = (source.text(encoding, errors, advance) for source in self.sources.sources)
+            codec, errors = self.options.codec, self.options.errors
+            files = (
+                watch(source.text(codec, errors, advance)) for source in self.sources.sources
+            )
             yield from parts_of(files, self.options)
 
 
@@ -53,11 +61,14 @@ def parts_of(files: Iterable[Iterable[str]], options: TextOptions) -> Iterator[P
     """Yield decoded files, normalised, as parts of a stream or as whole examples."""
     if options.normalize == "nfc":
         files = map(composed, files)
+    is_exact = options.unit == "byte"
     if options.mode == "stream":
-        yield from (Part(file, text, None) for file, text in joined(files))
+        texts = numbered(files) if is_exact else joined(files)
+        yield from (Part(file, text, None) for file, text in texts)
         return
-    for file, texts in enumerate(files):
-        for examples in examples_of(texts, options.separator):
+    separator = bytes_as_characters(options.separator) if is_exact else options.separator
+    for file, texts_of_file in enumerate(files):
+        for examples in examples_of(texts_of_file, separator, is_exact=is_exact):
             yield _part_of_examples(file, examples, options.cut_at)
 
 

@@ -260,6 +260,11 @@ class _Finder:
     """Closes the temporary files."""
     left_out: list[str] = field(default_factory=list)
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether bytes are wanted, of whatever file."""
+        return self.data.unit == "byte"
+
     @cached_property
     def encoding(self) -> str:
         """What text is encoded in, if its first bytes do not say."""
@@ -272,7 +277,8 @@ class _Finder:
         if name == STDIN:
             return [self._recognised(_stdin(self.stack))]
         if name.startswith(BUILTIN_PREFIX):
-            return [_builtin(name, self.stack)]
+            builtin = _builtin(name, self.stack)
+            return [replace(builtin, encoding=None) if self.is_binary else builtin]
         if is_url(name):
             from charrnn.text.download import fetch
 
@@ -324,6 +330,8 @@ class _Finder:
             NotTextError: It is not.
         """
         source = self._recognised(source)
+        if self.is_binary:
+            return source
         try:
             for text in source.text(self.encoding, self.data.errors, advance):
                 if "\0" in text:
@@ -341,6 +349,8 @@ class _Finder:
         with _readable(source.name), source.opened() as file:
             head = file.read(HEAD_BYTES)
         compression = compression_of(head)
+        if self.is_binary:
+            return replace(source, compression=compression)
         if compression:
             content = decompressed(source.chunks(), compression, source.name)
             head = next(content, b"")[:HEAD_BYTES]
