@@ -38,9 +38,7 @@ PAGE = 4096
 class TextOutput:
     """stdout, for text and nothing else."""
 
-    def __init__(
-        self, signals: HeldSignals, console: Console, *, is_binary: bool = False
-    ) -> None:
+    def __init__(self, signals: HeldSignals, console: Console, *, is_binary: bool = False) -> None:
         """Take stdout; binary data goes into a pipe as the bytes that it is.
 
         Raises:

@@ -121,7 +121,9 @@ def tell_what_is_odd(manifest: "Manifest", unit: str, console: Console) -> None:
         options = manifest.options
         console.note(f"{unit} cut at {options.cut_at:,} {options.unit}s: {manifest.cut:,}")
     if manifest.distinct_characters == 1:
-        console.warn(f"the text has a single distinct {manifest.options.unit}; there is nothing to learn")
+        console.warn(
+            f"the text has a single distinct {manifest.options.unit}; there is nothing to learn"
+        )
     if unknown := unknown_in_words(manifest):
         console.warn(f"{unknown}, so its loss says little")
 

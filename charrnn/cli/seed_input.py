@@ -125,9 +125,7 @@ def _check_length(data: bytes | bytearray, name: str) -> None:
         )
 
 
-def _decoded(
-    data: bytes | bytearray, path: str, own_encoding: str | None, place: str = ""
-) -> str:
+def _decoded(data: bytes | bytearray, path: str, own_encoding: str | None, place: str = "") -> str:
     if own_encoding is None:
         return data.decode("latin-1")
     encoding = sys.stdin.encoding if path == STDIN else UTF_8

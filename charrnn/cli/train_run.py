@@ -261,7 +261,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     losses: list[float] = []
     with (
         HeldSignals(stop) as signals,
-        training_view(console) as view,
+        training_view(console, trainer.corpus.vocabulary.unit) as view,
         _tensorboard(trainer, wanted=arguments.tensorboard) as log,
     ):
         for event in trainer.run():

@@ -271,7 +271,9 @@ def _conflicts_of_valid_chars(data: DataConfig) -> Iterator[Problem]:
     if data.valid_source is not None:
         yield Problem(key, "nothing is held out: data.valid_source is for validation")
     if data.valid_fraction != DataConfig().valid_fraction:
-        yield Problem(key, "data.valid_fraction says how much is held out, too: give one of the two")
+        yield Problem(
+            key, "data.valid_fraction says how much is held out, too: give one of the two"
+        )
 
 
 def _conflicts_of_bytes(data: DataConfig) -> Iterator[Problem]:

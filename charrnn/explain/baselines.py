@@ -32,8 +32,9 @@ def numbers(request: Request) -> Numbers:
     """
     subject = request.subject
     training = training_part(subject)
-    before, text = training.content.encode(), subject.content.encode()
+    before, text = training.content_bytes, subject.content_bytes
     chars = len(subject.targets_N)
+    size = chars if subject.model.vocabulary.unit == "byte" else len(text)
     bits = {"uniform": chars * float(np.log2(_alphabet(subject)))}
     for order, cost in enumerate(ngram_bits(training, subject)):
         bits[f"n-gram order {order}" if order else "unigram"] = cost
@@ -53,7 +54,7 @@ def numbers(request: Request) -> Numbers:
             {
                 "name": name,
                 "bits_per_char": cost / chars,
-                "bits_per_byte": cost / len(text),
+                "bits_per_byte": cost / size,
                 "bits_per_char_alone": alone[name] / chars if name in alone else None,
             }
             for name, cost in bits.items()

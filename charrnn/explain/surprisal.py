@@ -38,7 +38,7 @@ def numbers(request: Request) -> Numbers:
         "run": subject.run,
         "source": subject.source,
         "bits_per_char": bits_per_char,
-        "characters": list(subject.content),
+        "characters": subject.characters,
         "bits": bits,
         "likeliest": likeliest,
     }

@@ -159,8 +159,12 @@ class Sequence:
         if self._constraint and not self._constraint.take(id_):
             return self._end("match")
         char = self._characters[id_]
-        if self._speller and not (char := self._speller.feed(char)):
-            return ""
+        if self._speller:
+            char = self._speller.feed(char)
+        return self._add(char) if char else ""
+
+    def _add(self, char: str) -> str:
+        """Go on with a character; return the text that is certain to stay."""
         self._made += 1
         if self._stops:
             char = self._stops.feed(char)

@@ -357,7 +357,8 @@ def _check_line_ends(measure: _Measure, request: _Request) -> None:
     Raises:
         UserError: With the command that makes line ends of them.
     """
-    is_single = request.data.mode == "lines" and measure.units.max() <= 1
+    is_of_text = request.data.mode == "lines" and request.data.unit == "character"
+    is_single = is_of_text and measure.units.max() <= 1
     if is_single and measure.counts[ord("\r")]:
         raise UserError(
             f"{', '.join(request.reader.sources.names)} is a single line: its lines end in \\r",

@@ -51,9 +51,7 @@ class TextReader:
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
             codec, errors = self.options.codec, self.options.errors
-            files = (
-                watch(source.text(codec, errors, advance)) for source in self.sources.sources
-            )
+            files = (watch(source.text(codec, errors, advance)) for source in self.sources.sources)
             yield from parts_of(files, self.options)
 
 
@@ -101,18 +99,19 @@ def read_text(
         RunFailedError: The network or the disk failed.
     """
     options = options_for(data, vocabulary)
-    ids, lengths = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)]
+    ids, lengths = bytearray(), [np.zeros(1, START_TYPE)]
     with open_sources(names, data=data, progress=progress) as sources:
         if warn is not None and sources.left_out:
             warn(sources.left_out_in_words)
         for part in TextReader(sources, options, progress).parts("reading"):
-            ids.append(vocabulary.encode(part.chars))
+            ids += vocabulary.encode(part.chars).data
             if part.lengths is not None:
                 lengths.append(part.lengths[part.lengths > 0].astype(START_TYPE))
             if unknown is not None:
                 unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
     starts = np.cumsum(np.concatenate(lengths), dtype=START_TYPE)
-    return Split(np.concatenate(ids), starts if vocabulary.has_lines else None)
+    whole = np.frombuffer(ids, vocabulary.id_type)
+    return Split(whole, starts if vocabulary.has_lines else None)
 
 
 def options_for(data: DataConfig, vocabulary: Vocabulary) -> TextOptions:

@@ -73,6 +73,11 @@ def bytes_as_characters(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode(_LATIN_1)
 
 
+def label_of_byte(byte: int) -> str:
+    r"""Return what stands for a byte by itself: an ASCII character, or its number as in `\xe9`."""
+    return chr(byte) if byte < BYTES // 2 else f"\\x{byte:02x}"
+
+
 @dataclass(frozen=True)
 class _VocabularyFile:
     """What `vocabulary.json` holds."""
@@ -212,9 +217,10 @@ class Vocabulary:
         return units.encode(_LATIN_1, "replace").decode("utf-8", "replace")
 
     def label(self, id_: int) -> str:
-        r"""Return what stands for an id by itself: a byte that is no ASCII character as `\xe9`."""
+        """Return what stands for an id where it is shown by itself."""
         unit = self.characters[id_]
-        return unit if self.unit == "character" or unit.isascii() else f"\\x{ord(unit):02x}"
+        is_byte = self.unit == "byte" and id_ >= len(self.specials)
+        return label_of_byte(ord(unit)) if is_byte else unit
 
     def unknown_in(self, text: str) -> list[tuple[int, str]]:
         """Return position and character of what a person wrote and no id, or ids, stand for."""
