@@ -222,7 +222,7 @@ def _example_options(trainer: "Trainer") -> str:
     return ' "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
 
 
-def summary(finished: Finished, run: Path) -> dict[str, Any]:
+def summary(finished: Finished, run: Path, unit: str) -> dict[str, Any]:
     """Return the object that `--json` prints."""
     loss = finished.best_loss_nats
     return {
@@ -230,6 +230,7 @@ def summary(finished: Finished, run: Path) -> dict[str, Any]:
         "reason": finished.reason,
         "step": finished.step,
         "best_step": finished.best_step,
+        "unit": unit,
         "valid_loss_nats": loss,
         "bits_per_char": None if loss is None else loss / math.log(2),
         "estimated_from": finished.estimated_from,

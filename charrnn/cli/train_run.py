@@ -276,7 +276,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     assert isinstance(event, Finished)
     end_report(event, trainer, console)
     if arguments.json:
-        write_json(summary(event, trainer.writer.path))
+        write_json(summary(event, trainer.writer.path, trainer.corpus.vocabulary.unit))
     if event.reason == "stopped":
         signals.check()
 

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_beginning_all_of_whose_characters_are_banned_is_not_begun() -> None:
 )
 @pytest.mark.parametrize("name", ["stream", "lines"])
 def test_what_an_untrained_network_writes_is_whole_characters(
-    models: dict[str, charrnn.Model], name: str, options: dict[str, object]
+    models: dict[str, charrnn.Model], name: str, options: dict[str, Any]
 ) -> None:
     pieces = list(models[name].generate("Zoë", length=50, rng_seed=1, **options))
     assert all(piece.encode().decode() == piece for piece in pieces)  # no surrogates

@@ -7,7 +7,7 @@ import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -71,7 +71,7 @@ def test_every_byte_of_every_file_comes_back(
     files: list[bytes], has_lines: bool, size: int
 ) -> None:
     lines = [line for content in files for line in content.split(b"\n") if line]
-    mode = "lines" if has_lines else "stream"
+    mode: Literal["lines", "stream"] = "lines" if has_lines else "stream"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as changes:
         changes.enter_context(patch.object(sources, "CHUNK_BYTES", size))
         changes.enter_context(patch.object(preparing, "BLOCK_IDS", size))
