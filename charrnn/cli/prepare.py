@@ -53,7 +53,7 @@ def prepare(
 
         charrnn prepare tunes.abc --set data.mode=examples --set data.separator=blank
 
-        charrnn prepare enwik8 --set data.unit=byte --set data.valid_chars=5000000
+        charrnn prepare enwik8 --set data.unit=byte
 
         charrnn prepare --config shakespeare --json
     """

@@ -107,7 +107,7 @@ def read_text(
             ids += vocabulary.encode(part.chars).data
             if part.lengths is not None:
                 lengths.append(part.lengths[part.lengths > 0].astype(START_TYPE))
-            if unknown is not None:
+            if unknown is not None and vocabulary.unit == "character":
                 unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
     starts = np.cumsum(np.concatenate(lengths), dtype=START_TYPE)
     whole = np.frombuffer(ids, vocabulary.id_type)
