@@ -8,7 +8,7 @@ The text is the Python reference, its lines in ever other orders, with typograph
 or a file of your own. The network is small, so that what is measured is the text: more weights take
 more time, and as much memory again as they do with a short text. Each command runs in a process of
 its own; its peak is that of its resident memory, its time the processor's and the clock's. `eval`
-scores all of the file, and not the split.
+scores all of the file, and not the split, or the last megabytes of it.
 """
 
 import argparse
@@ -48,6 +48,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, help="a file of your own")
     parser.add_argument("--megabytes", type=int, default=100, help="size of the text")
     parser.add_argument("--units", nargs="+", default=["character", "byte"], help="one or both")
+    parser.add_argument("--scored", type=int, help="megabytes to score; left out, all of them")
     parser.add_argument("--hidden-size", type=int, default=16, help="units of the network")
     parser.add_argument("--folder", default=None, help="where to work, on which disk")
     parser.add_argument("--set", action="append", default=[], help="as for charrnn train")
@@ -62,7 +63,13 @@ def measure(text: Path, unit: str, folder: Path, options: argparse.Namespace) ->
     steps = [f"train.steps={STEPS}", f"train.warmup_steps={STEPS // 10}", *options.set]
     run(folder, unit, "prepare", text, "--out", "prepared", *set_options(data))
     run(folder, unit, "train", "prepared", "--out", "run", *set_options(network + steps))
-    run(folder, unit, "eval", text, "--run", "run")
+    scored = text
+    if options.scored is not None:
+        scored = folder / "scored.txt"
+        with text.open("rb") as file:
+            file.seek(-options.scored * MEGABYTE, os.SEEK_END)
+            scored.write_bytes(file.read())
+    run(folder, unit, "eval", scored, "--run", "run")
 
 
 def set_options(settings: list[str]) -> list[str]:
