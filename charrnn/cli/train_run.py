@@ -75,7 +75,8 @@ def run(arguments: TrainArguments) -> None:
     console = Console(quiet=arguments.quiet or not group.is_first)
     if arguments.tensorboard:
         group.each(check_available)
-    if (known := group.first(group.remembered_run)) is not None:
+    known = group.first(lambda: group.remembered_run(is_resuming=arguments.resume))
+    if known is not None:
         can_resume = group.first((known / CONFIG_FILE).is_file)
         arguments = _arguments_again(arguments, known, can_resume=can_resume)
     if arguments.resume:

@@ -34,7 +34,7 @@ LAUNCHED = "TORCHELASTIC_RUN_ID"
 START_SECONDS = 3600.0
 """How long processes wait for each other before the first step, while texts are prepared."""
 POLL_SECONDS = 0.05
-RUN_KEY = "charrnn/run"
+STARTED_KEY, RUN_KEY = "charrnn/started", "charrnn/run"
 
 
 class ProcessGroup:
@@ -114,8 +114,13 @@ class ProcessGroup:
     def remember_run(self, run: Path) -> None:
         """Let processes that are started in place of these know the run directory."""
 
-    def remembered_run(self) -> Path | None:
-        """The run directory of processes that were here before; None if there were none."""
+    def remembered_run(self, *, is_resuming: bool) -> Path | None:  # noqa: ARG002
+        """The run directory of processes that were here before; None if they had none.
+
+        Raises:
+            UserError: That is not known, as process 0 has come to be under another torchrun; and
+                this process is not resuming a run that was named.
+        """
         return None
 
     def close(self) -> None:
@@ -155,6 +160,7 @@ class TorchProcessGroup(ProcessGroup):
                 timeout=limit,
             )
         self._group: Any = dist.group.WORLD
+        self._restarts = max(self.all(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
 
     @property
     def is_stopping(self) -> bool:
@@ -257,8 +263,23 @@ class TorchProcessGroup(ProcessGroup):
         """Let processes that are started in place of these know the run directory."""
         self._store.set(RUN_KEY, str(run))
 
-    def remembered_run(self) -> Path | None:
-        """The run directory of processes that were here before; None if there were none."""
+    def remembered_run(self, *, is_resuming: bool) -> Path | None:
+        """The run directory of processes that were here before; None if they had none.
+
+        torchrun keeps the store where process 0 is, and with that machine it is gone.
+
+        Raises:
+            UserError: That is not known, as process 0 has come to be under another torchrun; and
+                this process is not resuming a run that was named.
+        """
+        if self._restarts and not is_resuming and not self._store.check([STARTED_KEY]):
+            raise UserError(
+                "the torchrun of process 0 is not the one that this training began with, and does "
+                "not know which run to go on with",
+                hint="end torchrun on all machines and start it again with --resume and --out, "
+                "process 0 where the run is",
+            )
+        self._store.set(STARTED_KEY, "yes")
         known = self._store.check([RUN_KEY])
         return Path(self._store.get(RUN_KEY).decode()) if known else None
 
