@@ -29,6 +29,7 @@ from torch import Tensor
 from charrnn.config.schema import TrainConfig
 from charrnn.network import GATES
 from charrnn.training.model import CharRNN
+from charrnn.training.process_group import ProcessGroup
 
 MOMENTUM = 0.9
 ITERATIONS = 3
@@ -112,8 +113,9 @@ class AdamW(Optimizer):
 class Muon(Optimizer):
     """Momentum, Nesterov's way, with every gate's update made orthogonal.
 
-    The gates are updated side by side in the threads of `pool`, each by one, so the result does
-    not depend on their number. Products are computed in `dtype`, all else in float32.
+    Processes share out the gates, as their products are most of the work, and the threads of `pool`
+    those of a process. Each gate's are computed by one thread, so the result does not depend on
+    the number of either. Products are computed in `dtype`, all else in float32.
     """
 
     def __init__(
@@ -124,11 +126,13 @@ class Muon(Optimizer):
         weight_decay: float,
         dtype: torch.dtype,
         pool: Executor,
+        processes: ProcessGroup | None = None,
     ) -> None:
         super().__init__([{"params": weights_GX, "weight_decay": weight_decay}])
         self._gates = gates
         self._dtype = dtype
         self._pool = pool
+        self._processes = processes or ProcessGroup()
 
     @torch.no_grad()
     def step(self) -> None:
@@ -139,10 +143,28 @@ class Muon(Optimizer):
             for weight_GX in group["params"]:
                 arrays = (weight_GX, weight_GX.grad, self.state[weight_GX]["momentum"])
                 gates += zip(*(array.chunk(self._gates) for array in arrays), strict=True)
-            move = functools.partial(
-                _move, rate=group["lr"], weight_decay=group["weight_decay"], dtype=self._dtype
-            )
-            list(self._pool.map(move, *zip(*gates, strict=True)))
+            weights, gradients, momenta = zip(*gates, strict=True)
+            ahead = list(self._pool.map(_look_ahead, gradients, momenta))
+            directions = self._directions(ahead)
+            move = functools.partial(_move, rate=group["lr"], weight_decay=group["weight_decay"])
+            list(self._pool.map(move, weights, directions))
+
+    def _directions(self, ahead: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Each gate's gradient made orthogonal, by the process whose turn it is."""
+        size, rank = self._processes.size, self._processes.rank
+        orthogonal = functools.partial(nearly_orthogonal, dtype=self._dtype)
+        ours = list(self._pool.map(orthogonal, ahead[rank::size]))
+        if size == 1:
+            return ours
+        shares = [ahead[turn::size] for turn in range(size)]
+        counts = [sum(gate.numel() for gate in share) for share in shares]
+        sent = torch.cat([ahead[0].new_zeros(0, 1), *(gate.reshape(-1, 1) for gate in ours)])
+        received = self._processes.gather(sent, counts).flatten()
+        in_turns = iter(received.split([gate.numel() for share in shares for gate in share]))
+        directions = list(ahead)
+        for turn, share in enumerate(shares):
+            directions[turn::size] = [next(in_turns).view_as(gate) for gate in share]
+        return directions
 
     def moments_of(self, weight: Tensor) -> Moments:
         """The mean of the gradient."""
@@ -150,22 +172,19 @@ class Muon(Optimizer):
 
 
 @torch.no_grad()  # which holds for one thread alone
-def _move(
-    gate_HX: Tensor,
-    gradient_HX: Tensor,
-    momentum_HX: Tensor,
-    *,
-    rate: float,
-    weight_decay: float,
-    dtype: torch.dtype,
-) -> None:
+def _look_ahead(gradient_HX: Tensor, momentum_HX: Tensor) -> Tensor:
     momentum_HX.lerp_(gradient_HX, 1 - MOMENTUM)
-    ahead_HX = gradient_HX.lerp(momentum_HX, MOMENTUM)
+    return gradient_HX.lerp(momentum_HX, MOMENTUM)
+
+
+@torch.no_grad()
+def _move(gate_HX: Tensor, direction_HX: Tensor, *, rate: float, weight_decay: float) -> None:
     size = UPDATE_SIZE * math.sqrt(max(gate_HX.shape))
     gate_HX.mul_(1 - rate * weight_decay)
-    gate_HX.add_(nearly_orthogonal(ahead_HX, dtype), alpha=-rate * size)
+    gate_HX.add_(direction_HX, alpha=-rate * size)
 
 
+@torch.no_grad()
 def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """The matrix with its singular values brought near 1 and its singular vectors kept.
 
@@ -183,7 +202,11 @@ def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def optimizers_for(
-    model: CharRNN, config: TrainConfig, dtype: torch.dtype, pool: Executor
+    model: CharRNN,
+    config: TrainConfig,
+    dtype: torch.dtype,
+    pool: Executor,
+    processes: ProcessGroup | None = None,
 ) -> list[Optimizer]:
     """Those that together move every weight of the model."""
     weights = list(model.parameters())
@@ -203,6 +226,7 @@ def optimizers_for(
         weight_decay=config.weight_decay,
         dtype=dtype,
         pool=pool,
+        processes=processes,
     )
     return [muon, _adamw([weight for weight in weights if id(weight) not in ours], config)]
 

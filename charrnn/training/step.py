@@ -82,7 +82,7 @@ class TrainingStep:
         self.parameters = list(model.parameters())
         self.parts = parts_of(config, self.group)
         self._pool = ThreadPoolExecutor(config.threads or 1)
-        self.optimizers = optimizers_for(model, config, self.precision, self._pool)
+        self.optimizers = optimizers_for(model, config, self.precision, self._pool, self.group)
 
     def rows_of_processes(self, batch_size: int) -> list[int]:
         """How many rows of a batch each process has."""
