@@ -17,10 +17,10 @@ TEXT ?= input.txt
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills campaign-processes docs pictures clean
+.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills campaign-machines bench-scaling campaign-processes docs pictures clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Train the quickstart (about two minutes), evaluate it, print a sample.
 	$(BIN)/charrnn train --config configs/quickstart.yaml
@@ -62,6 +62,12 @@ campaign-kills: $(DEV_INSTALLED) ## Kill trainings at every moment, KILLS=1000 t
 
 campaign-processes: $(DEV_INSTALLED) ## Train by torchrun with 1, 2 and 4 processes, kill and stop them; the same bits.
 	$(BIN)/python -m tests.campaigns.processes
+
+campaign-machines: $(DEV_INSTALLED) ## Two machines as network namespaces, as root: the bits of one, whatever happens.
+	$(BIN)/python -m tests.campaigns.machines
+
+bench-scaling: $(DEV_INSTALLED) ## Measure processes and machines (eight minutes, as root), redraw docs/scaling.md.
+	$(BIN)/python -m benchmarks.scaling --write
 
 docs: $(DEV_INSTALLED) ## Regenerate docs/cli.md, the JSON Schema and the tables of the settings.
 	$(BIN)/python -m scripts.write_reference
