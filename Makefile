@@ -66,7 +66,7 @@ campaign-processes: $(DEV_INSTALLED) ## Train by torchrun with 1, 2 and 4 proces
 campaign-machines: $(DEV_INSTALLED) ## Two machines as network namespaces, as root: the bits of one, whatever happens.
 	$(BIN)/python -m tests.campaigns.machines
 
-bench-scaling: $(DEV_INSTALLED) ## Measure processes and machines (eight minutes, as root), redraw docs/scaling.md.
+bench-scaling: $(DEV_INSTALLED) ## Measure processes and machines (some minutes, as root), redraw docs/scaling.md.
 	$(BIN)/python -m benchmarks.scaling --write
 
 docs: $(DEV_INSTALLED) ## Regenerate docs/cli.md, the JSON Schema and the tables of the settings.

@@ -47,7 +47,7 @@ PREDICTED = ("1x512", "2x1024", "3x2048")
 SHORT_LENGTH = 16
 """Characters a row in which the speed of the predicted sizes is measured."""
 STEPS_A_ROUND = 2
-SHARE_STEPS = 60
+SHARE_STEPS = 24
 BYTES = 4
 SAVED_BYTES = 12
 """A weight and AdamW's two moments of it."""
@@ -537,9 +537,9 @@ def with_tables(document: str, figures: Figures) -> str:
     """The document with its tables drawn anew."""
     for name, table in tables(figures).items():
         before, begin, rest = document.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition("\n<!-- end -->")
+        _, end, after = rest.partition("<!-- end -->")
         assert end, name
-        document = before + begin + table + end + after
+        document = f"{before}{begin}{table}\n{end}{after}"
     return document
 
 
