@@ -133,6 +133,13 @@ class TrainConfig:
     """The peak learning rate, reached after the warm-up."""
     final_learning_rate_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.02
     """The share of learning_rate that the cosine decay ends at."""
+    average_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """The weights that are kept are a mean over about this last share of the steps so far; 0 keeps
+    the weights as they are. Wants a learning rate that stays high: a final_learning_rate_fraction
+    of 0.3 or so."""
+    logit_scale: Annotated[float, Meta(ge=0.1, le=10)] = 1.0
+    """What the logits of the kept weights are multiplied by, in the output layer: below 1 for a
+    network that read its text often and is too sure of itself on others."""
     warmup_steps: CountOrZero = 50
     """Steps in which the learning rate rises linearly from zero."""
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.1

@@ -42,6 +42,7 @@ from charrnn.training.events import (
     Started,
     Stepped,
 )
+from charrnn.training.kept_weights import KeptWeights
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.resume import check_same_corpus
@@ -77,6 +78,7 @@ class Trainer:
         self.writer = writer
         self.stop_requested = False
         self.training_step = TrainingStep(model, config.train)
+        self.kept = KeptWeights(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
         self.evaluator = Evaluator(config, corpus, self._heed_stop)
         self.clock = clock
@@ -103,7 +105,8 @@ class Trainer:
                 source="the saved state",
                 hint=DAMAGED_HINT,
             )
-            self.state_SLBH = training_state.restore(self.training_step, stored.tensors)
+            others = self.kept.restore(stored.tensors)
+            self.state_SLBH = training_state.restore(self.training_step, others)
         self.writer.check_best(kept=self.progress.best_loss_nats is not None)
         self._note(changes)
         self.writer.keep_lines_until(METRICS_FILE, self.progress.logged_step)
@@ -196,6 +199,7 @@ class Trainer:
         self.progress.seconds = self.seconds
         is_clipped = result.gradient_norm > self.config.train.clip_norm
         self.progress.count_step(batch.targets, result.loss_nats, is_clipped=is_clipped)
+        self.kept.count_step(self.progress.step)
         if self.clock is not None:
             self.clock.count_step(time.perf_counter() - begin)
         return Stepped(
@@ -218,7 +222,7 @@ class Trainer:
 
     def evaluate(self) -> float:
         """Score the validation split, or a part of it; returns nats per character."""
-        return self.evaluator.estimate(self.training_step.model)
+        return self.evaluator.estimate(self.kept.model())
 
     def _heed_stop(self, _targets: int) -> None:
         if self.stop_requested:
@@ -232,7 +236,7 @@ class Trainer:
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
-            self._save_best(self.training_step.model, loss)
+            self._save_best(self.kept.model(), loss)
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
         sample = self.evaluator.sample
@@ -242,7 +246,7 @@ class Trainer:
 
     def _score_whole(self) -> ScoredWhole:
         """Score the whole validation split with the best weights, of which a part was scored."""
-        progress, model = self.progress, self.training_step.model
+        progress, model = self.progress, self.kept.model()
         if progress.best_step != progress.step:
             model = copy.deepcopy(model)
             weights = read_model(self.writer.path).weights
@@ -270,7 +274,7 @@ class Trainer:
     def _sample(self) -> Sampled:
         """Let the network write, and keep what it wrote."""
         step = self.progress.sampled_step = self.progress.step
-        weights = training_state.weights_of_model(self.training_step.model)
+        weights = training_state.weights_of_model(self.kept.model())
         card = self._card(step, self.progress.running_loss_nats)
         texts = write_sample(weights, card, self.corpus)
         self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})
@@ -341,6 +345,7 @@ class Trainer:
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
         tensors = training_state.capture(self.training_step, self.state_SLBH)
+        tensors |= self.kept.tensors()
         corpus_sha256 = self.corpus.manifest.corpus_sha256
         state = Checkpoint(
             tensors, {"corpus_sha256": corpus_sha256, "progress": asdict(self.progress)}

@@ -7,6 +7,7 @@ is derived from the seed and the place (see `rng`, `batches`).
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -108,6 +109,16 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
     if HIDDEN in tensors:
         batch_size = training_step.config.batch_size
         places[HIDDEN] = training_step.model.initial_state(batch_size)
+    fill(places, tensors)
+    return places.get(HIDDEN)
+
+
+def fill(places: Mapping[str, Tensor], tensors: Tensors) -> None:
+    """Copy saved arrays to their places, in float32.
+
+    Raises:
+        UserError: A name or a shape differs.
+    """
     for name in sorted(tensors.keys() | places.keys()):
         if name not in tensors:
             what = f"{name} is missing"
@@ -121,7 +132,6 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
         raise UserError(
             f"the saved state does not fit the configuration: {what}", hint=DAMAGED_HINT
         )
-    return places.get(HIDDEN)
 
 
 def _tensors_of(training_step: TrainingStep) -> dict[str, Tensor]:

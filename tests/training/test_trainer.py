@@ -467,9 +467,11 @@ class PlannedClock(Clock):
         return self.plans.get(done, planned)
 
 
-def train_by(clock: Clock, corpus: Corpus, run: Path, *, stop_at: int | None = None) -> None:
+def train_by(
+    clock: Clock, corpus: Corpus, run: Path, *, stop_at: int | None = None, **settings: object
+) -> None:
     """Begin a training that keeps to a clock."""
-    config = config_for(corpus)
+    config = config_for(corpus, **settings)
     writer = RunWriter.claim(run, corpus.vocabulary)
     with writer:
         trainer = Trainer(config, corpus, new_model(config, corpus), writer, clock)
