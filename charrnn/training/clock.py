@@ -24,7 +24,7 @@ from charrnn.training.evaluator import LEARNING_COST
 from charrnn.training.model_size import (
     BATCH_SIZES,
     SIZES,
-    choose_dropout,
+    choose_regularization,
     choose_size,
     is_size_open,
     with_defaults,
@@ -157,7 +157,7 @@ def fit_to_time(config: Config, named: frozenset[str], corpus: Corpus, clock: Cl
     steps = min(max(fitting, 1), clock.most_steps)
     config = with_defaults(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))
     return (
-        choose_dropout(with_train(config, steps=steps), named, steps / epoch)
+        choose_regularization(with_train(config, steps=steps), named, steps / epoch)
         if is_open
         else with_train(config, steps=steps)
     )

@@ -165,7 +165,7 @@ def test_more_steps_go_on_with_the_mean_as_if_they_had_been_planned(
 
 def test_a_mean_outlives_new_plans_of_the_clock(corpus: Corpus, tmp_path: Path) -> None:
     plans = {6: 70, 29: 40}
-    settings = {name: AVERAGED[name] for name in ("average_fraction", "logit_scale")}
+    settings: dict[str, Any] = {"average_fraction": 0.25, "logit_scale": 0.9}
     train_by(PlannedClock(plans), corpus, tmp_path / "whole", **settings)
     train_by(PlannedClock(plans), corpus, tmp_path / "stopped", stop_at=31, **settings)
     planned = read_run_config(tmp_path / "stopped" / "config.yaml")
