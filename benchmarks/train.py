@@ -38,8 +38,8 @@ from charrnn.network import GATES
 from charrnn.training import kernels
 from charrnn.training.batches import Batch
 from charrnn.training.initialization import init_weights
-from charrnn.training.model import RECURRENT, CharRNN
-from charrnn.training.step import TrainingStep, torch_threads
+from charrnn.training.model import RECURRENT, CharRNN, torch_threads
+from charrnn.training.step import TrainingStep
 
 VOCABULARY, EMBEDDING, LENGTH = 67, 64, 64
 SIZES = (

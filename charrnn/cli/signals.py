@@ -68,13 +68,21 @@ class HeldSignals:
     An exception could come anywhere: with a network half a step on, or with a write done and not
     yet counted. With the signal held back, what was printed and what is saved agree.
 
+    Args:
+        on_first: called when the first signal comes.
+        is_patient: whether further signals say nothing new, as where another program passes on
+            what this process was sent as well.
+
     Attributes:
         exit_code: what to exit with once a signal has come; None until then.
     """
 
-    def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, on_first: Callable[[], None] = lambda: None, *, is_patient: bool = False
+    ) -> None:
         self.exit_code: ExitCode | None = None
         self._on_first = on_first
+        self._is_patient = is_patient
         self._is_told = False
 
     def __enter__(self) -> Self:
@@ -88,6 +96,8 @@ class HeldSignals:
     def _catch(self, number: int, _frame: FrameType | None) -> None:
         code = EXIT_CODES[signal.Signals(number)]
         if self.exit_code is not None:
+            if self._is_patient:
+                return
             raise Interrupted(code, is_second=True)
         self.exit_code = code
         self._on_first()

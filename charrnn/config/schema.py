@@ -172,7 +172,13 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is a GPU if there is one."""
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
-    """Parts of each batch that are computed side by side, a thread each; null measures."""
+    """Parts of each batch that a process computes side by side, a thread each; null measures."""
+    parts: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    """Parts that each batch is cut into. Threads and processes share them out, and take the same
+    steps to the last bit however many they are; null is one for each thread of each process."""
+    process_timeout_seconds: Annotated[float, Meta(ge=1, le=1_000_000)] = 300.0
+    """Under torchrun: how long to wait for another process before giving the training up, for
+    torchrun to begin it anew from the last save."""
     seed: Seed = 1
     """The random seed of weights, dropout and the order of the data."""
 

@@ -10,8 +10,9 @@ Shapes: S parts of the state, L layers, B rows, T time, H hidden, V vocabulary.
 import math
 import operator
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -178,6 +179,24 @@ def check_finite(loss_nats: float, run: Path) -> None:
         )
 
 
+Scored = tuple[FloatArray, Counts, FloatArray]
+"""Nats of each target (B, T), each row's hits (B,), and the state after the columns."""
+
+
+@runtime_checkable
+class ScoringNetwork(Protocol):
+    """A network that scores rows where it reads them, so that no logits need to travel."""
+
+    def score(
+        self,
+        inputs_BT: IdArray,
+        targets_BT: IdArray,
+        counted_BT: Flags,
+        state_SLBH: FloatArray,
+    ) -> "Scored":
+        """Do as `advance_and_score` does."""
+
+
 class Tally(NamedTuple):
     """What some columns of some rows amounted to."""
 
@@ -211,11 +230,27 @@ def read_columns(
     only for rows that reach so far.
     """
     inputs_BT, targets_BT = rows.columns(which, times_T)
-    logits_BTV, state_SLBH = network.advance(inputs_BT, state_SLBH)
     counted_BT = times_T < rows.lengths[which, None]
-    nats_BT, correct_B = nats_and_correct(logits_BTV, targets_BT, counted_BT)
+    score = (
+        network.score
+        if isinstance(network, ScoringNetwork)
+        else partial(advance_and_score, network)
+    )
+    nats_BT, correct_B, state_SLBH = score(inputs_BT, targets_BT, counted_BT, state_SLBH)
     nats_B = nats_BT.sum(axis=1, dtype=np.float64)
     return Tally(nats_B, nats_BT, correct_B, int(counted_BT.sum())), state_SLBH
+
+
+def advance_and_score(
+    network: Network,
+    inputs_BT: IdArray,
+    targets_BT: IdArray,
+    counted_BT: Flags,
+    state_SLBH: FloatArray,
+) -> Scored:
+    """Read some columns; `nats_and_correct` of what was predicted, and the state after them."""
+    logits_BTV, state_SLBH = network.advance(inputs_BT, state_SLBH)
+    return *nats_and_correct(logits_BTV, targets_BT, counted_BT), state_SLBH
 
 
 def nats_and_correct(

@@ -264,6 +264,32 @@ class RunWriter:
         self._lock.release()
 
 
+class NoWriter(RunWriter):
+    """Stands in for the writer of a run that another process writes: it writes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes = []
+
+    def write_config(self, config: Config) -> None:
+        """Leave `config.yaml` to the other process."""
+
+    def save_best(self, weights: Mapping[str, FloatArray], card: ModelCard) -> None:
+        """Leave the model to it."""
+
+    def save_last(self, state: Checkpoint, *, step: int, keep: int = 0) -> None:
+        """Leave the save to it."""
+
+    def append_line(self, name: str, line: Mapping[str, Any]) -> None:
+        """Leave the logs to it."""
+
+    def keep_lines_until(self, name: str, step: int) -> None:
+        """Leave the logs to it."""
+
+    def close(self) -> None:
+        """Leave the lock to it."""
+
+
 def _lock(path: Path) -> FileLock:
     """Lock a run directory; never through a link (filelock opens with O_NOFOLLOW).
 

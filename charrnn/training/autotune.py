@@ -23,8 +23,9 @@ from charrnn.processors import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batches, chars_a_step
-from charrnn.training.model import CharRNN, new_model
-from charrnn.training.step import TrainingStep, torch_threads
+from charrnn.training.model import CharRNN, new_model, torch_threads
+from charrnn.training.process_group import ProcessGroup
+from charrnn.training.step import TrainingStep, parts_of
 
 WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
@@ -49,13 +50,18 @@ OPERATIONS_A_SECOND = 4e10
 class Autotuner:
     """Times steps of training on one text, and chooses by them.
 
+    Of several processes one does the timing, with its share of each batch.
+
     Args:
         corpus: what is to be learned.
         seconds: how long to time at most; 0 decides everything by rule.
+        group: the processes that are to train.
     """
 
-    def __init__(self, corpus: Corpus, seconds: float) -> None:
+    def __init__(self, corpus: Corpus, seconds: float, group: ProcessGroup | None = None) -> None:
+        group = group or ProcessGroup()
         self.corpus = corpus
+        self._alone = ProcessGroup(0, group.size, 0, group.local_size)
         self._end = time.monotonic() + seconds
         self._operations_a_second = OPERATIONS_A_SECOND
 
@@ -69,8 +75,10 @@ class Autotuner:
         """
         model = new_model(config, self.corpus)
         threads = config.train.threads or self._choose_threads(config, model)
+        config = with_train(config, threads=threads)
+        config = with_train(config, parts=parts_of(config.train, self._alone))
         choices = [
-            with_train(config, threads=threads, kernel=kernel, precision=precision)
+            with_train(config, kernel=kernel, precision=precision)
             for kernel in self._kernels_to_try(config.train, model)
             for precision in self._precisions_to_try(config.train)
         ]
@@ -87,7 +95,9 @@ class Autotuner:
 
         Another program that is busy now may end in a moment; when in doubt it is all of them.
         """
-        most = min(processor_count(), config.train.batch_size)
+        alone, train = self._alone, config.train
+        of_one = -(-(train.parts or train.batch_size) // alone.size)
+        most = max(1, min(processor_count() // alone.local_size, of_one))
         if model.device.type == "cuda" or most == 1:
             return 1
         plain = with_train(config, precision="float32", kernel="torch")
@@ -124,9 +134,9 @@ class Autotuner:
         """Whether a step, of one character, can be taken; some processors lack bfloat16 layers."""
         if config.train.precision == "float32":
             return True
-        tiny = replace(config.train, batch_size=1, sequence_length=1, threads=1)
+        tiny = replace(config.train, batch_size=1, sequence_length=1, threads=1, parts=1)
         try:
-            next(time_steps(tiny, model, self.corpus))
+            next(time_steps(tiny, model, self.corpus, ProcessGroup()))
         except RuntimeError:  # NotImplementedError is one
             return False
         return True
@@ -159,7 +169,7 @@ class Autotuner:
         a_round = sum(map(self._expected_seconds, choices))
         if self._seconds_left < 2 * a_round:
             return []
-        probes = [time_steps(each.train, model, self.corpus) for each in choices]
+        probes = [time_steps(each.train, model, self.corpus, self._alone) for each in choices]
         rounds: list[list[float]] = []
         while len(rounds) <= ROUNDS and self._seconds_left > a_round:
             rounds.append([next(probe) for probe in probes])
@@ -184,15 +194,17 @@ def with_train(config: Config, **changes: Any) -> Config:
     return replace(config, train=replace(config.train, **changes))
 
 
-def time_steps(config: TrainConfig, model: CharRNN, corpus: Corpus) -> Iterator[float]:
+def time_steps(
+    config: TrainConfig, model: CharRNN, corpus: Corpus, group: ProcessGroup
+) -> Iterator[float]:
     """Time step after step of a copy of the model, in seconds; the model itself learns nothing."""
     twin = copy.deepcopy(model)
-    step = TrainingStep(twin, config)
+    step = TrainingStep(twin, config, group)
     batches = Batches(corpus.train, corpus.vocabulary, config)
     for batch in itertools.chain.from_iterable(map(batches.epoch, itertools.count())):
         begin = time.perf_counter()
         with torch_threads(1):
-            step.step(0, batch, twin.initial_state(len(batch.ids_BT)), rate=0.0)
+            step.step(0, batch, step.initial_state(len(batch.ids_BT)), rate=0.0)
         yield time.perf_counter() - begin
 
 
@@ -204,12 +216,15 @@ def operations_a_step(config: Config, corpus: Corpus) -> float:
     return chars_a_step(config.train, corpus.train) * a_character
 
 
-def resolve(config: Config, corpus: Corpus, *, by_rule: bool = False) -> Config:
+def resolve(
+    config: Config, corpus: Corpus, group: ProcessGroup | None = None, *, by_rule: bool = False
+) -> Config:
     """Decide what the configuration leaves open, its steps being given.
 
     Args:
         config: what is wanted.
         corpus: what is to be learned.
+        group: the processes that are to train.
         by_rule: decide without timing anything.
 
     Raises:
@@ -217,4 +232,4 @@ def resolve(config: Config, corpus: Corpus, *, by_rule: bool = False) -> Config:
     """
     operations = config.train.steps * operations_a_step(config, corpus)
     seconds = max(LEAST_SECONDS, TIMING_SHARE * operations / OPERATIONS_A_SECOND)
-    return Autotuner(corpus, 0.0 if by_rule else seconds).choose_arithmetic(config)
+    return Autotuner(corpus, 0.0 if by_rule else seconds, group).choose_arithmetic(config)

@@ -29,6 +29,7 @@ from charrnn.training.model_size import (
     is_size_open,
     with_defaults,
 )
+from charrnn.training.process_group import ProcessGroup
 
 SECONDS_A_MINUTE = 60.0
 FEWEST_STEPS = 8
@@ -127,7 +128,13 @@ class Clock:
             self._steps, self._stepping_seconds = 0, 0.0
 
 
-def fit_to_time(config: Config, named: frozenset[str], corpus: Corpus, clock: Clock) -> Config:
+def fit_to_time(
+    config: Config,
+    named: frozenset[str],
+    corpus: Corpus,
+    clock: Clock,
+    group: ProcessGroup | None = None,
+) -> Config:
     """Decide what the configuration leaves open, and how many steps, for what is left of a time.
 
     Args:
@@ -135,6 +142,7 @@ def fit_to_time(config: Config, named: frozenset[str], corpus: Corpus, clock: Cl
         named: dotted names of the settings that were given; they stay as they are.
         corpus: what is to be learned.
         clock: the time; it is started.
+        group: the processes that are to train.
 
     Raises:
         UserError: What is asked for does not work here, or the time is too short.
@@ -142,7 +150,7 @@ def fit_to_time(config: Config, named: frozenset[str], corpus: Corpus, clock: Cl
     is_open = is_size_open(config, named)
     _check_long_enough(config, named, corpus, clock, is_open=is_open)
     timing = TIMING_SHARE * clock.seconds
-    tuner = Autotuner(corpus, timing)
+    tuner = Autotuner(corpus, timing, group)
     if is_open:
         config = choose_size(config, named, tuner, clock.left - timing)
     else:

@@ -7,12 +7,20 @@ same training keeps the same weights.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
 
 from charrnn.config.schema import Config
-from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_sample, score_text
+from charrnn.evaluation.evaluate import ROWS_PER_THREAD, rows_for, score_sample, score_text
+from charrnn.evaluation.scoring import Flags, Scored, advance_and_score
+from charrnn.network import FloatArray, IdArray
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import chars_a_step
 from charrnn.training.model import CharRNN, TorchNetwork
+from charrnn.training.process_group import ProcessGroup
+from charrnn.training.step import part_sizes, parts_of
 
 LEARNING_COST = 2.5
 """Learning from a character takes about so many times as long as scoring one."""
@@ -22,12 +30,71 @@ CORRECTIONS = 1.5
 """Stateful evaluation reads about so many times the text, to make its rows continue each other."""
 
 
+class SharedNetwork:
+    """A network that shares out the rows it scores, as a training shares out those of a batch.
+
+    Rows are cut into as many pieces as a batch has parts, so that threads and processes do not
+    change a bit of what comes out.
+    """
+
+    def __init__(self, model: CharRNN, parts: int, threads: int, group: ProcessGroup) -> None:
+        self._network = TorchNetwork(model)
+        self._parts, self._group = parts, group
+        self._pool = ThreadPoolExecutor(threads)
+        self.vocabulary_size = self._network.vocabulary_size
+        self.initial_state = self._network.initial_state
+        self.advance = self._network.advance
+
+    def score(
+        self,
+        inputs_BT: IdArray,
+        targets_BT: IdArray,
+        counted_BT: Flags,
+        state_SLBH: FloatArray,
+    ) -> Scored:
+        """Score some columns: each process the rows of its pieces, if there is one for each."""
+        row_count, columns = inputs_BT.shape
+        pieces = min(self._parts, row_count // ROWS_PER_THREAD)
+        if pieces <= 1:
+            return advance_and_score(self._network, inputs_BT, targets_BT, counted_BT, state_SLBH)
+        states_BSLH = np.moveaxis(state_SLBH, 2, 0)
+        arrays = (inputs_BT, targets_BT, counted_BT, states_BSLH)
+        shares = self._group.shares(pieces)
+        sizes = part_sizes(row_count, pieces)
+        ours = shares[self._group.rank]
+        scored = self._pool.map(
+            self._score_piece,
+            *(np.array_split(each, pieces)[ours.start : ours.stop] for each in arrays),
+        )
+        width = columns + 1 + states_BSLH[0].size
+        rows_BN = np.concatenate([np.empty((0, width), np.float32), *scored])
+        counts = [sum(sizes[piece] for piece in share) for share in shares]
+        rows_BN = self._group.gather(torch.from_numpy(rows_BN), counts).numpy()
+        after_BSLH = rows_BN[:, columns + 1 :].reshape(states_BSLH.shape)
+        return (
+            rows_BN[:, :columns],
+            rows_BN[:, columns].astype(np.int64),
+            np.ascontiguousarray(np.moveaxis(after_BSLH, 0, 2)),
+        )
+
+    def _score_piece(
+        self, inputs_BT: IdArray, targets_BT: IdArray, counted_BT: Flags, states_BSLH: FloatArray
+    ) -> FloatArray:
+        """Each row's nats, hits and state after it, side by side, to travel together."""
+        nats_BT, correct_B, state_SLBH = advance_and_score(
+            self._network, inputs_BT, targets_BT, counted_BT, np.moveaxis(states_BSLH, 0, 2)
+        )
+        after_BN = np.moveaxis(state_SLBH, 2, 0).reshape(len(inputs_BT), -1)
+        return np.concatenate([nats_BT, correct_B[:, None], after_BN], axis=1, dtype=np.float32)
+
+
 class Evaluator:
     """Scores the validation split as `charrnn eval` does, or a part of it.
 
     Args:
         config: of the training.
         corpus: whose validation split it is.
+        group: the processes that share the work.
         heed_stop: called between two batches; may raise to end an evaluation.
 
     Attributes:
@@ -36,10 +103,14 @@ class Evaluator:
         seconds_a_char: how long scoring a character took in the last evaluation; 0 before it.
     """
 
-    def __init__(self, config: Config, corpus: Corpus, heed_stop: Callable[[int], None]) -> None:
+    def __init__(
+        self, config: Config, corpus: Corpus, group: ProcessGroup, heed_stop: Callable[[int], None]
+    ) -> None:
         self._split = corpus.valid
         self._vocabulary = corpus.vocabulary
         self._threads = config.train.threads or 1
+        self._parts = parts_of(config.train, group)
+        self._group = group
         self._heed_stop = heed_stop
         self.chars = len(corpus.valid.ids)
         self.sample = sample_size(config, corpus)
@@ -54,9 +125,9 @@ class Evaluator:
         return self._score(model, None)
 
     def _score(self, model: CharRNN, sample: int | None) -> float:
-        network = ThreadedNetwork(TorchNetwork(model), self._threads)
+        network = SharedNetwork(model, self._parts, self._threads, self._group)
         text = (network, self._split.ids, self._split.starts, self._vocabulary)
-        cut_at, rows, heed = self._split.cut_at, rows_for(self._threads), self._heed_stop
+        cut_at, rows, heed = self._split.cut_at, rows_for(self._parts), self._heed_stop
         begin = time.perf_counter()
         if sample is None:
             score = score_text(*text, cut_at=cut_at, rows=rows, progress=heed)

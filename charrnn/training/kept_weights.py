@@ -33,13 +33,16 @@ class KeptWeights:
     Args:
         model: what is trained.
         config: how; nothing is averaged unless `average_fraction` says so.
+
+    Attributes:
+        mean: the mean of each weight, by its name; nothing before there is one.
     """
 
     def __init__(self, model: CharRNN, config: TrainConfig) -> None:
         self._model = model
         self._fraction = config.average_fraction
         self._scale = config.logit_scale
-        self._mean: dict[str, Tensor] = {}
+        self.mean: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def count_step(self, step: int) -> None:
@@ -48,24 +51,24 @@ class KeptWeights:
             return
         share = newest_share(step // EVERY_STEPS, self._fraction)
         for name, weight in self._model.named_parameters():
-            if name in self._mean:
-                self._mean[name].lerp_(weight, share)
+            if name in self.mean:
+                self.mean[name].lerp_(weight, share)
             else:
-                self._mean[name] = weight.clone()
+                self.mean[name] = weight.clone()
 
     @torch.no_grad()
     def model(self) -> CharRNN:
         """A network with these weights; the one that is trained, if they are no others."""
-        if not self._mean and self._scale == 1:
+        if not self.mean and self._scale == 1:
             return self._model
         kept = copy.deepcopy(self._model)
-        kept.load_state_dict(self._mean, strict=False)
+        kept.load_state_dict(self.mean, strict=False)
         scale_logits(kept, self._scale)
         return kept
 
     def tensors(self) -> Tensors:
-        """The mean, as a save has it; nothing before there is one."""
-        return {PREFIX + name: mean.cpu().numpy() for name, mean in self._mean.items()}
+        """The mean, as a save has it."""
+        return {PREFIX + name: mean.cpu().numpy() for name, mean in self.mean.items()}
 
     @torch.no_grad()
     def restore(self, tensors: Tensors) -> Tensors:
@@ -79,8 +82,8 @@ class KeptWeights:
         """
         saved = {name: array for name, array in tensors.items() if name.startswith(PREFIX)}
         if self._fraction and saved:
-            self._mean = {name: w.clone() for name, w in self._model.named_parameters()}
-            fill({PREFIX + name: mean for name, mean in self._mean.items()}, saved)
+            self.mean = {name: w.clone() for name, w in self._model.named_parameters()}
+            fill({PREFIX + name: mean for name, mean in self.mean.items()}, saved)
         return {name: array for name, array in tensors.items() if name not in saved}
 
 

@@ -7,7 +7,8 @@ Shapes: S parts of the state (h; h and c for an LSTM), L layers, B batch, T time
 H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -145,8 +146,20 @@ def new_model(config: Config, corpus: Corpus) -> CharRNN:
     """
     torch.manual_seed(config.train.seed)
     model = CharRNN(config.model, len(corpus.vocabulary))
-    init_weights(model, corpus.vocabulary.unk_id)
+    with torch_threads(1):  # whose number would change the last bits
+        init_weights(model, corpus.vocabulary.unk_id)
     return model.to(choose_device(config.train.device))
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let each of torch's operations use so many threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(name: str) -> torch.device:

@@ -81,7 +81,11 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
         return fitted
     wanted = config.train
     still_open = with_train(
-        fitted, threads=wanted.threads, kernel=wanted.kernel, precision=wanted.precision
+        fitted,
+        threads=wanted.threads,
+        parts=wanted.parts,
+        kernel=wanted.kernel,
+        precision=wanted.precision,
     )
     return tuner.choose_arithmetic(still_open)
 

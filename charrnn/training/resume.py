@@ -43,12 +43,19 @@ CHANGEABLE = frozenset(
         "train.log_every_steps",
         "train.patience",
         "train.device",
+        "train.threads",  # what a step amounts to depends on train.parts alone
+        "train.process_timeout_seconds",
     }
 )
 """Settings with which it is still the same training; all of section `generate` are, too."""
 SHOWN_DIGITS = 12
 """Of a SHA-256, so that two can be told apart."""
-LEFT_OPEN = (("train.precision", "auto"), ("train.kernel", "auto"), ("train.threads", None))
+LEFT_OPEN = (
+    ("train.precision", "auto"),
+    ("train.kernel", "auto"),
+    ("train.threads", None),
+    ("train.parts", None),
+)
 """Settings and values that leave them to be measured."""
 
 
@@ -61,6 +68,9 @@ def changed_config(
         UserError: Something differs that would make it another training.
     """
     before = read_run_config(run / CONFIG_FILE)
+    if before.train.parts is None:
+        # A run from before there was train.parts: each thread had one.
+        before = replace(before, train=replace(before.train, parts=before.train.threads))
     if config_file is None:
         after = apply_overrides(before, overrides)
     else:

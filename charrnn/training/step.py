@@ -1,8 +1,9 @@
 """One step of learning: forward, loss, backward, clip, update. Loss and weights stay float32.
 
-On a CPU the rows of a batch are cut into parts that are computed side by side, a thread each, and
-the gradients are added in order. That beats giving every small product to all threads, which then
-spend their time waiting for each other.
+The rows of a batch are cut into a fixed number of parts. Threads and processes only share these
+out: what a part's gradient is, and in which order the gradients are added, does not depend on them,
+so that any number of either takes the same step to the last bit. On a CPU, a thread for each part
+beats giving every small product to all threads, which then spend their time waiting for each other.
 
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
@@ -10,9 +11,8 @@ Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 import ctypes
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.config.schema import TrainConfig
+from charrnn.errors import UserError
+from charrnn.messages import join_words
 from charrnn.training import kernels
 from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PackedWeights
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import optimizers_for
+from charrnn.training.process_group import ProcessGroup, pairwise_sum
 from charrnn.training.rng import Noise
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
@@ -43,7 +46,7 @@ class StepResult(NamedTuple):
     gradient_norm: float
     """Length of the whole gradient before clipping."""
     state_SLBH: Tensor
-    """The state after the batch."""
+    """The state after the batch, of this process's rows."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -55,48 +58,84 @@ class TrainingStep:
 
     Our own kernels are for a CPU; on a GPU torch's layers are used, whatever the kernel is to be.
 
+    Args:
+        model: what learns.
+        config: how.
+        group: the processes that share the parts of each batch.
+
     Raises:
-        UserError: The kernel is to be native, and there is no C compiler.
+        UserError: The kernel is to be native, and there is no C compiler; or the parts cannot be
+            shared out among the processes.
     """
 
-    def __init__(self, model: CharRNN, config: TrainConfig) -> None:
+    def __init__(
+        self, model: CharRNN, config: TrainConfig, group: ProcessGroup | None = None
+    ) -> None:
         tune_malloc()
         self.model = model
         self.config = config
+        self.group = group or ProcessGroup()
         self.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
         self.is_native = config.kernel == "native" and model.device.type != "cuda"
         if self.is_native:
             kernels.check_available()
         self.parameters = list(model.parameters())
-        self.parts = 1 if model.device.type == "cuda" else config.threads or 1
-        self._pool = ThreadPoolExecutor(self.parts)
+        self.parts = parts_of(config, self.group)
+        self._pool = ThreadPoolExecutor(config.threads or 1)
         self.optimizers = optimizers_for(model, config, self.precision, self._pool)
+
+    def rows_of_processes(self, batch_size: int) -> list[int]:
+        """How many rows of a batch each process has."""
+        sizes = part_sizes(batch_size, self.parts)
+        return [sum(sizes[part] for part in share) for share in self.group.shares(self.parts)]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros for this process's rows of a batch, shape (S, L, B, H)."""
+        return self.model.initial_state(self.rows_of_processes(batch_size)[self.group.rank])
+
+    def whole_state(self, state_SLBH: Tensor, batch_size: int) -> Tensor:
+        """The state of all rows, of which every process gives its own."""
+        rows = state_SLBH.movedim(2, 0)
+        gathered = self.group.gather(rows.flatten(1), self.rows_of_processes(batch_size))
+        whole_SLBH: Tensor = gathered.view(-1, *rows.shape[1:]).movedim(0, 2).contiguous()
+        return whole_SLBH
+
+    def own_state(self, state_SLBH: Tensor) -> Tensor:
+        """This process's rows of the state of all rows."""
+        counts = self.rows_of_processes(state_SLBH.shape[2])
+        own_SLBH: Tensor = state_SLBH.split(counts, dim=2)[self.group.rank].contiguous()
+        return own_SLBH
 
     def step(self, index: int, batch: Batch, state_SLBH: Tensor, rate: float) -> StepResult:
         """Learn from one batch, as the step with this index, at this learning rate.
 
+        Every process is given the whole batch, and the state of its own rows.
+
         Raises:
             NotFiniteError: Before anything is updated.
         """
-        rows = len(batch.ids_BT)
-        count = min(self.parts, rows)
+        ours = self.group.shares(self.parts)[self.group.rank]
         compute_part = functools.partial(
             self._compute_part,
             targets=batch.targets,
-            packed=self._pack(index, rows // count) if self.is_native else None,
+            packed=self._pack(index, max(1, len(batch.ids_BT) // self.parts))
+            if self.is_native
+            else None,
+        )
+        ids, targets = (
+            rows_BT.tensor_split(self.parts)[ours.start : ours.stop]
+            for rows_BT in (batch.ids_BT, batch.targets_BT)
         )
         parts = self._pool.map(
             compute_part,
-            [Noise(self.config.seed, index, part, self.model.device) for part in range(count)],
-            batch.ids_BT.tensor_split(count),
-            batch.targets_BT.tensor_split(count),
-            state_SLBH.tensor_split(count, dim=2),
+            [Noise(self.config.seed, index, part, self.model.device) for part in ours],
+            ids,
+            targets,
+            state_SLBH.split([len(rows) for rows in ids], dim=2),
         )
         losses, gradients, states = zip(*parts, strict=True)
-        for parameter, *of_parts in zip(self.parameters, *gradients, strict=True):
-            parameter.grad = _total(of_parts)
+        loss = self._add_up(losses, gradients)
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
-        loss = float(sum(losses))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NotFiniteError
         for optimizer in self.optimizers:
@@ -104,6 +143,18 @@ class TrainingStep:
                 group["lr"] = rate
             optimizer.step()
         return StepResult(loss, norm, torch.cat(states, dim=2))
+
+    def _add_up(self, losses: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> float:
+        """Give every parameter the gradient of all parts of all processes; returns their loss."""
+        totals = [pairwise_sum(of_parts) for of_parts in zip(*gradients, strict=True)]
+        loss = pairwise_sum(losses)
+        if self.group.size > 1:
+            flat = torch.cat([*(total.flatten() for total in totals), loss[None]])
+            *flats, loss = self.group.total(flat).split([*(t.numel() for t in totals), 1])
+            totals = [each.view_as(total) for each, total in zip(flats, totals, strict=True)]
+        for parameter, total in zip(self.parameters, totals, strict=True):
+            parameter.grad = total.clone() if len(losses) == 1 else total
+        return float(loss)
 
     def _pack(self, index: int, rows: int) -> list[PackedWeights]:
         """Each layer's recurrent weights, as the parts of one step share them."""
@@ -132,6 +183,9 @@ class TrainingStep:
         packed: Sequence[PackedWeights] | None,
     ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
         """Forward and backward over some rows; their loss, gradients and state after."""
+        if not len(ids_BT):
+            nothing = [torch.zeros_like(parameter) for parameter in self.parameters]
+            return torch.zeros((), device=self.model.device), nothing, state_SLBH
         device = self.model.device
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
@@ -151,21 +205,27 @@ def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
     )
 
 
-def _total(gradients: Sequence[Tensor]) -> Tensor:
-    """The sum, always in the same order, as a tensor that no other weight's gradient shares."""
-    first, *others = gradients
-    return functools.reduce(torch.add, others, first) if others else first.clone()
+def part_sizes(rows: int, parts: int) -> list[int]:
+    """How many rows each part of a batch has, as `tensor_split` cuts it."""
+    return [rows // parts + (part < rows % parts) for part in range(parts)]
 
 
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let each of torch's operations use so many threads, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def parts_of(config: TrainConfig, group: ProcessGroup) -> int:
+    """In how many parts each batch is computed, whoever computes them.
+
+    Raises:
+        UserError: The processes cannot share them so that their sums are steps of one tree.
+    """
+    parts = config.parts or (config.threads or 1) * group.size
+    each, left = divmod(parts, group.size)
+    if group.size > 1 and (left or each.bit_count() != 1):
+        fitting = [parts >> n for n in range(parts.bit_length()) if parts % (1 << n) == 0]
+        raise UserError(
+            f"train.parts is {parts}, which {group.size} processes cannot share",
+            hint=f"{join_words(map(str, reversed(fitting)), 'or')} can; a new run may have "
+            f"train.parts={group.size}, or 2, 4, 8, ... times that",
+        )
+    return parts
 
 
 @functools.cache

@@ -6,6 +6,9 @@ taken. Evaluating and saving change nothing of what is learned. A stop is notice
 steps, and in an evaluation between two batches. With a clock, the steps are planned anew on the
 way, so that the training ends in time; each plan is saved with the step that it was made at.
 
+Several processes run the same loop, each with its share of the rows. What only process 0 can
+decide, as it has the clock, it tells the others now and then (`_confer`).
+
 Shapes: S parts of the state, L layers, B batch, H hidden.
 """
 
@@ -43,14 +46,17 @@ from charrnn.training.events import (
     Stepped,
 )
 from charrnn.training.kept_weights import KeptWeights
-from charrnn.training.model import CharRNN
+from charrnn.training.model import CharRNN, torch_threads
 from charrnn.training.optimizers import learning_rate_at
+from charrnn.training.process_group import ProcessGroup
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.samples import write_sample
-from charrnn.training.step import NotFiniteError, TrainingStep, torch_threads
+from charrnn.training.step import NotFiniteError, TrainingStep
 from charrnn.training.training_state import TrainingProgress
 from charrnn.validation import record_from_json
 
+CONFERENCE_SECONDS = 1.0
+"""About how often several processes ask process 0 for its clock."""
 SAVES_AT_THE_END = 2
 """One of the best weights, one of the last state."""
 
@@ -62,7 +68,7 @@ class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
 class Trainer:
     """One training of one network on one corpus, into one run directory.
 
-    With a clock, it has as many steps as fit in the time.
+    With a clock, which process 0 alone has, it has as many steps as fit in the time.
     """
 
     def __init__(
@@ -72,20 +78,23 @@ class Trainer:
         model: CharRNN,
         writer: RunWriter,
         clock: Clock | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.config = config
         self.corpus = corpus
         self.writer = writer
-        self.stop_requested = False
-        self.training_step = TrainingStep(model, config.train)
+        self.group = group or ProcessGroup()
+        self.training_step = TrainingStep(model, config.train, self.group)
         self.kept = KeptWeights(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
-        self.evaluator = Evaluator(config, corpus, self._heed_stop)
+        self.evaluator = Evaluator(config, corpus, self.group, self._heed_stop)
         self.clock = clock
         self.progress = TrainingProgress()
         self.state_SLBH: Tensor | None = None
         self.started_at = self.saved_at = time.perf_counter()
         self.saves, self.saving_seconds = 0, 0.0
+        self.is_save_late = False
+        self.confers_at = 0
 
     def resume(self, changes: Sequence[str] = ()) -> None:
         """Go back to where the run's last save stands, or to the beginning if nothing was saved.
@@ -95,9 +104,9 @@ class Trainer:
         Raises:
             UserError: The save is missing or damaged, or was made with another corpus or network.
         """
-        stored = self.writer.load_last()
+        stored = self.group.first(self.writer.load_last)
         trained_sha256 = None if stored is None else stored.description.get("corpus_sha256", "")
-        check_same_corpus(self.writer.path, self.corpus, trained_sha256)
+        self.group.first(lambda: check_same_corpus(self.writer.path, self.corpus, trained_sha256))
         if stored is not None:
             self.progress = record_from_json(
                 TrainingProgress,
@@ -106,15 +115,19 @@ class Trainer:
                 hint=DAMAGED_HINT,
             )
             others = self.kept.restore(stored.tensors)
-            self.state_SLBH = training_state.restore(self.training_step, others)
-        self.writer.check_best(kept=self.progress.best_loss_nats is not None)
+            state_SLBH = training_state.restore(self.training_step, others)
+            self.state_SLBH = (
+                None if state_SLBH is None else self.training_step.own_state(state_SLBH)
+            )
+        has_best = self.progress.best_loss_nats is not None
+        self.group.first(lambda: self.writer.check_best(kept=has_best))
         self._note(changes)
         self.writer.keep_lines_until(METRICS_FILE, self.progress.logged_step)
         self.writer.keep_lines_until(SAMPLES_FILE, self.progress.sampled_step)
 
     def request_stop(self) -> None:
         """Ask the training to save and end after the step at hand."""
-        self.stop_requested = True
+        self.group.stop_requested = True
 
     def run(self) -> Iterator[Event]:
         """Train until the steps are done, patience has run out or a stop is asked for.
@@ -124,6 +137,8 @@ class Trainer:
         """
         self.saved_at = time.perf_counter()
         self.started_at = self.saved_at - self.progress.seconds
+        self.group.begin_steps(self.config.train.process_timeout_seconds)
+        self.group.copy_from_first(training_state.tensors_of(self.training_step).values())
         with torch_threads(1), closing(self._upcoming()) as upcoming:
             yield self._started()
             if self.progress.step == 0:
@@ -131,7 +146,7 @@ class Trainer:
             self.writer.write_config(self.config)
             with suppress(_EvaluationStopped):
                 while True:
-                    if self._plan_anew():
+                    if self.progress.step >= self.confers_at and self._confer():
                         yield Planned(self.config.train.steps)
                     if self._evaluation_is_due:
                         yield self._evaluate()
@@ -141,7 +156,7 @@ class Trainer:
                         yield self._score_whole()
                     if self._sample_is_due:
                         yield self._sample()
-                    if self.is_over or self.stop_requested:
+                    if self.is_over or self.group.is_stopping:
                         break
                     if self._save_is_due:
                         self._save()
@@ -154,11 +169,28 @@ class Trainer:
         """Seconds of training so far: evaluations, saves and what was before a resume included."""
         return time.perf_counter() - self.started_at
 
-    def _plan_anew(self) -> bool:
-        """Look at the clock, if there is one; whether that changed the number of steps."""
-        if self.clock is None:
+    def _confer(self) -> bool:
+        """Hear from process 0 what its clock says; whether that changed the number of steps."""
+        steps, self.is_save_late, pause = self.group.first(self._look_at_clock)
+        self.confers_at = self.progress.step + pause
+        if steps == self.config.train.steps:
             return False
+        self._note([f"train.steps: {self.config.train.steps} -> {steps}, to end in time"])
+        self.config = replace(self.config, train=replace(self.config.train, steps=steps))
+        self._save()
+        self.writer.write_config(self.config)
+        return True
+
+    def _look_at_clock(self) -> tuple[int, bool, int]:
+        """How many steps there are to be, whether a save is late, and steps until the next look."""
         train, step = self.config.train, self.progress.step
+        minutes = math.inf if train.save_every_minutes is None else train.save_every_minutes
+        is_late = time.perf_counter() - self.saved_at >= SECONDS_A_MINUTE * minutes
+        pause = 1
+        if self.group.size > 1 and step:
+            pause = max(1, round(CONFERENCE_SECONDS * step / self.seconds))
+        if self.clock is None:
+            return train.steps, is_late, pause
         estimate, whole = self.evaluator.expected_seconds(self.clock.seconds_a_char)
         is_whole_read = whole <= LAST_SHARE * self.clock.seconds
         steps = self.clock.plan(
@@ -169,13 +201,7 @@ class Trainer:
             + is_whole_read * whole
             + SAVES_AT_THE_END * self.saving_seconds / max(self.saves, 1),
         )
-        if steps == train.steps:
-            return False
-        self._note([f"train.steps: {train.steps} -> {steps}, to end in time"])
-        self.config = replace(self.config, train=replace(train, steps=steps))
-        self._save()
-        self.writer.write_config(self.config)
-        return True
+        return steps, is_late, pause
 
     def _note(self, changes: Sequence[str]) -> None:
         """Keep what has changed from this step on, with the saves and above the settings."""
@@ -188,7 +214,7 @@ class Trainer:
         rate = learning_rate_at(step, self.config.train)
         state_SLBH = self.state_SLBH
         if state_SLBH is None:
-            state_SLBH = self.training_step.model.initial_state(len(batch.ids_BT))
+            state_SLBH = self.training_step.initial_state(len(batch.ids_BT))
         try:
             result = self.training_step.step(step, batch, state_SLBH, rate)
         except NotFiniteError as error:
@@ -217,15 +243,17 @@ class Trainer:
             self.progress.batch = 0
             if self.state_SLBH is not None:
                 # Row b ends where row b + 1 began: its state is handed on to that.
-                self.state_SLBH = self.state_SLBH.roll(1, dims=2)
-                self.state_SLBH[:, :, 0] = 0.0
+                rows = self.config.train.batch_size
+                state_SLBH = self.training_step.whole_state(self.state_SLBH, rows).roll(1, dims=2)
+                state_SLBH[:, :, 0] = 0.0
+                self.state_SLBH = self.training_step.own_state(state_SLBH)
 
     def evaluate(self) -> float:
         """Score the validation split, or a part of it; returns nats per character."""
         return self.evaluator.estimate(self.kept.model())
 
     def _heed_stop(self, _targets: int) -> None:
-        if self.stop_requested:
+        if self.group.is_stopping:
             raise _EvaluationStopped
 
     def _evaluate(self) -> Evaluated:
@@ -249,7 +277,7 @@ class Trainer:
         progress, model = self.progress, self.kept.model()
         if progress.best_step != progress.step:
             model = copy.deepcopy(model)
-            weights = read_model(self.writer.path).weights
+            weights = self.group.first(lambda: read_model(self.writer.path).weights)
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
                     parameter.copy_(torch.tensor(weights[name]))
@@ -274,6 +302,8 @@ class Trainer:
     def _sample(self) -> Sampled:
         """Let the network write, and keep what it wrote."""
         step = self.progress.sampled_step = self.progress.step
+        if not self.group.is_first:
+            return Sampled(step, [])
         weights = training_state.weights_of_model(self.kept.model())
         card = self._card(step, self.progress.running_loss_nats)
         texts = write_sample(weights, card, self.corpus)
@@ -321,16 +351,15 @@ class Trainer:
         if not self.is_over or self.evaluator.sample is None:
             return False
         _, whole = self.evaluator.expected_seconds(0.0)
-        has_time = self.clock is None or self.clock.has_time(whole)
+        clock = self.clock
+        has_time = self.group.first(lambda: clock is None or clock.has_time(whole))
         return has_time and not self.progress.is_whole_scored
 
     @property
     def _save_is_due(self) -> bool:
         """Whether so many steps, or so many minutes, have gone by since the last save."""
-        train, saved_step = self.config.train, self.progress.saved_step
-        minutes = math.inf if train.save_every_minutes is None else train.save_every_minutes
-        is_late = time.perf_counter() - self.saved_at >= SECONDS_A_MINUTE * minutes
-        return self._is_due(saved_step, 1 if is_late else train.save_every_steps)
+        interval = 1 if self.is_save_late else self.config.train.save_every_steps
+        return self._is_due(self.progress.saved_step, interval)
 
     @property
     def is_over(self) -> bool:
@@ -344,14 +373,18 @@ class Trainer:
         begin = time.perf_counter()
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
-        tensors = training_state.capture(self.training_step, self.state_SLBH)
-        tensors |= self.kept.tensors()
+        of_step = training_state.tensors_of(self.training_step)
+        self.group.copy_from_first([*of_step.values(), *self.kept.mean.values()])
+        state_SLBH = self.state_SLBH
+        if state_SLBH is not None:
+            state_SLBH = self.training_step.whole_state(state_SLBH, self.config.train.batch_size)
+        tensors = training_state.capture(self.training_step, state_SLBH) | self.kept.tensors()
         corpus_sha256 = self.corpus.manifest.corpus_sha256
         state = Checkpoint(
             tensors, {"corpus_sha256": corpus_sha256, "progress": asdict(self.progress)}
         )
         self.writer.save_last(state, step=step, keep=self.config.train.keep)
-        self.saved_at = time.perf_counter()
+        self.saved_at, self.is_save_late = time.perf_counter(), False
         self.saves += 1
         self.saving_seconds += self.saved_at - begin
 
@@ -383,13 +416,14 @@ class Trainer:
             saving_seconds=self.saving_seconds,
         )
 
-    def _diverged(self, what: str) -> RunFailedError:
+    def _diverged(self, what: str) -> BaseException:
         progress, best = self.progress, "no weights have been kept yet"
         if progress.best_loss_nats is not None:
             kept_in = self.writer.path
             best = f"the best weights so far, of step {progress.best_step:,}, are in {kept_in}"
-        return RunFailedError(
+        error = RunFailedError(
             f"{what}, and {best}",
             hint="a lower train.learning_rate, a smaller train.clip_norm or a longer "
             "train.warmup_steps usually helps; so does train.precision=float32",
         )
+        return self.group.told_by_first(error)

@@ -91,7 +91,7 @@ class TrainingProgress:
 
 def capture(training_step: TrainingStep, state_SLBH: Tensor | None) -> Tensors:
     """Collect all that the next step depends on, as NumPy arrays."""
-    tensors = _tensors_of(training_step)
+    tensors = tensors_of(training_step)
     if state_SLBH is not None:
         tensors[HIDDEN] = state_SLBH
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
@@ -105,7 +105,7 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
     """
     if any(name.startswith(OPTIMIZER) for name in tensors):
         begin_moments(training_step.optimizers)
-    places = _tensors_of(training_step)
+    places = tensors_of(training_step)
     if HIDDEN in tensors:
         batch_size = training_step.config.batch_size
         places[HIDDEN] = training_step.model.initial_state(batch_size)
@@ -134,7 +134,7 @@ def fill(places: Mapping[str, Tensor], tensors: Tensors) -> None:
         )
 
 
-def _tensors_of(training_step: TrainingStep) -> dict[str, Tensor]:
+def tensors_of(training_step: TrainingStep) -> dict[str, Tensor]:
     """The weights, and what the optimisers remember of each, by the names they are saved under."""
     tensors = {MODEL + name: value for name, value in training_step.model.state_dict().items()}
     for index, parameter in enumerate(training_step.parameters):

@@ -350,7 +350,10 @@ def test_what_is_chosen_by_rule_has_the_same_weights_each_time_and_is_told(folde
         told |= {line for line in done.stderr.splitlines() if line.startswith("chosen: ")}
         digests.add(read_model(folder / out).card.weights_sha256)
     processors = min(processor_count(), 16)
-    rule = f"train.precision=float32 train.kernel=torch train.threads={processors}"
+    rule = (
+        f"train.precision=float32 train.kernel=torch train.threads={processors} "
+        f"train.parts={processors}"
+    )
     assert told == {f"chosen: {rule}"}
     assert len(digests) == 1
 

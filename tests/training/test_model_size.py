@@ -33,7 +33,7 @@ NANOSECONDS_A_WEIGHT = 20
 def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps take as long as the arithmetic says, measuring none, whatever this machine is doing."""
 
-    def time_steps(config: TrainConfig, model: CharRNN, _corpus: Corpus) -> Iterator[float]:
+    def time_steps(config: TrainConfig, model: CharRNN, *_: object) -> Iterator[float]:
         weights = sum(parameter.numel() for parameter in model.parameters())
         characters = config.batch_size * config.sequence_length
         return itertools.repeat(1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000)
