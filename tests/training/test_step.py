@@ -2,9 +2,12 @@
 
 import copy
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training.batches import IGNORE_INDEX, Batch
@@ -140,6 +143,29 @@ def test_a_step_that_is_not_finite_changes_nothing_that_is_saved(
     assert after.keys() == before.keys()
     for name, value in after.items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_nothing_in_a_step_waits_for_a_number(cell: str, optimizer: str, precision: str) -> None:
+    """On a GPU, whoever reads one number waits for all that is in the queue."""
+
+    class NoReading(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            assert func is not torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    model, batch = model_and_batch(cell=cell, layers=2, dropout=0.2, weight_dropout=0.2)
+    config = train_config(optimizer=optimizer, precision=precision, cold_start_fraction=0.1)
+    learner = TrainingStep(model, config)
+    learner._pool = learner.optimizers[0]._pool = SimpleNamespace(map=map)  # type: ignore[assignment, attr-defined]
+    with NoReading():  # type: ignore[no-untyped-call]
+        figures = learner.step(0, batch, model.initial_state(6), rate=0.1).figures
+        with pytest.raises(AssertionError):
+            float(figures[0])
 
 
 def test_a_share_of_rows_begins_from_nothing_and_only_in_training() -> None:
