@@ -7,6 +7,7 @@ Shapes: S parts of the state (h; h and c for an LSTM), L layers, B batch, T time
 H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocabulary.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,8 @@ from charrnn.training.kernels import PackedWeights
 from charrnn.training.rng import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+REPRODUCIBLE_WORKSPACE = ":4096:2"
+"""For cuBLAS, so that cuDNN's layers come to the same bits each time, as torch's manual has it."""
 SIZES = ("cell", "input", "embedding_size", "hidden_size", "layers", "tie_weights")
 """What two networks must have in common for the weights of one to fit the other."""
 
@@ -197,6 +200,7 @@ def choose_device(name: str) -> torch.device:
                 hint="device: auto takes a GPU where there is one",
             )
         torch.backends.cudnn.allow_tf32 = False
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", REPRODUCIBLE_WORKSPACE)
     return torch.device(name)
 
 
