@@ -17,7 +17,7 @@ TEXT ?= input.txt
 KILLS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills docs pictures clean
+.PHONY: help demo test test-wheel lint format fuzz bench bench-losses campaign-kills campaign-processes docs pictures clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-losses: $(DEV_INSTALLED) ## Train recipes and sizes, three seeds each (ove
 
 campaign-kills: $(DEV_INSTALLED) ## Kill trainings at every moment, KILLS=1000 times; nothing may be lost.
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills --kills $(KILLS)
+
+campaign-processes: $(DEV_INSTALLED) ## Train by torchrun with 1, 2 and 4 processes, kill and stop them; the same bits.
+	$(BIN)/python -m tests.campaigns.processes
 
 docs: $(DEV_INSTALLED) ## Regenerate docs/cli.md, the JSON Schema and the tables of the settings.
 	$(BIN)/python -m scripts.write_reference

@@ -22,13 +22,13 @@ import numpy as np
 
 from charrnn.errors import UserError
 from charrnn.evaluation.evaluate import score_text
-from charrnn.evaluation.scoring import Score
+from charrnn.evaluation.scoring import Score, Starts
 from charrnn.files import expanded
 from charrnn.generation.language_model import LanguageModel
 from charrnn.generation.options import check_count
 from charrnn.generation.sampling import log_normalizers
 from charrnn.inference.network import NumpyStepper
-from charrnn.network import FloatArray
+from charrnn.network import FloatArray, IdArray
 from charrnn.run.reader import read_model
 from charrnn.text.examples import examples_in
 
@@ -56,17 +56,29 @@ class Model(LanguageModel):
             charrnn.errors.UserError: There is nothing to predict, or `window` is out of place.
         """
         check_count("window", window)
-        text = self.normalized(text)
-        ids, starts = self.vocabulary.encode(text), None
-        if self.vocabulary.has_lines:
-            if window is not None:
-                raise UserError("`window` is for a stream, and this model reads lines or examples")
-            examples = examples_in(text, self.trained.card.separator)
-            ids = self.vocabulary.encode("".join(examples))
-            starts = np.cumsum([0, *map(len, examples)])
-        if len(ids) < (2 if starts is None else 1):
-            raise UserError(f"a text of {len(ids)} characters has none to predict")
+        if self.vocabulary.has_lines and window is not None:
+            raise UserError("`window` is for a stream, and this model reads lines or examples")
+        ids, starts = self._encoded(text)
         return score_text(self.network, ids, starts, self.vocabulary, window=window)
+
+    def adapted(self, text: str, *, rate: float | None = None) -> "Model":
+        """Learn from a text while reading it, as `charrnn generate --adapt` does; needs torch.
+
+        Args:
+            text: The text, as `score` takes it.
+            rate: How far each step of learning goes; left out, our own.
+
+        Returns:
+            A model with other weights; what a stream's model writes goes on from the end of the
+            text. This one and the run stay as they are.
+
+        Raises:
+            charrnn.errors.UserError: There is nothing to predict, or the weights ran away.
+        """
+        from charrnn.training.dynamic import DynamicOptions, adapt
+
+        options = DynamicOptions().changed(rate=rate)
+        return Model(*adapt(self.trained, *self._encoded(text), options=options))
 
     def surprisal(self, text: str) -> list[float | None]:
         """Return what each character costs in bits; None where nothing could be predicted.
@@ -128,6 +140,22 @@ class Model(LanguageModel):
         request = Request(models=[self.trained], text=text, show=CHARACTERS_SHOWN, unit=unit)
         found = numbers_of(view, request)
         return found if view == REPORT else found[view]
+
+    def _encoded(self, text: str) -> tuple[IdArray, Starts | None]:
+        """Encode a text and find where its lines or examples begin; None for a stream.
+
+        Raises:
+            charrnn.errors.UserError: There is nothing to predict.
+        """
+        text = self.normalized(text)
+        ids, starts = self.vocabulary.encode(text), None
+        if self.vocabulary.has_lines:
+            examples = examples_in(text, self.trained.card.separator)
+            ids = self.vocabulary.encode("".join(examples))
+            starts = np.cumsum([0, *map(len, examples)])
+        if len(ids) < (2 if starts is None else 1):
+            raise UserError(f"a text of {len(ids)} characters has none to predict")
+        return ids, starts
 
     def _readings(self, text: str) -> Iterator["_Reading"]:
         """Read a text from a zero state, character by character; what is unknown is <unk>."""

@@ -86,6 +86,17 @@ def test_the_bits_of_all_characters_are_the_score(
     assert np.mean(known) == pytest.approx(model.score(text).bits_per_char, rel=1e-6)
 
 
+def test_a_model_that_has_learned_from_a_text_is_another_one(stream: charrnn.Model) -> None:
+    text = "the sea " * 150
+    before = stream.score(text).loss_nats
+    adapted = stream.adapted(text, rate=0.02)
+    assert adapted.score(text).loss_nats < 1 < before
+    assert stream.score(text).loss_nats == before
+    assert "".join(adapted.generate(length=16, temperature=0)) == "the sea the sea "
+    with pytest.raises(UserError, match="none to predict"):
+        stream.adapted("t")
+
+
 def test_logits_and_states_are_the_networks(stream: charrnn.Model) -> None:
     ids = stream.vocabulary.encode(TEXT).astype(np.intp)[None]
     logits, state = stream.network.advance(ids, stream.network.initial_state(1))

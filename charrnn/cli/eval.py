@@ -1,7 +1,8 @@
 """`charrnn eval`: how well a trained network predicts a text."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +18,11 @@ from charrnn.cli.options import (
     RunPath,
     check_choice,
     check_range,
+    check_share,
     option,
+    rate_option,
 )
-from charrnn.console import Console, write_json, write_result
+from charrnn.console import Advance, Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.machine import use_one_blas_thread
 from charrnn.messages import format_name, quote
@@ -31,13 +34,21 @@ if TYPE_CHECKING:
     from charrnn.evaluation.scoring import Score
     from charrnn.run.reader import TrainedModel
     from charrnn.text.corpus import SplitName
+    from charrnn.training.dynamic import DynamicOptions
+
+Reading = Callable[["EvalText", Advance], "Score"]
+"""Scores a text, and tells of every batch of targets scored."""
 
 TEXT = "The text to score; - is stdin. Left out, a split of the run's own corpus."
 WINDOW = """Score windows of N characters, each from a zero state, as networks without a state are
 scored. Left out, the state is carried through the whole text."""
+DYNAMIC = """Learn from the text while reading it, each character after it was scored. Not to be
+compared with other losses; the run stays as it is."""
+DYNAMIC_DECAY = "With --dynamic: how strongly each step draws the weights back to the trained ones."
 BATCH_SIZE = "Streams, windows or examples to read side by side; changes only the time."
 SPLIT = "Which split of the run's own corpus."
-ENGINE = "auto is NumPy; torch starts slower, and uses a GPU if there is one."
+ENGINE = """auto is NumPy, with --dynamic torch on the CPU; torch starts slower, and uses a GPU if
+there is one."""
 SPLITS: "tuple[SplitName, ...]" = ("valid", "train")
 ENGINES = ("auto", "numpy", "torch")
 MOST_ROWS = 65_536
@@ -58,6 +69,9 @@ def evaluate(
         option(ENGINE, "|".join(ENGINES), words=ENGINES),
     ] = "auto",
     batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None,
+    dynamic: Annotated[bool, option(DYNAMIC, None, "--dynamic")] = False,
+    dynamic_rate: Annotated[float | None, rate_option("--dynamic-rate")] = None,
+    dynamic_decay: Annotated[float | None, option(DYNAMIC_DECAY, "X", default="0.001")] = None,
     by_line: ByLine = False,
     dearest: Dearest = None,
     json: Json = False,
@@ -76,11 +90,27 @@ def evaluate(
         cat poem.txt | charrnn eval --json -
 
         charrnn eval --dearest 20 server.log
+
+        charrnn eval --dynamic poem.txt
     """
     check_choice("--split", split, SPLITS)
     check_choice("--engine", engine, ENGINES)
     check_range("--window", window)
     check_range("--batch-size", batch_size, most=MOST_ROWS)
+    check_share("--dynamic-rate", dynamic_rate)
+    check_share("--dynamic-decay", dynamic_decay)
+    if dynamic:
+        _refuse_beside_dynamic(
+            {
+                "--window": window,
+                "--batch-size": batch_size,
+                "--by-line": by_line or None,
+                "--dearest": dearest,
+                "--engine numpy": engine if engine == "numpy" else None,
+            }
+        )
+    elif dynamic_rate is not None or dynamic_decay is not None:
+        raise UserError("--dynamic-rate and --dynamic-decay go with --dynamic")
     if text is not None and split is not None:
         raise UserError(
             "--split is a part of the run's own corpus, and another text is named",
@@ -88,7 +118,6 @@ def evaluate(
         )
     if engine != "torch":
         use_one_blas_thread()
-    from charrnn.evaluation.evaluate import rows_for, score_text
     from charrnn.evaluation.scoring import check_finite
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
@@ -119,26 +148,20 @@ def evaluate(
         )
         return
     scored = _text_to_score(text, own, model, data_dir, console)
-    network = _network(engine, model)
+    if dynamic:
+        read, followed = _dynamic_reading(model, engine, dynamic_rate, dynamic_decay)
+    else:
+        read, followed = _reading(model, engine, window, batch_size), None
     begin = time.perf_counter()
     with console.progress("scoring", scored.targets, unit="characters") as advance:
-        score = score_text(
-            network,
-            scored.ids,
-            scored.starts,
-            model.vocabulary,
-            cut_at=scored.cut_at,
-            window=window,
-            rows=batch_size or rows_for(free_threads()),
-            progress=advance,
-        )
+        score = read(scored, advance)
     report = {
-        **_report(model, scored, score, window),
-        "engine": "torch" if engine == "torch" else "numpy",
+        **_report(model, scored, score, window, followed),
+        "engine": "torch" if dynamic or engine == "torch" else "numpy",
         "seconds": round(time.perf_counter() - begin, 3),
     }
     check_finite(score.loss_nats, model.path)
-    _warn_of_unknown(scored.unknown, console)
+    warn_of_unknown(scored.unknown, console)
     if json:
         write_json(report)
     else:
@@ -163,6 +186,55 @@ def _text_to_score(
     return own_split(model, data, split, data_dir=data_dir, progress=console.progress)
 
 
+def _refuse_beside_dynamic(others: Mapping[str, object]) -> None:
+    """Refuse options that are about texts which are read side by side, by a network as it is."""
+    for name, value in others.items():
+        if value is not None:
+            raise UserError(
+                f"--dynamic learns from a text from its beginning to its end: {name} cannot go "
+                "with it",
+                hint="leave one of the two out",
+            )
+
+
+def _reading(
+    model: "TrainedModel", engine: str, window: int | None, batch_size: int | None
+) -> "Reading":
+    """Score texts with the network as it is, stateful or in windows."""
+    from charrnn.evaluation.evaluate import rows_for, score_text
+
+    network = _network(engine, model)
+
+    def read(text: "EvalText", progress: Advance) -> "Score":
+        return score_text(
+            network,
+            text.ids,
+            text.starts,
+            model.vocabulary,
+            cut_at=text.cut_at,
+            window=window,
+            rows=batch_size or rows_for(free_threads()),
+            progress=progress,
+        )
+
+    return read
+
+
+def _dynamic_reading(
+    model: "TrainedModel", engine: str, rate: float | None, decay: float | None
+) -> "tuple[Reading, DynamicOptions]":
+    """Score texts with a network that learns from them; returns what its options are, too."""
+    from charrnn.training.dynamic import DynamicNetwork, DynamicOptions
+
+    options = DynamicOptions().changed(rate=rate, decay=decay)
+    network = DynamicNetwork(model, options, "auto" if engine == "torch" else "cpu")
+
+    def read(text: "EvalText", progress: Advance) -> "Score":
+        return network.read(text.ids, text.starts, cut_at=text.cut_at, progress=progress)
+
+    return read, options
+
+
 def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":
     from charrnn.evaluation.evaluate import ThreadedNetwork
 
@@ -180,16 +252,22 @@ def _network(engine: str, model: "TrainedModel") -> "ThreadedNetwork":
 
 
 def _report(
-    model: "TrainedModel", text: "EvalText", score: "Score", window: int | None
+    model: "TrainedModel",
+    text: "EvalText",
+    score: "Score",
+    window: int | None,
+    followed: "DynamicOptions | None",
 ) -> dict[str, Any]:
     """Return a score and what it is the score of, as `--json` prints it."""
+    protocol = "stateful" if window is None else "window"
     return {
         "run": str(model.path),
         "source": text.source,
         "split": text.split,
         "mode": model.card.mode,
-        "protocol": "stateful" if window is None else "window",
+        "protocol": protocol if followed is None else "dynamic",
         "window": window,
+        "dynamic": None if followed is None else asdict(followed),
         "chars": score.chars,
         "unknown_chars": score.unknown_chars,
         "loss_nats": score.loss_nats,
@@ -202,8 +280,10 @@ def _report(
 
 def _table(report: dict[str, Any], kind: str) -> str:
     """Return the table that people read; `kind` is line or example, where it is not a stream."""
-    is_lines, window = report["mode"] == "lines", report["window"]
-    if is_lines:
+    is_lines, window, followed = report["mode"] == "lines", report["window"], report["dynamic"]
+    if followed is not None:
+        reading = f"every {followed['segment']} characters scored, then learned from"
+    elif is_lines:
         reading = f"every {kind} read from a zero state to its end"
     elif window is None:
         reading = "the state carried from the beginning to the end"
@@ -219,6 +299,11 @@ def _table(report: dict[str, Any], kind: str) -> str:
         "accuracy": f"{report['accuracy']:.2%} of characters were the most probable one",
         "counted": f"{report['chars']:,} characters{ends}; {report['unknown_chars']:,} unknown",
         "protocol": f"{report['protocol']}: {reading}",
+        **(
+            {"learning": f"rate {followed['rate']:g}, decay {followed['decay']:g}"}
+            if followed
+            else {}
+        ),
         "time": f"{report['seconds']:.2f} s, {speed:,.0f} characters per second "
         f"({report['engine']})",
     }
@@ -229,7 +314,7 @@ def _table(report: dict[str, Any], kind: str) -> str:
     return "\n".join([title + format_name(report["source"]), *lines])
 
 
-def _warn_of_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> None:
+def warn_of_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> None:
     """Warn of characters that the run does not know, the most frequent first."""
     if not unknown:
         return

@@ -21,7 +21,9 @@ from charrnn.cli.options import (
     Quiet,
     RunPath,
     check_range,
+    check_share,
     option,
+    rate_option,
     signature_of,
 )
 from charrnn.config.schema import GenerateConfig
@@ -31,7 +33,9 @@ from charrnn.machine import use_one_blas_thread
 from charrnn.messages import shell_word
 from charrnn.validation import check_bounds, option_name
 
-beginning = partial(option, panel="Where to begin")
+BEGINNING = "Where to begin"
+
+beginning = partial(option, panel=BEGINNING)
 end = partial(option, panel="Where to end")
 shape = partial(option, panel="What to write")
 output = partial(option, panel="How to show it")
@@ -45,6 +49,8 @@ STRICT = """End with the first of --seeds that cannot be continued; left out, it
 place, and the others go on."""
 ESCAPES = r"Read \n, \t, \u00e9 and the like in seeds, --stop, --allow and --ban."
 LOAD_STATE = "Go on with the stream that --save-state saved; a seed is read after it."
+ADAPT = """Learn from a text while reading it (- is stdin), then write on in its manner; a seed is
+read after it. The run stays as it is. Takes torch."""
 RNG_SEED = """The random seed: the same one gives the same text. Left out, a new one each time
 (--json tells which)."""
 NEXT = """Print the K characters that are the likeliest after the seed, with their probabilities,
@@ -71,6 +77,8 @@ class GenerateArguments:
     strict: Annotated[bool, beginning(STRICT, None, "--strict")] = False
     escapes: Annotated[bool, beginning(ESCAPES, None, "--escapes", "-e")] = False
     load_state: Annotated[Path | None, beginning(LOAD_STATE, "FILE")] = None
+    adapt: Annotated[Text, beginning(ADAPT, "FILE|-")] = None
+    adapt_rate: Annotated[float | None, rate_option("--adapt-rate", panel=BEGINNING)] = None
     forever: Annotated[bool, end("The same as --length 0.", None, "--forever")] = False
     rng_seed: Annotated[Number, shape(RNG_SEED, "N")] = None
     next: Annotated[Number, output(NEXT, "K")] = None
@@ -106,6 +114,7 @@ class GenerateArguments:
         for name in ("next", "samples", "batch_size", "novelty"):
             check_range(option_name(name), getattr(self, name))
         self._check_seeds()
+        self._check_adaptation()
         for name in ("load_state", "save_state"):
             if getattr(self, name) is not None and not self.is_single:
                 raise UserError(
@@ -128,6 +137,21 @@ class GenerateArguments:
             raise UserError(f"{' and '.join(given)} exclude each other")
         if self.strict and self.seeds is None:
             raise UserError("--strict goes with --seeds", hint="a single seed is strict anyway")
+
+    def _check_adaptation(self) -> None:
+        check_share("--adapt-rate", self.adapt_rate)
+        if self.adapt is None:
+            if self.adapt_rate is not None:
+                raise UserError("--adapt-rate goes with --adapt")
+            return
+        for name in ("load_state", "save_state"):
+            if getattr(self, name) is not None:
+                raise UserError(
+                    f"--adapt and {option_name(name)} exclude each other: "
+                    "a stream goes on with the weights of its run"
+                )
+        if self.adapt == "-" and "-" in {self.text, self.seed_file, self.seeds}:
+            raise UserError("--adapt and the seed cannot both be read from stdin")
 
 
 GENERATION: dict[str, tuple[Any, ...]] = {
@@ -167,6 +191,8 @@ def generate(**values: Any) -> ExitCode:
         charrnn generate "Once" --forever | head -c 10000
 
         charrnn generate "The sea" --next 5
+
+        charrnn generate --adapt poem.txt
     """
     try:
         changes = {name: values.pop(name) for name in GENERATION}

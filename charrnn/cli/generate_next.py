@@ -17,6 +17,7 @@ from charrnn.validation import option_name
 
 GOES_WITH_NEXT = {
     *("words", "run", "seed", "seed_file", "seeds", "strict", "escapes", "unknown"),
+    *("adapt", "adapt_rate"),
     *("next", "json", "quiet", "no_color", "debug"),
 }
 

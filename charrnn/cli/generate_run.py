@@ -39,10 +39,17 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> ExitCode:
     """
     console = Console(quiet=arguments.quiet)
     model = load(resolve_run(arguments.run))
-    task = model.task(**changes | _read_files_and_escapes(changes, escapes=arguments.escapes))
-    console.note_waiting([arguments.text or "", arguments.seed_file or "", arguments.seeds or ""])
+    options = changes | _read_files_and_escapes(changes, escapes=arguments.escapes)
+    task = model.task(**options)
+    inputs = (arguments.text, arguments.seed_file, arguments.seeds, arguments.adapt)
+    console.note_waiting([each or "" for each in inputs])
     if arguments.next is None:
         _check_end(arguments, task)
+    if arguments.adapt is not None:
+        from charrnn.cli.generate_adapt import adapted_to
+
+        model = adapted_to(arguments.adapt, model, arguments.adapt_rate, console)
+        task = model.task(**options)
     results = ResultFormat(arguments, model.trained)
     is_one_text = arguments.is_single and arguments.next is None
     stream = _begin_stream(arguments, model, task) if is_one_text else None

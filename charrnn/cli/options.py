@@ -114,6 +114,24 @@ DataDir = Annotated[
 ]
 
 
+LEARNING = "How far each step of learning from the text goes; at 0 nothing is learned."
+
+
+def rate_option(name: str, panel: str | None = None) -> Any:
+    """Declare the rate at which a network learns from what it reads; None means our own."""
+    return option(LEARNING, "X", name, panel=panel, default="0.0003")
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Check an option that takes a number from 0 to 1; None means that it was left out.
+
+    Raises:
+        UserError: The value is something else.
+    """
+    if value is not None and not 0 <= value <= 1:
+        raise UserError(f"{name} is {value}; it must be from 0 to 1")
+
+
 def check_choice(name: str, value: str | None, choices: Collection[str]) -> None:
     """Check an option that takes one of a few words; None means that it was left out.
 

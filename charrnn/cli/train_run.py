@@ -74,29 +74,29 @@ def run(arguments: TrainArguments) -> None:
     console = Console(quiet=arguments.quiet or not group.is_first)
     if arguments.tensorboard:
         group.each(check_available)
-    arguments = group.first(lambda: _arguments_again(arguments, group.remembered_run()))
+    if (known := group.first(group.remembered_run)) is not None:
+        can_resume = group.first((known / CONFIG_FILE).is_file)
+        arguments = _arguments_again(arguments, known, can_resume=can_resume)
     if arguments.resume:
         _resume(arguments, group, console)
     else:
         _begin(arguments, group, console)
 
 
-def _arguments_again(arguments: TrainArguments, begun: Path | None) -> TrainArguments:
+def _arguments_again(arguments: TrainArguments, known: Path, *, can_resume: bool) -> TrainArguments:
     """What to do where torchrun has started processes in place of some that had begun a run."""
-    if begun is None:
-        return arguments
     if arguments.resume:
-        return replace(arguments, out=begun, from_step=None)
-    if (begun / CONFIG_FILE).is_file():
+        return replace(arguments, out=known, from_step=None)
+    if can_resume:
         return TrainArguments(
-            out=begun,
+            out=known,
             resume=True,
             data_dir=arguments.data_dir,
             tensorboard=arguments.tensorboard,
             json=arguments.json,
             quiet=arguments.quiet,
         )
-    return replace(arguments, out=begun)
+    return replace(arguments, out=known)
 
 
 def _begin(arguments: TrainArguments, group: ProcessGroup, console: Console) -> None:

@@ -97,18 +97,19 @@ def other_text(
     model: TrainedModel,
     data: DataConfig,
     *,
+    command: str = "eval",
     warn: Callable[[str], None] | None = None,
     progress: Progress = silent,
 ) -> EvalText:
     """Any text, in the run's vocabulary; `name` is a path, `-` for stdin or what `prepare` takes.
 
-    `warn` is called if files of a folder are left out.
+    `command` is what reads it, for hints; `warn` is called if files of a folder are left out.
 
     Raises:
         UserError: The text cannot be read, or there is too little of it.
     """
     unknown: Counter[str] = Counter()
-    with _told_how_to_convert(name, model, data):
+    with _told_how_to_convert(name, model, data, command):
         split = read_text(
             [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
         )
@@ -173,19 +174,21 @@ def _utf8_bytes(
 
 
 @contextmanager
-def _told_how_to_convert(name: str, model: TrainedModel, data: DataConfig) -> Iterator[None]:
-    """Answer a text in another encoding with the command that scores it."""
+def _told_how_to_convert(
+    name: str, model: TrainedModel, data: DataConfig, command: str = "eval"
+) -> Iterator[None]:
+    """Answer a text in another encoding with the command that reads it."""
     try:
         yield
     except UndecodableError as error:
         own = error.likely[0] if error.likely else "ENCODING"
         file = "" if name == STDIN else f" {shell_word(name)}"
         convert = f"iconv -f {own} -t {data.encoding}{file}"
-        score = f"charrnn eval --run {shell_word(model.path)} -"
+        read = f"charrnn {command} - --run {shell_word(model.path)}"
         guess = f"its bytes look like {join_words(error.likely)}" if error.likely else "is it text?"
         raise UserError(
             error.message,
-            hint=f"{guess}: `{convert} | {score}` converts it to the run's own encoding",
+            hint=f"{guess}: `{convert} | {read}` converts it to the run's own encoding",
         ) from error
 
 

@@ -20,6 +20,7 @@ from charrnn.generation.options import (
     choose_rng_seed,
 )
 from charrnn.generation.rng import UniformStream
+from charrnn.generation.seeds import Prefix
 from charrnn.generation.sequence import GeneratedText, Sequence
 from charrnn.generation.task import GenerationTask
 from charrnn.inference.network import NumpyNetwork
@@ -44,9 +45,10 @@ def load(path: str | PathLike[str]) -> "LanguageModel":
 class LanguageModel:
     """A trained model that continues text."""
 
-    def __init__(self, trained: TrainedModel) -> None:
-        """Use a run's model."""
+    def __init__(self, trained: TrainedModel, start: Prefix | None = None) -> None:
+        """Use a run's model; its texts begin anew, or after what `start` has read."""
         self.trained = trained
+        self.start = start
         self.network = NumpyNetwork.of(trained)
 
     @property
@@ -181,4 +183,6 @@ class LanguageModel:
             charrnn.errors.UserError: As in `generate`, but for the seed.
         """
         chosen = change_options(options or self.defaults, changes)
-        return GenerationTask(self.network, self.vocabulary, chosen, self.normalized)
+        return GenerationTask(
+            self.network, self.vocabulary, chosen, self.normalized, start=self.start
+        )

@@ -32,10 +32,13 @@ class GenerationTask:
         vocabulary: Vocabulary,
         options: GenerationOptions,
         normalized: Callable[[str], str] = str,
+        *,
+        start: Prefix | None = None,
     ) -> None:
         """Make the masks and compile the constraint.
 
-        `normalized` does to a seed or stop string what was done to the text that the model learned.
+        `normalized` does to a seed or stop string what was done to the text that the model learned;
+        every text goes on from `start`, if it is given.
 
         Raises:
             UserError: No text could ever keep to these options.
@@ -44,6 +47,7 @@ class GenerationTask:
         self.vocabulary = vocabulary
         self.options = options = _with_normalized_text(options, normalized)
         self._normalized = normalized
+        self._start = start
         self.eos_id = vocabulary.eos_id
         specials = len(vocabulary.specials)
         self.first_id = specials if self.eos_id is None else self.eos_id
@@ -73,12 +77,12 @@ class GenerationTask:
         return self.options.is_endless and not ends_by_itself
 
     def prefix(self, seed: str, after: Prefix | None = None) -> Prefix:
-        """Where a text that continues this seed begins: anew, or after a stream that was saved.
+        """Where a text that continues this seed begins: anew, or after a stream that was read.
 
         Raises:
             UserError: The seed has a character that the model does not know.
         """
-        seed = self._normalized(seed)
+        seed, after = self._normalized(seed), after or self._start
         if after is None:
             return Prefix(prefix_ids(seed, self.vocabulary, self.options.unknown))
         ids = encode_seed(seed, self.vocabulary, self.options.unknown)

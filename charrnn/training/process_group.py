@@ -146,7 +146,7 @@ class TorchProcessGroup(ProcessGroup):
                 timeout=limit,
             )
             dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "cpu:gloo",
+                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
                 store=PrefixStore(_meeting(self._store, self.rank, self.size), self._store),
                 rank=self.rank,
                 world_size=self.size,

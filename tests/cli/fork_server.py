@@ -1,7 +1,8 @@
 """Starts commands by forking a process that has imported torch already: seconds saved each time.
 
-Reads a line of JSON for each command (arguments, folder, environment, and the files that are its
-stdin, stdout and stderr), and answers with a line that holds its exit code.
+Reads a line of JSON for commands that are to run at the same time (each with its arguments, folder,
+environment, and the files that are its stdin, stdout and stderr), and answers with a line of their
+exit codes.
 """
 
 import json
@@ -35,14 +36,20 @@ def become(command: dict[str, Any]) -> None:
         os._exit(code)
 
 
+def start(command: dict[str, Any]) -> int:
+    """Start a command; returns the id of its process."""
+    child = os.fork()
+    if child == 0:
+        become(command)
+    return child
+
+
 def serve() -> None:
-    """Start what is asked for, one command after the other, until stdin is closed."""
+    """Start what is asked for, one line after the other, until stdin is closed."""
     for line in iter(sys.stdin.readline, ""):
-        child = os.fork()
-        if child == 0:
-            become(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
+        children = [start(command) for command in json.loads(line)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":

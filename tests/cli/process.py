@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +21,46 @@ def charrnn(
     *arguments: object, cwd: Path | None = None, stdin: str | bytes = b""
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end, in a process of its own; stdout and stderr are decoded."""
-    command = [str(argument) for argument in arguments]
+    (done,) = together([arguments], [{}], cwd=cwd, stdin=stdin)
+    return done
+
+
+def together(
+    commands: Sequence[Sequence[object]],
+    environments: Sequence[Mapping[str, str]],
+    cwd: Path | None = None,
+    stdin: str | bytes = b"",
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run some commands at the same time, each with something in its environment, to their ends."""
     given = stdin.encode("utf-8") if isinstance(stdin, str) else stdin
+    output = os.O_WRONLY | os.O_CREAT
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "stdin").write_bytes(given)
-        output = os.O_WRONLY | os.O_CREAT
-        request = {
-            "arguments": command,
-            "cwd": str(cwd or Path.cwd()),
-            "seconds": SECONDS,
-            "env": dict(os.environ),
-            "streams": [
-                (f"{folder}/stdin", os.O_RDONLY),
-                (f"{folder}/stdout", output),
-                (f"{folder}/stderr", output),
-            ],
-        }
-        code = _fork_server().run(request)
-        said = [(folder / stream).read_bytes().decode() for stream in ("stdout", "stderr")]
-    return subprocess.CompletedProcess([*COMMAND, *command], code, *said)
+        (Path(name) / "stdin").write_bytes(given)
+        requests: list[dict[str, Any]] = [
+            {
+                "arguments": [str(argument) for argument in arguments],
+                "cwd": str(cwd or Path.cwd()),
+                "seconds": SECONDS,
+                "env": {**os.environ, **environment},
+                "streams": [
+                    (f"{name}/stdin", os.O_RDONLY),
+                    (f"{name}/stdout-{number}", output),
+                    (f"{name}/stderr-{number}", output),
+                ],
+            }
+            for number, (arguments, environment) in enumerate(
+                zip(commands, environments, strict=True)
+            )
+        ]
+        codes = _fork_server().run(requests)
+        return [
+            subprocess.CompletedProcess(
+                [*COMMAND, *request["arguments"]],
+                code,
+                *(Path(path).read_bytes().decode() for path, _ in request["streams"][1:]),
+            )
+            for request, code in zip(requests, codes, strict=True)
+        ]
 
 
 class _ForkServer:
@@ -54,13 +75,14 @@ class _ForkServer:
             text=True,
         )
 
-    def run(self, request: dict[str, Any]) -> int:
-        """Run a command to its end; returns its exit code, or minus the signal that ended it."""
+    def run(self, requests: list[dict[str, Any]]) -> list[int]:
+        """Run commands to their ends; returns exit codes, or minus the signals that ended them."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.write(json.dumps(requests) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        codes: list[int] = json.loads(self._process.stdout.readline())
+        return codes
 
     def close(self) -> None:
         """End the process."""

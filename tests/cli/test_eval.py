@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from charrnn.network import IdArray
 from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.text.prepare import prepare
+from charrnn.training.dynamic import DynamicOptions
 from tests.corpora import prose, word_lines
 from tests.models import DEFAULT_CARD, begin_run, random_weights
 
@@ -273,6 +274,73 @@ def test_torch_computes_the_same(stream_run: Corpus, capsys: pytest.CaptureFixtu
     ours, torchs = evaluated(capsys), evaluated(capsys, "--engine", "torch")
     assert torchs["loss_nats"] == pytest.approx(ours["loss_nats"], abs=1e-5)
     assert (ours["engine"], torchs["engine"]) == ("numpy", "torch")
+
+
+# --- Learned from while it is read ----------------------------------------------------------------
+
+
+def test_dynamic_is_a_protocol_of_its_own_and_leaves_the_run_as_it_is(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in RUN.rglob("*") if file.is_file()}
+    stateful, dynamic = evaluated(capsys), evaluated(capsys, "--dynamic")
+    assert stateful["dynamic"] is None
+    assert (dynamic["protocol"], dynamic["window"]) == ("dynamic", None)
+    assert dynamic["dynamic"] == asdict(DynamicOptions())
+    assert dynamic["engine"] == "torch"
+    assert dynamic["chars"] == stateful["chars"]
+    assert dynamic["loss_nats"] < stateful["loss_nats"]
+    assert evaluated(capsys, "--dynamic")["loss_nats"] == dynamic["loss_nats"]
+    assert {file: file.read_bytes() for file in RUN.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("mode", ["stream", "lines"])
+def test_dynamic_at_a_rate_of_0_is_stateful(
+    mode: Literal["stream", "lines"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("words.txt").write_text(word_lines(200))
+    make_run(DataConfig(source="words.txt", mode=mode))
+    Path("odd.txt").write_text("the sea\nand \u00e9\n")
+    for text in ([], ["odd.txt"]):
+        stateful = evaluated(capsys, *text)
+        dynamic = evaluated(capsys, *text, "--dynamic", "--dynamic-rate", "0")
+        assert dynamic["loss_nats"] == pytest.approx(stateful["loss_nats"], abs=1e-5)
+        for key in ("chars", "unknown_chars", "accuracy"):
+            assert dynamic[key] == stateful[key]
+
+
+def test_the_table_says_how_was_learned_and_the_help_what_the_defaults_are(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "--dynamic", "--dynamic-rate", "0.5", "--dynamic-decay", "0.25"]) == 0
+    out = capsys.readouterr().out
+    assert "dynamic: every 20 characters scored, then learned from\n" in out
+    assert "rate 0.5, decay 0.25\n" in out
+    rate, decay = (f"({each})" for each in (DynamicOptions().rate, DynamicOptions().decay))
+    for command, shown in (("eval", rate), ("eval", decay), ("generate", rate)):
+        assert run([command, "--help"]) == 0
+        assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dynamic", "--window", "9"], "--window cannot go with it"),
+        (["--dynamic", "--batch-size", "9"], "--batch-size cannot go with it"),
+        (["--dynamic", "--by-line"], "--by-line cannot go with it"),
+        (["--dynamic", "--dearest", "3"], "--dearest cannot go with it"),
+        (["--dynamic", "--engine", "numpy"], "--engine numpy cannot go with it"),
+        (["--dynamic-rate", "0.1"], "go with --dynamic"),
+        (["--dynamic-decay", "0.1"], "go with --dynamic"),
+        (["--dynamic", "--dynamic-rate", "-1"], "--dynamic-rate is -1.0"),
+        (["--dynamic", "--dynamic-rate", "nan"], "--dynamic-rate is nan"),
+        (["--dynamic", "--dynamic-decay", "2"], "--dynamic-decay is 2.0; it must be from 0 to 1"),
+    ],
+)
+def test_what_does_not_go_with_dynamic_is_refused(
+    arguments: list[str], message: str, stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(capsys, *arguments)
 
 
 # --- When the run's own text must be found --------------------------------------------------------

@@ -313,6 +313,49 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
     assert went_on == "xyz" + generate(runs, "--seed", begun + "xyz", *options)[27:]
 
 
+# --- After it has learned from a text -------------------------------------------------------------
+
+ADAPT = ("--adapt", "-", "--adapt-rate", "0.02", "--length", "16")
+REPEATED = "the sea " * 150
+
+
+def test_it_writes_on_in_the_manner_of_a_text_that_it_has_read(runs: Path) -> None:
+    before = {file: file.read_bytes() for file in runs.rglob("*") if file.is_file()}
+    coldest = ("--temperature", "0")
+    assert generate(runs, *ADAPT, *coldest, stdin=REPEATED) == "the sea the sea "
+    assert generate(runs, *ADAPT, *coldest, "the s", stdin=REPEATED) == "the sea the sea the s"
+    likeliest = ("generate", "--run", "stream", *ADAPT[:4], "--next", "1", "the ")
+    following = succeed(*likeliest, cwd=runs, stdin=REPEATED)
+    assert following.startswith('"s"')
+    assert {file: file.read_bytes() for file in runs.rglob("*") if file.is_file()} == before
+
+
+def test_lines_are_written_in_the_manner_of_those_that_it_has_read(runs: Path) -> None:
+    line = generate(runs, *ADAPT, "--temperature", "0", run="lines", stdin="sea salt\n" * 150)
+    assert line == "sea salt\n"
+
+
+def test_the_same_random_seed_adapts_to_the_same_texts(runs: Path) -> None:
+    one = generate(runs, *ADAPT, stdin=REPEATED)
+    assert one == generate(runs, *ADAPT, stdin=REPEATED)
+    assert one != generate(runs, "--length", 16)
+    many = generate(runs, *ADAPT, "--samples", 3, "--json", stdin=REPEATED)
+    assert objects(many)[0]["text"] == one
+
+
+def test_what_the_model_does_not_know_in_such_a_text_is_told(runs: Path) -> None:
+    done = charrnn("generate", "--run", "stream", *ADAPT, cwd=runs, stdin="the sea É the sea")
+    assert done.returncode == 0
+    assert 'characters that the run does not know: "É"' in done.stderr
+
+
+def test_a_text_in_another_encoding_is_answered_with_what_reads_it(runs: Path) -> None:
+    stdin = "the caf\u00e9, the sea\n".encode("latin-1")
+    failed = charrnn("generate", "--run", "stream", "--adapt", "-", cwd=runs, stdin=stdin)
+    assert failed.returncode == 2
+    assert "| charrnn generate --adapt - --run stream`" in failed.stderr
+
+
 # --- What is wrong ------------------------------------------------------------------------------
 
 
@@ -351,6 +394,12 @@ def test_a_seed_given_to_a_stream_set_aside_is_read_after_it(runs: Path, tmp_pat
         (["--match", "a", "--grammar", "/dev/null"], "--match and --grammar exclude each other"),
         (["--json-schema", "nowhere"], "nowhere"),
         (["--save-state", "s", "--match", "a"], "--save-state and --match exclude each other"),
+        (["--adapt", "nowhere"], "nowhere"),
+        (["--adapt", "-"], "stdin is empty"),
+        (["--adapt", "-", "--seeds", "-"], "cannot both be read from stdin"),
+        (["--adapt", "x", "--save-state", "s"], "--adapt and --save-state exclude each other"),
+        (["--adapt", "x", "--adapt-rate", "7"], "--adapt-rate is 7.0; it must be from 0 to 1"),
+        (["--adapt-rate", "0.1"], "--adapt-rate goes with --adapt"),
         (["--run", "elsewhere"], "elsewhere"),
         (["--run", ""], "the run directory is empty"),
         (["--null", "--json"], "--null and --json"),

@@ -29,12 +29,14 @@ class PackedLinear:
 
     oneDNN wants a matrix in blocks that depend on the processor. torch's usual product packs it
     each time, which for few rows costs as much as multiplying. Where this torch does not let
-    oneDNN keep the packed matrix, this falls back to the usual product.
+    oneDNN keep the packed matrix, or without a number of rows, this is the usual product.
     """
 
-    def __init__(self, weight_YX: Tensor, rows: int) -> None:
+    def __init__(self, weight_YX: Tensor, rows: int | None) -> None:
         self._weight_YX = weight_YX
         self._packed = None
+        if rows is None:
+            return
         if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight_YX, rows)
 
@@ -79,6 +81,16 @@ class PackedWeights:
         self.gates_to_hidden = PackedLinear(weight_GH.T.contiguous(), rows)
         self.hidden_to_gates = forward.result()
         self.kept_GH = kept_GH
+
+
+class PlainWeights(PackedWeights):
+    """The same weights as they are, in float32: packing them for a single row does not pay."""
+
+    def __init__(self, hidden_GH: Tensor) -> None:
+        weight_GH = hidden_GH.detach()
+        self.hidden_to_gates = PackedLinear(weight_GH, rows=None)
+        self.gates_to_hidden = PackedLinear(weight_GH.T, rows=None)
+        self.kept_GH = None
 
 
 def gate_bias(cell: str, weights: LayerWeights) -> Tensor:
