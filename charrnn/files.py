@@ -26,6 +26,7 @@ from charrnn.validation import damaged
 
 JSON_LIMIT_BYTES = 32 * 1024 * 1024
 """A vocabulary of all of Unicode takes 26 MB at the most, however it is written and indented."""
+CHOOSE_ANOTHER = "choose another folder"
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -112,9 +113,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def raise_write_error(
-    path: Path, error: OSError, *, elsewhere: str = "choose another folder"
-) -> NoReturn:
+def raise_write_error(path: Path, error: OSError, *, elsewhere: str = CHOOSE_ANOTHER) -> NoReturn:
     """Say that `path` could not be written, and why; `elsewhere` says how to write elsewhere."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     way_out = f"free some space, or {elsewhere}" if is_full else elsewhere
@@ -125,12 +124,12 @@ def raise_write_error(
 
 
 @contextlib.contextmanager
-def write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path, *, elsewhere: str = CHOOSE_ANOTHER) -> Iterator[None]:
     """Say of what goes wrong in this context that `path` could not be written, and why."""
     try:
         yield
     except OSError as error:
-        raise_write_error(path, error)
+        raise_write_error(path, error, elsewhere=elsewhere)
 
 
 def checked_size(path: Path, folder: Path, *, limit: int) -> int:

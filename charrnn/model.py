@@ -133,7 +133,7 @@ class Model(LanguageModel):
             charrnn.errors.UserError: There is no such view, the run does not have what it shows, or
                 the text cannot be read.
         """
-        from charrnn.explain.subject import Request
+        from charrnn.explain.reading import Request
         from charrnn.explain.views import REPORT, check_view, numbers_of
 
         check_view(view)

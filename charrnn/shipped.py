@@ -1,6 +1,7 @@
-"""The files that come with charrnn: configurations, and a list of names to learn.
+"""The files that come with charrnn: configurations, a list of names to learn, documentation.
 
-In a checkout they lie beside the package, in `configs/` and `data/`; a wheel carries them inside.
+In a checkout they lie beside the package, in `configs/`, `data/` and `docs/`; a wheel carries them
+inside.
 """
 
 from pathlib import Path

@@ -218,7 +218,7 @@ main()
 """
 
 
-def packages_of(*arguments: str, cwd: Path, **variables: str) -> set[str]:
+def packages_of(*arguments: str, cwd: Path, code: int = 0, **variables: str) -> set[str]:
     """The packages that a command has loaded when it ends, in a process of its own."""
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
@@ -230,7 +230,7 @@ def packages_of(*arguments: str, cwd: Path, **variables: str) -> set[str]:
         check=False,
         timeout=120,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == code, result.stderr
     return set(result.stderr.splitlines()[-1].split())
 
 
@@ -282,8 +282,9 @@ def test_help_and_version_load_no_arrays_and_no_yaml(arguments: list[str], folde
 
 
 def test_completion_loads_no_arrays_and_no_yaml(folder: Path) -> None:
-    words = {"_CHARRNN_COMPLETE": "complete_bash", "COMP_WORDS": "charrnn gen", "COMP_CWORD": "1"}
-    packages = packages_of(cwd=folder, **words)
+    packages = packages_of(
+        cwd=folder, _CHARRNN_COMPLETE="complete_bash", COMP_WORDS="charrnn gen", COMP_CWORD="1"
+    )
     assert "typer" in packages
     assert not {"torch", "numpy", "yaml", "safetensors"} & packages
 
@@ -291,6 +292,10 @@ def test_completion_loads_no_arrays_and_no_yaml(folder: Path) -> None:
 def test_generating_loads_no_more_than_it_needs(folder: Path) -> None:
     packages = packages_of("generate", "--run", "run", "--seed", "The", "--length", "3", cwd=folder)
     assert not {"torch", "rich", "pydoc_data"} & packages
+
+
+def test_a_text_that_is_not_there_is_missed_before_torch_is_loaded(folder: Path) -> None:
+    assert "torch" not in packages_of("train", "nosuch.txt", cwd=folder, code=2)
 
 
 def test_training_does_load_torch_so_that_these_tests_can_fail(folder: Path) -> None:

@@ -31,6 +31,8 @@ COMMANDS = {
     "explain": "Show what a run learned: surprisal, units, gates, gradients and more, as pictures.",
     "runs": "List runs with their network, text, steps, minutes and loss, the best first.",
     "export": "Write a trained model in another form: a page, an ONNX file, a model card.",
+    "docs": "Show the documentation: the tutorial, every setting and more. It comes with charrnn.",
+    "help": "Show the options of a command, with examples.",
 }
 """How the help of each command begins: the list of commands is shown without importing them."""
 
@@ -38,12 +40,14 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 failed at run time; 2 wrong usage or input; "
     "129 the terminal was closed; 130 Ctrl-C; 141 the reader of stdout went away; 143 SIGTERM."
 )
+FUNCTIONS = {"eval": "evaluate", "help": "show_help"}
+"""Those of commands that are called what Python's own functions are."""
 
 
 def function_of(command: str) -> Callable[..., Any]:
     """Import the function of a command, from the module of the command's name."""
     module = importlib.import_module(f"charrnn.cli.{command}")
-    function: Callable[..., Any] = getattr(module, "evaluate" if command == "eval" else command)
+    function: Callable[..., Any] = getattr(module, FUNCTIONS.get(command, command))
     return function
 
 
@@ -65,8 +69,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code, whichever way it ends."""
-    if arguments[:1] == ["help"]:
-        arguments = [*arguments[1:], "--help"]
     if "--no-color" in takewhile(lambda argument: argument != "--", arguments):
         os.environ["NO_COLOR"] = "1"  # Rich asks for it, and what else draws
     try:
@@ -195,7 +197,8 @@ app = typer.Typer(
     help="Character-level recurrent language models: learn the next character of a text, "
     "then write and score text with what was learned.",
     epilog='Start with `charrnn train --config quickstart`, then `charrnn generate "The "`. '
-    f"`charrnn help COMMAND` shows a command's options and examples.\n\n{EXIT_CODES}",
+    "`charrnn help COMMAND` shows a command's options and examples, "
+    f"`charrnn docs` the documentation.\n\n{EXIT_CODES}",
 )
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
+from charrnn.cli.new_file import Overwrite, check_new_file
 from charrnn.cli.options import (
+    DataDir,
     Debug,
     Json,
     NoColor,
@@ -61,8 +63,10 @@ def explain(
     text: Annotated[str | None, typer.Argument(metavar="FILE|-", help=TEXT)] = None,
     runs: Annotated[list[str] | None, option(RUN, "RUN", "--run", words=run_directories)] = None,
     output: Annotated[str | None, option(OUT, "FILE", "--out", "-o")] = None,
+    overwrite: Overwrite = False,
     unit: Annotated[str, option(UNIT, "N|auto")] = "auto",
     show: Annotated[int | None, option(SHOW, "N")] = None,
+    data_dir: DataDir = None,
     by_line: ByLine = False,
     dearest: Dearest = None,
     json: Json = False,
@@ -87,7 +91,7 @@ def explain(
         charrnn explain report -o report.html
     """
     use_one_blas_thread()
-    from charrnn.explain.subject import Request
+    from charrnn.explain.reading import Request
     from charrnn.explain.views import REPORT, VIEWS, numbers_of
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
@@ -101,23 +105,36 @@ def explain(
         raise UserError("--by-line writes to stdout, not into a picture", hint="leave -o out")
     check_range("--show", show, most=MOST_SHOWN)
     number = None if unit == "auto" else _number("--unit", unit)
-    kind = _kind(view, output, json=json)
+    kind = _kind(view, output, json=json, overwrite=overwrite)
     console = Console(quiet=quiet)
     console.note_waiting([text or ""])
     paths: Sequence[str | None] = runs or [os.environ.get("CHARRNN_RUN")]
     models = [read_model(resolve_run(path)) for path in paths]
     if by_line:
-        write_lines(text, "valid", models[0], dearest=dearest, as_json=json, console=console)
+        write_lines(
+            text,
+            "valid",
+            models[0],
+            dearest=dearest,
+            data_dir=data_dir,
+            as_json=json,
+            console=console,
+        )
         return
     request = Request(
         models=models,
         text=text,
+        data_dir=data_dir,
         show=show or (SHOWN_IN_TERMINAL if kind is None else SHOWN_IN_FILE),
         unit=number,
         all_units=kind == "html",
         progress=console.progress,
     )
     found = numbers_of(view, request)
+    if view == REPORT and (left_out := VIEWS.keys() - found.keys()):
+        console.note(
+            f"left out, for want of gates or of text: {join_words(sorted(left_out), 'and')}"
+        )
     if json:
         write_json(found if view == REPORT else found[view])
         if output is None:
@@ -169,7 +186,7 @@ def _number(option: str, value: str) -> int:
         raise UserError(f"{option} is {quote(value)}; it must be a number or auto") from error
 
 
-def _kind(view: str, output: str | None, *, json: bool) -> str | None:
+def _kind(view: str, output: str | None, *, json: bool, overwrite: bool) -> str | None:
     """In which form a file is to be written, before any work is done; None: no file.
 
     Raises:
@@ -189,8 +206,7 @@ def _kind(view: str, output: str | None, *, json: bool) -> str | None:
                 f"-o {quote(output)} names no kind of picture",
                 hint=f"end it with {join_words([f'.{each}' for each in KINDS])}",
             )
-        if not path.parent.is_dir():
-            raise UserError(f"there is no folder {format_path(path.parent)} to write into")
+        check_new_file("--out", path, overwrite=overwrite)
     if kind != "html" and view in NO_PLOTS:
         raise UserError(f"{view} is no single plot", hint="-o NAME.html writes it as a page")
     if kind != "html" or view not in WORDS:

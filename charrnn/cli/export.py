@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from charrnn.cli.new_file import Overwrite, check_new_file
 from charrnn.cli.options import Debug, Json, NoColor, Quiet, RunPath, check_choice, option
 from charrnn.console import Console, write_json, write_result
 from charrnn.errors import RunFailedError, UserError
@@ -45,9 +46,7 @@ def export(
     weights: Annotated[
         str | None, option(WEIGHTS, "|".join(PRECISIONS), default="float32", words=PRECISIONS)
     ] = None,
-    overwrite: Annotated[
-        bool, option("Replace a file that is there.", None, "--overwrite", "--force", "-f")
-    ] = False,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
     _no_color: NoColor = False,
@@ -85,7 +84,7 @@ def export(
         None if out == STDOUT else expanded(out) if out is not None else _default_file(path, to)
     )
     if target is not None:
-        _check_target(target, overwrite=overwrite)
+        check_new_file("--out", target, overwrite=overwrite)
     exported = _export(path, to, weights or "float32", console)
     if to == "card" and out is None:
         _clean_config(path, console)
@@ -113,21 +112,6 @@ def _name_of(run: Path) -> str:
     return one_line(run.resolve().name) or "model"
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    """Find out before the work is done that its result could not be written."""
-    if not target.parent.is_dir():
-        raise UserError(
-            f"--out {format_path(target)}: there is no folder {format_path(target.parent)}"
-        )
-    if target.exists() and not target.is_file():
-        raise UserError(f"--out {format_path(target)} is not a plain file")
-    if target.exists() and not overwrite:
-        raise UserError(
-            f"{format_path(target)} exists already and is not overwritten",
-            hint="--overwrite replaces it, another --out leaves it",
-        )
-
-
 def _export(path: Path, to: str, weights: str, console: Console) -> Exported:
     from charrnn.generation.language_model import load
 
@@ -146,7 +130,11 @@ def _html(model: "LanguageModel", weights: str, console: Console) -> Exported:
 
     precision: Precision = "bfloat16" if weights == "bfloat16" else "float32"
     page = html_page(
-        model.trained, model.defaults, name=_name_of(model.trained.path), precision=precision
+        model.trained,
+        model.defaults,
+        name=_name_of(model.trained.path),
+        normalize=model.text_format.normalize,
+        precision=precision,
     )
     facts: dict[str, Any] = {"weights": precision}
     if precision == "float32":

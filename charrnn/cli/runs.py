@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.new_file import Overwrite, check_new_file
 from charrnn.cli.options import Debug, Json, NoColor, Quiet, option
 from charrnn.console import Console, escape_controls, write_json
 from charrnn.errors import UserError
@@ -32,6 +33,7 @@ def runs(
         Path, typer.Argument(metavar="DIR", help="Where the runs are.")
     ] = RUNS_FOLDER,
     plot: Annotated[Path | None, option(PLOT, "FILE", "--plot")] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
     _no_color: NoColor = False,
@@ -51,7 +53,7 @@ def runs(
 
     kind = "" if plot is None else plot.suffix.lower().removeprefix(".")
     if plot is not None:
-        _check_plot(plot, kind)
+        _check_plot(plot, kind, overwrite=overwrite)
     if not folder.is_dir():
         raise UserError(f"there is no folder {format_path(folder)}", hint=START_HINT)
     summaries, errors = summarize_all(find_runs(folder))
@@ -69,11 +71,11 @@ def runs(
         _write_table(summaries)
 
 
-def _check_plot(plot: Path, kind: str) -> None:
+def _check_plot(plot: Path, kind: str, *, overwrite: bool) -> None:
     """Check that a picture can be drawn, before anything is read.
 
     Raises:
-        UserError: Its name ends otherwise, or matplotlib is not installed.
+        UserError: Its name ends otherwise or is taken, or matplotlib is not installed.
     """
     from charrnn.explain.plots import require_matplotlib
 
@@ -82,6 +84,7 @@ def _check_plot(plot: Path, kind: str) -> None:
             f"--plot {format_path(plot)} names no kind of picture",
             hint="end it with .svg or .png",
         )
+    check_new_file("--plot", plot, overwrite=overwrite)
     require_matplotlib()
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,8 +114,6 @@ def _begin(arguments: TrainArguments, group: ProcessGroup, console: Console) -> 
     console.note_waiting(loaded.config.data.sources)
     if (out := arguments.out) is not None:
         group.first(lambda: check_free(out, overwrite=arguments.overwrite))
-    if console.is_terminal:
-        console.note("loading torch and measuring this machine, a moment ...")
     try:
         trainer = _trainer_of(arguments, loaded, source, begin, group, console)
     except Interrupted:
@@ -156,13 +155,15 @@ def _trainer_of(
     console: Console,
 ) -> "Trainer":
     """Prepare the text, decide what is open, and claim the run directory."""
+    corpus = group.each(lambda: _corpus_of(loaded.config, arguments.data_dir, group, console))
+    _check_alike(loaded.config, corpus, group, console)
+    if console.is_terminal:
+        console.note("loading torch and measuring this machine, a moment ...")
     from charrnn.training.clock import Clock
     from charrnn.training.model import new_model
     from charrnn.training.trainer import Trainer
     from charrnn.training.transfer import take_weights
 
-    corpus = group.each(lambda: _corpus_of(loaded.config, arguments.data_dir, group, console))
-    _check_alike(loaded.config, corpus, group, console)
     clock = None
     if arguments.minutes is not None and group.is_first:
         slowdown = max(1.0, (time.monotonic() - begin) / time.process_time())
@@ -264,9 +265,6 @@ def _resume(arguments: TrainArguments, group: ProcessGroup, console: Console) ->
         if group.is_first:
             write_result(dump_config(config).rstrip("\n"))
         return
-    from charrnn.training.model import new_model
-    from charrnn.training.trainer import Trainer
-
     with _reopen(path, group) as writer:
         config, changes = group.first(changed)
         for note in retired_notes(each.partition("=")[0] for each in arguments.settings):
@@ -275,6 +273,9 @@ def _resume(arguments: TrainArguments, group: ProcessGroup, console: Console) ->
             lambda: _corpus_again(config, writer, arguments.data_dir, group, console)
         )
         _check_alike(config, corpus, group, console)
+        from charrnn.training.model import new_model
+        from charrnn.training.trainer import Trainer
+
         trainer = Trainer(config, corpus, new_model(config, corpus), writer, group=group)
         if (step := arguments.from_step) is not None:
             group.first(lambda: writer.saves.go_back(step))
@@ -345,8 +346,6 @@ def _check_alike(config: Config, corpus: Corpus, group: ProcessGroup, console: C
     """
     if group.size == 1:
         return
-    import torch
-
     settings = {
         f"{section}.{name}": value
         for section, values in asdict(config).items()
@@ -355,13 +354,13 @@ def _check_alike(config: Config, corpus: Corpus, group: ProcessGroup, console: C
     }
     facts = {
         "charrnn": __version__,
-        "torch": torch.__version__,
+        "torch": metadata.version("torch"),
         "a text whose SHA-256 begins with": corpus.manifest.corpus_sha256[:SHOWN_DIGITS],
         **settings,
     }
-    told = group.all((socket.gethostname(), facts, torch.backends.cpu.get_cpu_capability()))
-    _, theirs, capability = told[0]
-    for rank, (host, facts, own_capability) in enumerate(told):
+    told = group.all((socket.gethostname(), facts, group.processor))
+    _, theirs, first_processor = told[0]
+    for rank, (host, facts, processor) in enumerate(told):
         for name, fact in facts.items():
             if fact != theirs[name]:
                 raise group.told_by_first(
@@ -370,10 +369,10 @@ def _check_alike(config: Config, corpus: Corpus, group: ProcessGroup, console: C
                         hint="all processes need the same version, configuration and text",
                     )
                 )
-        if own_capability != capability:
+        if processor != first_processor:
             console.warn(
-                f"process {rank} on {host} has another kind of processor ({own_capability}, not "
-                f"{capability}): the weights will not have the bits of a training on one kind"
+                f"process {rank} on {host} has another kind of processor ({processor}, not "
+                f"{first_processor}): the weights will not have the bits of a training on one kind"
             )
 
 

@@ -23,10 +23,10 @@ from charrnn.network import IdArray
 from charrnn.run.paths import CONFIG_FILE, VOCABULARY_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus, Split, SplitName, find_prepared
-from charrnn.text.decoding import UndecodableError, decoded
+from charrnn.text.decoding import UndecodableError
 from charrnn.text.prepare import prepare
 from charrnn.text.reading import Part, TextReader, options_for, parts_of, read_text
-from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources
+from charrnn.text.sources import CHUNK_BYTES, STDIN, is_pipe, open_sources, texts_of_stream
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 LINES_AT_ONCE = 1 << 14
@@ -121,9 +121,15 @@ def other_text(
 
 
 def parts_of_text(
-    name: str, model: TrainedModel, data: DataConfig, progress: Progress = silent
+    name: str,
+    model: TrainedModel,
+    data: DataConfig,
+    progress: Progress = silent,
+    command: str = "eval --by-line",
 ) -> Iterator[Part]:
     """Yield any text in parts, as the run reads texts; stdin as it comes, however long.
+
+    `command` is what reads it, for hints.
 
     Raises:
         UserError: The text cannot be read.
@@ -132,12 +138,13 @@ def parts_of_text(
     if name == STDIN and sys.stdin is not None:
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
         chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
-        texts = decoded(chunks, encoding=options.encoding, errors=options.errors, name="stdin")
-        with _told_how_to_convert(name, model, data):
+        encoding, errors = options.encoding, options.errors
+        with _told_how_to_convert(name, model, data, command):
+            texts = texts_of_stream(chunks, "stdin", encoding=encoding, errors=errors)
             yield from parts_of([texts], options)
     else:
         with (
-            _told_how_to_convert(name, model, data),
+            _told_how_to_convert(name, model, data, command),
             open_sources([name], data=data, progress=progress) as sources,
         ):
             yield from TextReader(sources, options, progress).parts("reading")
@@ -175,7 +182,7 @@ def _utf8_bytes(
 
 @contextmanager
 def _told_how_to_convert(
-    name: str, model: TrainedModel, data: DataConfig, command: str = "eval"
+    name: str, model: TrainedModel, data: DataConfig, command: str
 ) -> Iterator[None]:
     """Answer a text in another encoding with the command that reads it."""
     try:

@@ -8,16 +8,19 @@ compressor goes on learning while it reads the text.
 import gzip
 import lzma
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from charrnn.evaluation.eval_text import own_split
 from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
 from charrnn.explain.picture import Bars, Numbers, Picture, Table
-from charrnn.explain.subject import Request, Subject, text_of_ids
+from charrnn.explain.reading import Reading, Request, text_of_ids
 
 SUMMARY = "the same text under n-gram models and compressors"
 NETWORK = "charrnn"
+FEWEST_COMPRESSED = 200
+"""Of a shorter text too much is rounding: compressors write whole bytes, xz four at a time."""
 LONGEST_WINDOW = 27
 """zstd looks for what it has seen in the last 2**27 bytes."""
 
@@ -30,25 +33,27 @@ def numbers(request: Request) -> Numbers:
     Raises:
         UserError: The run's own corpus, for its training part, cannot be had.
     """
-    subject = request.subject
-    training = training_part(subject)
-    before, text = training.content.encode(), subject.content.encode()
-    chars = len(subject.targets_N)
-    bits = {"uniform": chars * float(np.log2(_alphabet(subject)))}
-    for order, cost in enumerate(ngram_bits(training, subject)):
+    reading = request.reading
+    is_long = len(reading.targets_N) >= FEWEST_COMPRESSED
+    training = training_part(reading)
+    before, text = training.content.encode(), reading.content.encode()
+    chars = len(reading.targets_N)
+    bits = {"uniform": chars * float(np.log2(_alphabet(reading)))}
+    for order, cost in enumerate(ngram_bits(training, reading)):
         bits[f"n-gram order {order}" if order else "unigram"] = cost
     alone = {}
-    for name, compress in compressors().items():
-        if compress is not None:
+    known = compressors()
+    for name, compress in known.items():
+        if compress is not None and is_long:
             bits[name] = 8.0 * (len(compress(before + text)) - len(compress(before)))
             alone[name] = 8.0 * len(compress(text))
-    bits[NETWORK] = float(subject.nats_N.sum(dtype=np.float64) / np.log(2))
+    bits[NETWORK] = chars * reading.loss_nats / np.log(2)
     return {
-        "run": subject.run,
-        "source": subject.source,
+        "run": reading.run,
+        "source": reading.source,
         "chars": chars,
         "training_chars": len(training.text.ids),
-        "missing": [name for name, compress in compressors().items() if compress is None],
+        "missing": [name for name, compress in known.items() if compress is None],
         "models": [
             {
                 "name": name,
@@ -73,7 +78,9 @@ def picture(numbers: Numbers) -> Picture:
         f"All were given {numbers['training_chars']:,} characters of the training part.",
         "Order n is an n-gram model that sees n characters.",
     ]
-    if numbers["missing"]:
+    if numbers["chars"] < FEWEST_COMPRESSED:
+        sentences.append(f"Compressors are compared on {FEWEST_COMPRESSED:,} characters or more.")
+    elif numbers["missing"]:
         missing = " and ".join(numbers["missing"])
         sentences.append(f"Without {missing}: `pip install 'charrnn-cli[plots]'` brings them.")
     rows = [
@@ -100,9 +107,9 @@ def picture(numbers: Numbers) -> Picture:
     )
 
 
-def training_part(subject: Subject) -> Subject:
+def training_part(reading: Reading) -> Reading:
     """The training part of the run's own corpus, the end of it if it is long."""
-    own = own_split(subject.model, subject.data, "train")
+    own = own_split(reading.model, reading.data, "train", data_dir=reading.data_dir)
     ids, starts = own.ids, own.starts
     if len(ids) > MOST_TRAINING:
         begin = len(ids) - MOST_TRAINING
@@ -111,25 +118,25 @@ def training_part(subject: Subject) -> Subject:
             begin = int(starts[line])
             starts = starts[line:] - starts[line]
         ids = ids[begin:]
-    text = text_of_ids(ids, starts, subject.model.vocabulary, MOST_TRAINING)
-    return Subject(subject.model, subject.data, "the training part", text)
+    text = text_of_ids(ids, starts, reading.model.vocabulary, MOST_TRAINING)
+    return replace(reading, source="the training part", text=text)
 
 
-def ngram_bits(training: Subject, subject: Subject, highest: int = HIGHEST_ORDER) -> list[float]:
+def ngram_bits(training: Reading, reading: Reading, highest: int = HIGHEST_ORDER) -> list[float]:
     """The bits of a text under n-gram models of the orders 0 to `highest`."""
     probabilities = kneser_ney(
         sequence_of(training, highest),
-        sequence_of(subject, highest),
-        alphabet=_alphabet(subject),
-        ids=len(subject.model.vocabulary),
+        sequence_of(reading, highest),
+        alphabet=_alphabet(reading),
+        ids=len(reading.model.vocabulary),
         highest=highest,
     )
     return [float(-np.log2(probability_M).sum()) for probability_M in probabilities]
 
 
-def _alphabet(subject: Subject) -> int:
+def _alphabet(reading: Reading) -> int:
     """How many ids can come: all but <pad> and <bos>."""
-    vocabulary = subject.model.vocabulary
+    vocabulary = reading.model.vocabulary
     return len(vocabulary) - (2 if vocabulary.has_lines else 1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from charrnn.evaluation.scoring import check_finite
 from charrnn.explain.cells import Floats, softmax
 from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
-from charrnn.explain.subject import Request
+from charrnn.explain.reading import FEWEST, Request
 
 SUMMARY = "whether characters that are given 30 % come 30 % of the time"
 BINS = 10
@@ -22,53 +22,45 @@ def numbers(request: Request) -> Numbers:
     expected calibration error is that of the likeliest: the mean distance, over the places, of its
     bin's mean probability from the share in which it came (Guo et al. 2017, arXiv 1706.04599).
     """
-    subject = request.subject.sample()
-    all_bins, likeliest_bins = _Bins(), _Bins()
-    for places_BT, counted_BT, logits_BTV in subject.read(subject.network.advance):
-        targets_N = subject.targets_N[places_BT[counted_BT]]
+    reading = request.reading.sample()
+    reading.require(FEWEST)
+    every_3B, likeliest_3B = np.zeros((2, 3, BINS))
+    for places_BT, counted_BT, logits_BTV in reading.read(reading.network.advance):
+        targets_N = reading.targets_N[places_BT[counted_BT]]
         given_NV = softmax(logits_BTV[counted_BT])
-        check_finite(float(given_NV.sum()) - len(given_NV), subject.model.path)
+        check_finite(float(given_NV.sum()) - len(given_NV), reading.model.path)
         came_NV = targets_N[:, None] == np.arange(given_NV.shape[1])
-        all_bins.add(given_NV.ravel(), came_NV.ravel())
-        likeliest_bins.add(given_NV.max(axis=1), given_NV.argmax(axis=1) == targets_N)
+        every_3B += _binned(given_NV.ravel(), came_NV.ravel())
+        likeliest_3B += _binned(given_NV.max(axis=1), given_NV.argmax(axis=1) == targets_N)
+    count_B, given_B, came_B = likeliest_3B
     return {
-        "run": subject.run,
-        "source": subject.source,
-        "expected_calibration_error": likeliest_bins.error(),
-        "all": all_bins.to_json(),
-        "likeliest": likeliest_bins.to_json(),
+        "run": reading.run,
+        "source": reading.source,
+        "expected_calibration_error": float(np.abs(given_B - came_B).sum() / count_B.sum()),
+        "all": _as_json(every_3B),
+        "likeliest": _as_json(likeliest_3B),
     }
 
 
-class _Bins:
-    """Probabilities that were given, in bins of equal width."""
+def _binned(given_N: Floats, came_N: Floats) -> Floats:
+    """How many probabilities fall into each bin, their sum, and how many of them came, (3, B)."""
+    bins_N = np.minimum((given_N * BINS).astype(np.int64), BINS - 1)
+    return np.array([np.bincount(bins_N, each, BINS) for each in (None, given_N, came_N)])
 
-    def __init__(self) -> None:
-        self._count_B, self._given_B, self._came_B = np.zeros((3, BINS))
 
-    def add(self, given_N: Floats, came_N: Floats) -> None:
-        """Take in some probabilities, and which of their characters came."""
-        bins_N = np.minimum((given_N * BINS).astype(np.int64), BINS - 1)
-        self._count_B += np.bincount(bins_N, minlength=BINS)
-        self._given_B += np.bincount(bins_N, given_N, minlength=BINS)
-        self._came_B += np.bincount(bins_N, came_N, minlength=BINS)
-
-    def error(self) -> float:
-        """The mean distance of what was given from what came."""
-        return float(np.abs(self._given_B - self._came_B).sum() / self._count_B.sum())
-
-    def to_json(self) -> list[Numbers]:
-        """The bins in which there is anything."""
-        return [
-            {
-                "low": at / BINS,
-                "high": (at + 1) / BINS,
-                "count": int(self._count_B[at]),
-                "probability": float(self._given_B[at] / self._count_B[at]),
-                "frequency": float(self._came_B[at] / self._count_B[at]),
-            }
-            for at in np.flatnonzero(self._count_B).tolist()
-        ]
+def _as_json(sums_3B: Floats) -> list[Numbers]:
+    """The bins in which there is anything."""
+    return [
+        {
+            "low": at / BINS,
+            "high": (at + 1) / BINS,
+            "count": int(count),
+            "probability": given / count,
+            "frequency": came / count,
+        }
+        for at, (count, given, came) in enumerate(sums_3B.T.tolist())
+        if count
+    ]
 
 
 def picture(numbers: Numbers) -> Picture:

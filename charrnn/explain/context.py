@@ -15,7 +15,7 @@ from charrnn.evaluation.scoring import nats_and_correct
 from charrnn.explain.baselines import ngram_bits, training_part
 from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
-from charrnn.explain.subject import Request, Subject
+from charrnn.explain.reading import FEWEST, Reading, Request
 
 SUMMARY = "the loss against the number of characters that the network may see"
 LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -33,18 +33,19 @@ def numbers(request: Request) -> Numbers:
     In lines mode a context begins with its line: the loss for k is that of the places with at most
     k characters of the line before them, its beginning one, and more than the length before k.
     """
-    subject = request.subject
-    length, loss = _by_depth(subject) if subject.is_lines else _by_window(subject)
+    reading = request.reading
+    reading.require(FEWEST)
+    length, loss = _by_depth(reading) if reading.is_lines else _by_window(reading)
     ngrams = [
-        {"order": order, "loss_nats": bits * np.log(2) / len(subject.targets_N)}
-        for order, bits in enumerate(ngram_bits(training_part(subject), subject))
+        {"order": order, "loss_nats": bits * np.log(2) / len(reading.targets_N)}
+        for order, bits in enumerate(ngram_bits(training_part(reading), reading))
     ]
     return {
-        "run": subject.run,
-        "source": subject.source,
-        "mode": subject.model.card.mode,
+        "run": reading.run,
+        "source": reading.source,
+        "mode": reading.model.card.mode,
         "length": [*length, None],
-        "loss_nats": [*loss, float(subject.nats_N.mean(dtype=np.float64))],
+        "loss_nats": [*loss, reading.loss_nats],
         "ngrams": ngrams,
     }
 
@@ -67,7 +68,8 @@ def picture(numbers: Numbers) -> Picture:
     )
     best = min(ngrams, key=lambda each: each["loss_nats"])
     enough = next(k for k, nats in zip(length, loss, strict=True) if nats <= loss[-1] + NEAR)
-    seen = "Only with all of the text" if enough is None else f"With {enough:,} characters"
+    count = "1 character" if enough == 1 else f"{enough or 0:,} characters"
+    seen = "Only with all of the text" if enough is None else f"With {count}"
     near = f"{seen} the network is within {NEAR} nats of its loss with all of the text"
     rows = [
         ("all" if k is None else f"{k:,}", f"{nats:.4f}")
@@ -88,43 +90,42 @@ def picture(numbers: Numbers) -> Picture:
     )
 
 
-def _by_depth(subject: Subject) -> tuple[list[int], list[float]]:
-    begins_N = np.repeat(subject.documents[:-1], np.diff(subject.documents))
+def _by_depth(reading: Reading) -> tuple[list[int], list[float]]:
+    begins_N = np.repeat(reading.documents[:-1], np.diff(reading.documents))
     depth_N = np.arange(len(begins_N)) - begins_N + 1
     lengths, losses = [], []
     for before, length in zip((0, *LENGTHS), LENGTHS, strict=False):
-        nats = subject.nats_N[(depth_N > before) & (depth_N <= length)]
+        nats = reading.nats_N[(depth_N > before) & (depth_N <= length)]
         if len(nats):
             lengths.append(length)
             losses.append(float(nats.mean(dtype=np.float64)))
     return lengths, losses
 
 
-def _by_window(subject: Subject) -> tuple[list[int], list[float]]:
-    longest = max(length for length in LENGTHS if length <= len(subject.targets_N))
+def _by_window(reading: Reading) -> tuple[list[int], list[float]]:
+    longest = max(length for length in LENGTHS if length <= len(reading.targets_N))
     differences_T: Floats = np.zeros(longest)
     for places, length in PLACES:
         read = min(length, longest)
-        differences_T[:read] = _differences(subject, places, read)
-    all_text = float(subject.nats_N.mean(dtype=np.float64))
+        differences_T[:read] = _differences(reading, places, read)
     lengths = [length for length in LENGTHS if length <= longest]
     near = [
         differences_T[math.ceil(length * (1 - AROUND)) - 1 : math.floor(length * (1 + AROUND))]
         for length in lengths
     ]
-    return lengths, [all_text + float(differences.mean()) for differences in near]
+    return lengths, [reading.loss_nats + float(differences.mean()) for differences in near]
 
 
-def _differences(subject: Subject, places: int, length: int) -> Floats:
+def _differences(reading: Reading, places: int, length: int) -> Floats:
     """By how much the loss grows if only 1, 2, ... `length` characters are seen, (length,)."""
-    last = len(subject.targets_N) - length
+    last = len(reading.targets_N) - length
     begins_M = np.unique(np.linspace(0, last, places).astype(np.int64))
-    state = subject.network.initial_state(len(begins_M))
+    state = reading.network.initial_state(len(begins_M))
     differences = []
     for at in range(0, length, COLUMNS_AT_ONCE):
         places_MT = begins_M[:, None] + np.arange(at, min(at + COLUMNS_AT_ONCE, length))
-        logits_MTV, state = subject.network.advance(subject.inputs_N[places_MT], state)
+        logits_MTV, state = reading.network.advance(reading.inputs_N[places_MT], state)
         everywhere_MT = np.ones(places_MT.shape, np.bool_)
-        nats_MT, _ = nats_and_correct(logits_MTV, subject.targets_N[places_MT], everywhere_MT)
-        differences.append((nats_MT - subject.nats_N[places_MT]).mean(axis=0, dtype=np.float64))
+        nats_MT, _ = nats_and_correct(logits_MTV, reading.targets_N[places_MT], everywhere_MT)
+        differences.append((nats_MT - reading.nats_N[places_MT]).mean(axis=0, dtype=np.float64))
     return np.concatenate(differences)

@@ -14,7 +14,7 @@ import numpy as np
 
 from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table, visible
-from charrnn.explain.subject import Request
+from charrnn.explain.reading import Request
 
 SUMMARY = "the characters' vectors in two dimensions"
 MOST_SHOWN = 150

@@ -1,15 +1,14 @@
 """How often each unit's gates are closed or open, and so what remembers for how long.
 
-After Figure 2 of Karpathy, Johnson & Li 2015 (arXiv 1506.02078). Shapes: L layers, H hidden,
-B rows, T time.
+After Figure 2 of Karpathy, Johnson & Li 2015 (arXiv 1506.02078). Shapes: G gates, L layers,
+H hidden, B rows, T time.
 """
 
 import numpy as np
 
-from charrnn.errors import UserError
 from charrnn.explain.cells import GATES, KEEPING_GATE
 from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
-from charrnn.explain.subject import Request
+from charrnn.explain.reading import Request, TooLittleError
 
 SUMMARY = "how often each unit's gates are closed or open: what remembers for long"
 CLOSED_BELOW = 0.1
@@ -22,37 +21,33 @@ def numbers(request: Request) -> Numbers:
     """Count how often each gate is closed and open while a text is read.
 
     Raises:
-        UserError: The network is a plain RNN, which has no gates.
+        TooLittleError: The network is a plain RNN, which has no gates.
     """
-    card, subject = request.model.card, request.subject.sample()
+    card, reading = request.model.card, request.reading.sample()
     names = GATES[card.cell]
     if not names:
-        raise UserError(
-            f"{subject.run} is a plain RNN, which has no gates",
+        raise TooLittleError(
+            f"{reading.run} is a plain RNN, which has no gates",
             hint="a run with model.cell=lstm or gru has them",
         )
-    shape = (len(names), card.layers, card.hidden_size)
-    closed, opened, count = np.zeros(shape), np.zeros(shape), 0
-    for _, counted_BT, trace in subject.read(subject.traced.advance):
-        count += int(counted_BT.sum())
-        for at, steps in enumerate(trace):
-            for layer, step in enumerate(steps):
-                for gate, name in enumerate(names):
-                    values_BH = step[name][counted_BT[:, at]]
-                    closed[gate, layer] += (values_BH < CLOSED_BELOW).sum(axis=0)
-                    opened[gate, layer] += (values_BH > OPEN_ABOVE).sum(axis=0)
-    kept = opened[names.index(KEEPING_GATE[card.cell])] / count
+    closed_GLH, open_GLH = np.zeros((2, len(names), card.layers, card.hidden_size))
+    for _, counted_BT, trace in reading.read(reading.traced.advance):
+        for counted_B, steps in zip(counted_BT.T, trace, strict=True):
+            values_GLBH = np.array([[step[name][counted_B] for step in steps] for name in names])
+            closed_GLH += (values_GLBH < CLOSED_BELOW).sum(axis=2)
+            open_GLH += (values_GLBH > OPEN_ABOVE).sum(axis=2)
+    closed_GLH /= len(reading.targets_N)
+    open_GLH /= len(reading.targets_N)
+    kept_LH = open_GLH[names.index(KEEPING_GATE[card.cell])]
     return {
-        "run": subject.run,
-        "source": subject.source,
+        "run": reading.run,
+        "source": reading.source,
         "cell": card.cell,
-        "units": kept.size,
-        "long_memories": int((kept >= LONG).sum()),
+        "units": kept_LH.size,
+        "long_memories": int((kept_LH >= LONG).sum()),
         "gates": {
-            name: {"closed": closed_LH.tolist(), "open": opened_LH.tolist()}
-            for name, closed_LH, opened_LH in zip(
-                names, closed / count, opened / count, strict=True
-            )
+            name: {"closed": closed_LH.tolist(), "open": open_LH.tolist()}
+            for name, closed_LH, open_LH in zip(names, closed_GLH, open_GLH, strict=True)
         },
     }
 

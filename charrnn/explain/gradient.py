@@ -2,8 +2,8 @@
 
 For many places t of a text, the norm of d loss(t) / d h(t-k): the loss of the character after t,
 differentiated with respect to the hidden state after the character at t-k (the hidden states of
-all layers in one vector). It is exact, computed in reverse through the cells; what the gradient
-does over many steps is the subject of Bengio, Simard & Frasconi 1994.
+all layers in one vector). It is exact, computed in reverse through the cells. That it vanishes over
+many steps is the finding of Bengio, Simard & Frasconi 1994.
 
 Shapes: M places, T time, K distances.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from charrnn.evaluation.scoring import check_finite
 from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
-from charrnn.explain.subject import Request, Subject
+from charrnn.explain.reading import FEWEST, Reading, Request
 from charrnn.network import IdArray
 
 SUMMARY = "the gradient that vanishes, character by character, of one or several runs"
@@ -22,6 +22,8 @@ PLACES = 128
 ROWS = 32
 WARM_UP = 64
 """Characters that are read in front of the farthest one, to leave the zero state behind."""
+FEWEST_FITTED = 3
+"""Norms that a half-life is fitted to, at the least."""
 TINY = 1e-30
 """Norms below this are lost in float32."""
 SMALLEST_SHOWN = 1e-12
@@ -31,17 +33,18 @@ SPREAD = (0.1, 0.9)
 
 def numbers(request: Request) -> Numbers:
     """Differentiate the loss at many places with respect to the states before them, run by run."""
-    return {"runs": [_numbers(subject) for subject in request.subjects]}
+    return {"runs": [_numbers(reading) for reading in request.readings]}
 
 
-def _numbers(subject: Subject) -> Numbers:
-    norm_KM = _norms(subject)
+def _numbers(reading: Reading) -> Numbers:
+    reading.require(FEWEST)
+    norm_KM = _norms(reading)
     mean_K = norm_KM.mean(axis=1)
-    check_finite(float(mean_K.max()), subject.model.path)
+    check_finite(float(mean_K.max()), reading.model.path)
     low_K, high_K = np.quantile(norm_KM, SPREAD, axis=1)
     return {
-        "run": subject.run,
-        "cell": subject.model.card.cell,
+        "run": reading.run,
+        "cell": reading.model.card.cell,
         "distance": list(range(len(mean_K))),
         "norm": mean_K.tolist(),
         "low": low_K.tolist(),
@@ -56,19 +59,19 @@ def half_life(norm_K: Floats) -> float | None:
     That is a straight line through the logarithms, by least squares. None if it does not fall.
     """
     measurable_K = np.flatnonzero(norm_K > TINY)
-    if len(measurable_K) < 2:
+    if len(measurable_K) < FEWEST_FITTED:
         return None
     slope, _ = np.polyfit(measurable_K, np.log2(norm_K[measurable_K]), 1)
     return float(-1 / slope) if slope < 0 else None
 
 
-def _norms(subject: Subject) -> Floats:
+def _norms(reading: Reading) -> Floats:
     """The norm at each distance for each place, (K, M)."""
-    inputs_MT, targets_M, distances = _places(subject)
-    network, parts = subject.traced, []
+    inputs_MT, targets_M, distances = _places(reading)
+    network, parts = reading.traced, []
     for at in range(0, len(targets_M), ROWS):
         inputs_BT = inputs_MT[at : at + ROWS]
-        state = subject.network.initial_state(len(inputs_BT))
+        state = reading.network.initial_state(len(inputs_BT))
         _, state = network.advance(inputs_BT[:, :-distances], state)
         trace, _ = network.advance(inputs_BT[:, -distances:], state)
         gradients = network.gradients(trace, targets_M[at : at + ROWS])
@@ -76,23 +79,23 @@ def _norms(subject: Subject) -> Floats:
     return np.concatenate([np.array(part) for part in parts], axis=1)
 
 
-def _places(subject: Subject) -> tuple[IdArray, IdArray, int]:
+def _places(reading: Reading) -> tuple[IdArray, IdArray, int]:
     """Choose the places: what is read up to each (M, T), what comes next, and how many distances.
 
     In a stream they are spread evenly; in lines mode they are as deep in their lines as the median
     line is long, so that half of the lines have one.
     """
-    lengths = np.diff(subject.documents)
-    if subject.is_lines:
+    lengths = np.diff(reading.documents)
+    if reading.is_lines:
         distances, before = max(1, min(FARTHEST + 1, int(np.median(lengths)))), 0
-        begins = subject.documents[:-1][lengths >= distances]
+        begins = reading.documents[:-1][lengths >= distances]
     else:
         distances = min(FARTHEST + 1, int(lengths[0]))
         before = min(WARM_UP, int(lengths[0]) - distances)
         begins = np.arange(int(lengths[0]) - distances - before + 1)
     chosen = np.unique(np.linspace(0, len(begins) - 1, PLACES).astype(np.int64))
     steps_MT = begins[chosen, None] + np.arange(before + distances)
-    return subject.inputs_N[steps_MT], subject.targets_N[steps_MT[:, -1]], distances
+    return reading.inputs_N[steps_MT], reading.targets_N[steps_MT[:, -1]], distances
 
 
 def picture(numbers: Numbers) -> Picture:
@@ -141,6 +144,8 @@ def _share(run: Numbers, k: int) -> str:
 
 
 def _half_life(run: Numbers) -> str:
+    if len(run["norm"]) < FEWEST_FITTED:
+        return f"{_name(run)}: the lines are too short to see whether the gradient vanishes."
     if run["half_life"] is None:
         return f"{_name(run)}: the gradient does not vanish in {len(run['norm']) - 1} characters."
     hundredth = _first_below(run, 0.01 * run["norm"][0])

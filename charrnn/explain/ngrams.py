@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.explain.cells import Floats
-from charrnn.explain.subject import Places, Subject
+from charrnn.explain.reading import Places, Reading
 from charrnn.network import IdArray
 
 MOST_TRAINING = 4_000_000
@@ -39,23 +39,23 @@ class Sequence(NamedTuple):
     predicted_N: Flags
 
 
-def sequence_of(subject: Subject, order: int) -> Sequence:
-    """The text of a subject; each document begins with the id that its first target follows.
+def sequence_of(reading: Reading, order: int) -> Sequence:
+    """The text of a reading; each document begins with the id that its first target follows.
 
     In lines mode that id is repeated, so that no context of up to `order` reaches into the line
     before.
     """
-    if not subject.is_lines:
-        ids_N = np.concatenate([subject.inputs_N[:1], subject.targets_N]).astype(np.int64)
+    if not reading.is_lines:
+        ids_N = np.concatenate([reading.inputs_N[:1], reading.targets_N]).astype(np.int64)
         predicted_N = np.arange(len(ids_N)) > 0
         return Sequence(ids_N, predicted_N)
-    bos_id = subject.model.vocabulary.bos_id
+    bos_id = reading.model.vocabulary.bos_id
     assert bos_id is not None
-    repeats_N = np.ones(len(subject.inputs_N), np.int64)
-    repeats_N[subject.documents[:-1]] = 1 + max(1, order)
+    repeats_N = np.ones(len(reading.inputs_N), np.int64)
+    repeats_N[reading.documents[:-1]] = 1 + max(1, order)
     at_N = np.repeat(np.arange(len(repeats_N)), repeats_N)
     is_last_N = np.append(at_N[1:] != at_N[:-1], True)
-    ids_N = np.where(is_last_N, subject.targets_N[at_N], bos_id)
+    ids_N = np.where(is_last_N, reading.targets_N[at_N], bos_id)
     return Sequence(ids_N.astype(np.int64), is_last_N)
 
 

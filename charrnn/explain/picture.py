@@ -1,11 +1,12 @@
 """What a view wants to be seen, before it is known where: in a terminal, a plot or a page.
 
 Every view turns its numbers into a `Picture`; `terminal.py`, `plots.py` and `page.py` draw any
-picture. Nothing here computes or draws.
+picture, in the same colours. Nothing here computes or draws.
 """
 
+import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -14,6 +15,14 @@ from charrnn.console import escape_controls
 
 Numbers = dict[str, Any]
 """What a view computed, as `--json` prints it."""
+
+Rgb = tuple[int, int, int]
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a08c00")
+POSITIVE: Rgb = (240, 120, 50)
+NEGATIVE: Rgb = (80, 155, 235)
+WHITE: Rgb = (255, 255, 255)
+"""These can be told apart by readers with any of the common kinds of colour blindness (Okabe & Ito
+2008), and letters in black can be read on them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +131,21 @@ def pieces_of(text: ColouredText) -> list[Piece]:
     return pieces
 
 
+def lines_of(
+    text: ColouredText, columns: int, width_of: Callable[[str], int]
+) -> Iterator[list[Piece]]:
+    """Cut a text into lines, where it has its own and where the columns end."""
+    line: list[Piece] = []
+    width = 0
+    for piece in pieces_of(text):
+        width += width_of(piece[0])
+        if line and (line[-1][0] == "⏎" or width > columns):
+            yield line
+            line, width = [], width_of(piece[0])
+        line.append(piece)
+    yield line
+
+
 def visible(char: str) -> str:
     r"""How a character is written where it stands alone: space as ␣, line end as \n.
 
@@ -132,3 +156,18 @@ def visible(char: str) -> str:
     if len(char) == 1 and unicodedata.category(char).startswith("M"):
         return f"◌{char}"
     return escape_controls(char, keep=frozenset())
+
+
+def colour_of(value: float | None, most: float | None) -> Rgb | None:
+    """The background of a character; None where nothing is known of it.
+
+    From white at 0 to orange at `most`; without `most`, from blue at -1 through white to orange.
+    """
+    if value is None or not math.isfinite(value):
+        return None
+    share = max(-1.0, min(1.0, value / most if most else value))
+    full = POSITIVE if share >= 0 else NEGATIVE
+    red, green, blue = (
+        round(light + (dark - light) * abs(share)) for light, dark in zip(WHITE, full, strict=True)
+    )
+    return red, green, blue

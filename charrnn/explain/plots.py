@@ -4,13 +4,21 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from charrnn.console import escape_controls
 from charrnn.errors import UserError
-from charrnn.explain.colours import SERIES, colour_of
-from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Series, pieces_of
-from charrnn.messages import shorten
+from charrnn.explain.picture import (
+    SERIES,
+    Bars,
+    Chart,
+    ColouredText,
+    Picture,
+    Series,
+    colour_of,
+    lines_of,
+)
+from charrnn.messages import one_line, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +32,7 @@ TEXT_LINES = 24
 CELL_INCHES = (0.1, 0.21)
 DOTS_PER_INCH = 144
 GREY = "#7f7f7f"
+LONGEST_NAME = 40
 LEVEL_SHARE = 0.03
 """The height of a level's name, as a share of the chart's."""
 
@@ -57,7 +66,7 @@ def plotted(picture: Picture, kind: str) -> bytes:
 def chart_as_svg(chart: Chart | Bars) -> str:
     """Draw one chart as an SVG element, to stand in a page."""
     with _settings(chart.title):
-        svg = _saved(_figure_of_charts([chart]), "svg").decode()
+        svg = _saved(_figure_of_charts([chart]), "svg", transparent=True).decode()
     return svg[svg.index("<svg") :]
 
 
@@ -91,16 +100,21 @@ def _installed(fonts: Sequence[str]) -> list[str]:
     return [font for font in fonts if font in names]
 
 
-def _saved(figure: "Figure", kind: str) -> bytes:
+def _saved(figure: "Figure", kind: str, *, transparent: bool = False) -> bytes:
     file = io.BytesIO()
     metadata = {"Date": None, "Creator": "charrnn"} if kind == "svg" else {}
-    figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH)
+    figure.savefig(file, format=kind, metadata=metadata, dpi=DOTS_PER_INCH, transparent=transparent)
     return file.getvalue()
 
 
 def _plain(text: str) -> str:
     """Escape control characters, and dollar signs, which would be read as mathematics."""
-    return escape_controls(text, keep=frozenset()).replace("$", r"\$")
+    return one_line(text).replace("$", r"\$")
+
+
+def _name(text: str) -> str:
+    """A name that leaves room for what it is the name of."""
+    return _plain(shorten(text, LONGEST_NAME))
 
 
 # --- Charts --------------------------------------------------------------------------------------
@@ -115,7 +129,7 @@ def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
         axes.set_title(_plain(chart.title), loc="left")
         if isinstance(chart, Bars):
             colours = [SERIES[name == chart.highlighted] for name in chart.names]
-            names = list(map(_plain, chart.names))
+            names = list(map(_name, chart.names))
             drawn = axes.barh(names, list(chart.values), color=colours)
             axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
             axes.margins(x=0.08)
@@ -127,7 +141,7 @@ def _figure_of_charts(charts: Sequence[Chart | Bars]) -> "Figure":
 
 def _draw_chart(axes: "Axes", chart: Chart) -> None:
     axes.set_xlabel(_plain(chart.x_label))
-    axes.set_ylabel(_plain(chart.y_label))
+    axes.set_ylabel(_name(chart.y_label))
     if chart.log_x:
         axes.set_xscale("log")
         axes.set_xticks(chart.series[0].x, [f"{x:g}" for x in chart.series[0].x])
@@ -192,7 +206,8 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    fonts, lines = _installed(TEXT_FONTS), _lines(text)
+    fonts = _installed(TEXT_FONTS)
+    lines = list(islice(lines_of(text, TEXT_COLUMNS, lambda _piece: 1), TEXT_LINES))
     title = shorten(text.title, TEXT_COLUMNS)
     columns = max(len(title), *map(len, lines))
     width, height = CELL_INCHES
@@ -218,15 +233,3 @@ def _figure_of_text(text: ColouredText) -> "Figure":
                 va="center",
             )
     return figure
-
-
-def _lines(text: ColouredText) -> list[list[Piece]]:
-    """The first lines of a text, cut where they are too long."""
-    lines: list[list[Piece]] = [[]]
-    for piece in pieces_of(text):
-        if lines[-1] and (lines[-1][-1][0] == "⏎" or len(lines[-1]) == TEXT_COLUMNS):
-            if len(lines) == TEXT_LINES:
-                break
-            lines.append([])
-        lines[-1].append(piece)
-    return lines

@@ -11,7 +11,7 @@ from charrnn.errors import UserError
 from charrnn.evaluation.scoring import check_finite
 from charrnn.explain.cells import TracedNetwork, softmax
 from charrnn.explain.picture import Numbers, Picture, Table, visible
-from charrnn.explain.subject import Request
+from charrnn.explain.reading import Request
 from charrnn.inference.network import NumpyNetwork
 from charrnn.messages import quote
 

@@ -1,7 +1,6 @@
 """What each character of a text cost, in bits: the negative logarithm of its probability."""
 
 from collections.abc import Iterator
-from heapq import nlargest
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,7 +8,8 @@ import numpy as np
 
 from charrnn.explain.cells import softmax
 from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
-from charrnn.explain.subject import Request, Subject
+from charrnn.explain.reading import Reading, Request
+from charrnn.text.vocabulary import code_points_of
 
 SUMMARY = "the text, each character coloured by what it cost in bits"
 LIKELIEST = 5
@@ -27,18 +27,17 @@ def numbers(request: Request) -> Numbers:
 
     The first character of a stream could not be predicted: its bits are None.
     """
-    subject = request.subject
-    bits: list[float | None] = (subject.nats_N.astype(np.float64) / np.log(2)).tolist()
-    bits_per_char = float(subject.nats_N.mean(dtype=np.float64) / np.log(2))
-    likeliest: list[Likeliest | None] = [*likeliest_of(subject, request.show)]
-    if not subject.is_lines:
+    reading = request.reading
+    bits: list[float | None] = (reading.nats_N.astype(np.float64) / np.log(2)).tolist()
+    likeliest: list[Likeliest | None] = [*likeliest_of(reading, request.show)]
+    if not reading.is_lines:
         bits = [None, *bits]
         likeliest = [None, *likeliest][: request.show]
     return {
-        "run": subject.run,
-        "source": subject.source,
-        "bits_per_char": bits_per_char,
-        "characters": list(subject.content),
+        "run": reading.run,
+        "source": reading.source,
+        "bits_per_char": reading.loss_nats / np.log(2),
+        "characters": list(reading.content),
         "bits": bits,
         "likeliest": likeliest,
     }
@@ -48,8 +47,8 @@ def picture(numbers: Numbers) -> Picture:
     """Show the beginning of the text, coloured, and the dearest words and lines of all of it."""
     characters, bits, shown = numbers["characters"], numbers["bits"], len(numbers["likeliest"])
     part = "" if shown == len(bits) else f", the first {shown:,} characters"
-    words = nlargest(DEAREST, _pieces(numbers, " \n\t"), key=lambda piece: piece.bits)
-    lines = nlargest(DEAREST, _pieces(numbers, "\n"), key=lambda piece: piece.per_char)
+    words = _dearest(numbers, " \n\t", per_char=False)
+    lines = _dearest(numbers, "\n", per_char=True)
     word_rows = [(f"{word.bits:.1f}", f"{word.begin:,}", word.text) for word in words]
     line_rows = [(f"{line.per_char:.2f}", f"{line.number:,}", line.text) for line in lines]
     return Picture(
@@ -85,28 +84,42 @@ class Piece(NamedTuple):
     per_char: float
 
 
-def _pieces(numbers: Numbers, separators: str) -> Iterator[Piece]:
-    """Cut a text at separators, which count for nothing; pieces without a cost are left out."""
-    characters, bits = numbers["characters"], numbers["bits"]
-    ends = [at for at, char in enumerate(characters) if char in separators]
-    for number, (before, end) in enumerate(pairwise([-1, *ends, len(characters)]), start=1):
-        costs = [cost for cost in bits[before + 1 : end] if cost is not None]
-        if costs:
-            text = "".join(characters[before + 1 : end][:LONGEST_SHOWN])
-            yield Piece(number, before + 1, text, sum(costs), sum(costs) / len(costs))
+def _dearest(numbers: Numbers, separators: str, *, per_char: bool) -> list[Piece]:
+    """The dearest pieces of a text that is cut at separators, which count for nothing."""
+    characters, bits_N = numbers["characters"], np.array(numbers["bits"], np.float64)
+    is_end_N = np.isin(code_points_of("".join(characters)), list(map(ord, separators)))
+    piece_N, known_N = np.cumsum(is_end_N), np.flatnonzero(~(is_end_N | np.isnan(bits_N)))
+    counts_P = np.bincount(piece_N[known_N])
+    bits_P = np.bincount(piece_N[known_N], bits_N[known_N])
+    per_char_P = bits_P / np.maximum(counts_P, 1)
+    ends = np.flatnonzero(is_end_N).tolist()
+    begins, ends = [0, *(end + 1 for end in ends)], [*ends, len(characters)]
+    return [
+        Piece(
+            number=at + 1,
+            begin=begins[at],
+            text="".join(characters[begins[at] : ends[at]][:LONGEST_SHOWN]),
+            bits=float(bits_P[at]),
+            per_char=float(per_char_P[at]),
+        )
+        for at in np.argsort(-(per_char_P if per_char else bits_P), kind="stable")[
+            :DEAREST
+        ].tolist()
+        if counts_P[at]
+    ]
 
 
-def likeliest_of(subject: Subject, most: int) -> Iterator[Likeliest]:
+def likeliest_of(reading: Reading, most: int) -> Iterator[Likeliest]:
     """Yield the likeliest characters in the place of each of the first `most` targets."""
-    for begin, end in pairwise(subject.documents.tolist()):
-        state = subject.network.initial_state(1)
+    for begin, end in pairwise(reading.documents.tolist()):
+        state = reading.network.initial_state(1)
         for at in range(begin, min(end, most), COLUMNS_AT_ONCE):
-            inputs = subject.inputs_N[None, at : min(at + COLUMNS_AT_ONCE, end, most)]
-            logits_BTV, state = subject.network.advance(inputs, state)
+            inputs = reading.inputs_N[None, at : min(at + COLUMNS_AT_ONCE, end, most)]
+            logits_BTV, state = reading.network.advance(inputs, state)
             probabilities_TV = softmax(logits_BTV[0])
             best_TK = np.argsort(-probabilities_TV, axis=1, kind="stable")[:, :LIKELIEST]
             values_TK = np.take_along_axis(probabilities_TV, best_TK, axis=1)
             for ids, values in zip(best_TK.tolist(), values_TK.tolist(), strict=True):
-                yield list(zip(map(subject.glyph, ids), values, strict=True))
+                yield list(zip(map(reading.glyph, ids), values, strict=True))
         if end >= most:
             return

@@ -6,7 +6,7 @@ stands under it as the height of a block.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
@@ -19,8 +19,16 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from charrnn.console import escape_controls
-from charrnn.explain.colours import SERIES, colour_of
-from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Piece, Table, pieces_of
+from charrnn.explain.picture import (
+    SERIES,
+    Bars,
+    Chart,
+    ColouredText,
+    Picture,
+    Table,
+    colour_of,
+    lines_of,
+)
 
 MARKS = "●○▲△■□◆◇"
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -67,7 +75,7 @@ def _print(console: RichConsole, text: str, style: str = "") -> None:
 
 
 def _print_text(console: RichConsole, text: ColouredText, *, colours: bool) -> None:
-    for line in _lines(pieces_of(text), console.width):
+    for line in lines_of(text, console.width, cell_len):
         row, heights = Text(no_wrap=True), ""
         for shown, number in line:
             colour = colour_of(number, text.most) if colours else None
@@ -76,19 +84,6 @@ def _print_text(console: RichConsole, text: ColouredText, *, colours: bool) -> N
         console.print(row)
         if not colours:
             console.print(Text(heights.rstrip(), no_wrap=True))
-
-
-def _lines(pieces: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
-    """Cut pieces into lines, where the text has its own and where the width ends."""
-    line: list[Piece] = []
-    for piece in pieces:
-        if line and (
-            line[-1][0] == "⏎" or sum(cell_len(each) for each, _ in [*line, piece]) > width
-        ):
-            yield line
-            line = []
-        line.append(piece)
-    yield line
 
 
 def _block(number: float | None, most: float | None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from charrnn.errors import UserError
 from charrnn.explain.cells import Floats
 from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
-from charrnn.explain.subject import Places, Request, Subject
+from charrnn.explain.reading import Places, Reading, Request
 
 SUMMARY = "hidden units that follow quotes, lines, capitals, and the text in a unit's colours"
 FEATURES = (
@@ -32,8 +32,8 @@ SENTENCE_ENDS = frozenset(".!?…。！？।")
 MOST_NUMBERS = 4_000_000
 """Activations that are kept; with more units, less of the text is shown."""
 
-SMALLEST_SCALE = 1e-9
-"""Less variation than this is rounding."""
+SMALLEST_DEVIATION = 1e-9
+"""Less than this is rounding."""
 
 
 def numbers(request: Request) -> Numbers:
@@ -42,28 +42,38 @@ def numbers(request: Request) -> Numbers:
     Raises:
         UserError: There is no such unit.
     """
-    card, subject, unit = request.model.card, request.subject.sample(), request.unit
+    card, reading, unit = request.model.card, request.reading.sample(), request.unit
     count = card.layers * card.hidden_size
     if unit is not None and not 0 <= unit < count:
         raise UserError(f"there is no unit {unit}", hint=f"this run has the units 0 to {count - 1}")
-    characters = subject.input_characters
+    characters = reading.input_characters
     features_NF = features_of(characters)
     show = min(request.show, len(characters), MOST_NUMBERS // count)
     shown_NU = np.zeros((show, count), np.float32)
-    sums = Sums(len(FEATURES), count)
-    for places_N, hidden_NU in hidden_states(subject):
-        sums.add(features_NF[places_N], hidden_NU)
+    centred_NF = features_NF - features_NF.mean(axis=0)
+    products_FU, (sum_U, squares_U) = np.zeros((len(FEATURES), count)), np.zeros((2, count))
+    for places_N, hidden_NU in hidden_states(reading):
+        products_FU += centred_NF[places_N].T @ hidden_NU
+        sum_U += hidden_NU.sum(axis=0, dtype=np.float64)
+        squares_U += (hidden_NU**2).sum(axis=0, dtype=np.float64)
         is_shown_N = places_N < show
         shown_NU[places_N[is_shown_N]] = hidden_NU[is_shown_N]
-    correlation_FU = sums.correlation()
+    variance_U = squares_U / len(characters) - (sum_U / len(characters)) ** 2
+    deviation_FU = np.outer(centred_NF.std(axis=0), np.sqrt(np.maximum(0, variance_U)))
+    correlation_FU = np.divide(
+        products_FU / len(characters),
+        deviation_FU,
+        out=np.zeros_like(products_FU),
+        where=deviation_FU > SMALLEST_DEVIATION,
+    )
     strength_U = np.abs(correlation_FU).max(axis=0)
     by_strength = np.argsort(-strength_U, kind="stable").tolist()
     unit = by_strength[0] if unit is None else unit
     best = _best(correlation_FU)
     others = by_strength if request.all_units else [each["unit"] for each in best]
     return {
-        "run": subject.run,
-        "source": subject.source,
+        "run": reading.run,
+        "source": reading.source,
         "hidden_size": card.hidden_size,
         "best": best,
         "unit": unit,
@@ -117,41 +127,11 @@ def picture(numbers: Numbers) -> Picture:
     )
 
 
-def hidden_states(subject: Subject) -> Iterator[tuple[Places, Floats]]:
+def hidden_states(reading: Reading) -> Iterator[tuple[Places, Floats]]:
     """Yield places (N,) and the hidden states after their inputs (N, U), every place once."""
-    for places_BT, counted_BT, trace in subject.read(subject.traced.advance):
+    for places_BT, counted_BT, trace in reading.read(reading.traced.advance):
         by_time = [np.concatenate([step["hidden"] for step in steps], axis=1) for steps in trace]
         yield places_BT[counted_BT], np.stack(by_time, axis=1)[counted_BT]
-
-
-class Sums:
-    """The sums that Pearson's correlation of every feature with every unit is made of."""
-
-    def __init__(self, features: int, units: int) -> None:
-        self._count = 0
-        self._features_F, self._squares_F = np.zeros(features), np.zeros(features)
-        self._units_U, self._squares_U = np.zeros(units), np.zeros(units)
-        self._products_FU = np.zeros((features, units))
-
-    def add(self, features_NF: Floats, hidden_NU: Floats) -> None:
-        """Take in some characters."""
-        self._count += len(features_NF)
-        self._features_F += features_NF.sum(axis=0)
-        self._squares_F += (features_NF**2).sum(axis=0)
-        self._units_U += hidden_NU.sum(axis=0, dtype=np.float64)
-        self._squares_U += (hidden_NU**2).sum(axis=0, dtype=np.float64)
-        self._products_FU += features_NF.T @ hidden_NU
-
-    def correlation(self) -> Floats:
-        """The correlation of each feature with each unit, (F, U); 0 where one is constant."""
-        features_F, units_U = self._features_F / self._count, self._units_U / self._count
-        variance_F = np.maximum(0, self._squares_F / self._count - features_F**2)
-        variance_U = np.maximum(0, self._squares_U / self._count - units_U**2)
-        covariance_FU = self._products_FU / self._count - np.outer(features_F, units_U)
-        scale_FU = np.sqrt(np.outer(variance_F, variance_U))
-        varies_FU = scale_FU > SMALLEST_SCALE
-        result: Floats = np.where(varies_FU, covariance_FU / np.where(varies_FU, scale_FU, 1), 0)
-        return result
 
 
 def features_of(characters: Sequence[str]) -> Floats:

@@ -5,6 +5,7 @@ makes a picture of them.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,9 +21,8 @@ from charrnn.explain import (
     surprisal,
     units,
 )
-from charrnn.explain.cells import GATES
 from charrnn.explain.picture import Numbers, Picture
-from charrnn.explain.subject import Request
+from charrnn.explain.reading import Request, TooLittleError
 from charrnn.messages import join_words, nearest, quote
 
 SOME_CHARACTERS = 24
@@ -72,24 +72,22 @@ def check_view(view: str) -> None:
 
 
 def numbers_of(view: str, request: Request) -> dict[str, Numbers]:
-    """Compute one view, or all that this run has for `report`; the numbers of each by its name.
+    """Compute one view, or for `report` all that there is to see; the numbers of each by its name.
 
     Raises:
-        UserError: The run does not have what the view shows.
+        UserError: The run or the text does not have what the view shows.
     """
     if view != REPORT:
         return {view: VIEWS[view].numbers(request)}
-    found: dict[str, Numbers] = {}
+    found, text = {}, _some_text(request)
     for name, each in VIEWS.items():
-        if name == "step":
-            found[name] = each.numbers(replace(request, text=_some_text(request)))
-        elif name != "gates" or GATES[request.model.card.cell]:
-            found[name] = each.numbers(request)
+        with suppress(TooLittleError):
+            found[name] = each.numbers(replace(request, text=text) if name == "step" else request)
     return found
 
 
 def _some_text(request: Request) -> str:
     """The first characters of the text that the run knows, for one step after them."""
     vocabulary = request.model.vocabulary
-    known = [char for char in request.subject.text.characters[:1000] if char in vocabulary]
+    known = [char for char in request.reading.text.characters[:1000] if char in vocabulary]
     return "".join(known[:SOME_CHARACTERS])

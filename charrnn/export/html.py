@@ -34,6 +34,7 @@ def html_page(
     defaults: GenerateConfig,
     *,
     name: str,
+    normalize: Literal["none", "nfc"] = "none",
     precision: Precision = "float32",
 ) -> str:
     """Return the page that runs a model.
@@ -42,6 +43,7 @@ def html_page(
         model: The run.
         defaults: Its options of generation, which the page begins with.
         name: The page's title.
+        normalize: How the text that the model learned was normalised.
         precision: Of the weights in the page; bfloat16 takes half the room.
     """
     style = _part("style.css")
@@ -53,7 +55,9 @@ def html_page(
         name=html.escape(name),
         summary=_summary(model),
         style=style,
-        description=_json(_description(model, defaults, name=name, precision=precision)),
+        description=_json(
+            {"name": name, "normalize": normalize} | _description(model, defaults, precision)
+        ),
         weights=base64.b64encode(weights).decode("ascii"),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
@@ -76,11 +80,10 @@ def rounded(array: FloatArray, precision: Precision) -> FloatArray:
 
 
 def _description(
-    model: TrainedModel, defaults: GenerateConfig, *, name: str, precision: Precision
+    model: TrainedModel, defaults: GenerateConfig, precision: Precision
 ) -> dict[str, Any]:
     card = model.card
     return {
-        "name": name,
         "sizes": {
             "cell": card.cell,
             "input": card.input,

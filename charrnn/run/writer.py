@@ -118,7 +118,7 @@ class RunWriter:
             UserError: The folder holds something already.
         """
         check_free(path, overwrite=overwrite)
-        with write_errors(path):
+        with write_errors(path, elsewhere="--out names another folder"):
             path.mkdir(parents=True, exist_ok=True)
         writer = cls(path)
         try:

@@ -255,9 +255,8 @@ def _build(target: Path, request: _Request) -> Corpus:
             sync_folder(parent)
             return open_corpus(target)
     except OSError as error:
-        raise_write_error(
-            target.parent, error, elsewhere=f"--data-dir or {DATA_VARIABLE} names another folder"
-        )
+        option = f"--data-dir or {DATA_VARIABLE}" if request.is_ours else "--out"
+        raise_write_error(target.parent, error, elsewhere=f"{option} names another folder")
 
 
 def _write_corpus(scratch: Path, request: _Request) -> Path:

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -344,15 +345,44 @@ class _Finder:
         if compression:
             content = decompressed(source.chunks(), compression, source.name)
             head = next(content, b"")[:HEAD_BYTES]
-        what = document_format(head)
-        if compression and compression_of(head):
-            what = f"{compression_of(head)} data"
-        if what:
-            inside = f" compressed with {compression}" if compression else ""
-            raise NotTextError(f"{source.name} is {what}{inside}")
-        is_wide = self.encoding.startswith(WITH_MARK_OF_THEIR_OWN)
-        encoding = None if is_wide else unicode_encoding(head)
+        encoding = _encoding_of(head, source.name, compression, self.encoding)
         return replace(source, compression=compression, encoding=encoding)
+
+
+def texts_of_stream(
+    chunks: Iterator[bytes], name: str, *, encoding: str, errors: ErrorHandling
+) -> Iterator[str]:
+    """Yield the text of bytes that can be read only once, as they come.
+
+    They are known by their first chunk as a file is by its head.
+
+    Raises:
+        UserError: They cannot be decompressed or decoded, or are no text.
+    """
+    head = next(chunks, b"")
+    chunks, compression = chain([head], chunks), compression_of(head)
+    if compression:
+        chunks = decompressed(chunks, compression, name)
+        head = next(chunks, b"")
+        chunks = chain([head], chunks)
+    encoding = canonical_encoding(encoding)
+    own = _encoding_of(head[:HEAD_BYTES], name, compression, encoding)
+    return decoded(chunks, encoding=own or encoding, errors=errors, name=name)
+
+
+def _encoding_of(head: bytes, name: str, compression: str | None, encoding: str) -> str | None:
+    """The encoding that the first bytes of a text tell, already decompressed; None if they do not.
+
+    Raises:
+        NotTextError: It is a document, an image, an archive.
+    """
+    what = document_format(head)
+    if compression and compression_of(head):
+        what = f"{compression_of(head)} data"
+    if what:
+        inside = f" compressed with {compression}" if compression else ""
+        raise NotTextError(f"{name} is {what}{inside}")
+    return None if encoding.startswith(WITH_MARK_OF_THEIR_OWN) else unicode_encoding(head)
 
 
 def _file(path: Path, stack: ExitStack) -> Source:

@@ -45,7 +45,10 @@ class ProcessGroup:
         size: how many processes there are.
         local_rank: its number among those on this machine.
         local_size: how many there are on this machine.
+        processor: which kind of processor torch computes for.
     """
+
+    processor = ""
 
     def __init__(
         self, rank: int = 0, size: int = 1, local_rank: int = 0, local_size: int = 1
@@ -137,6 +140,7 @@ class TorchProcessGroup(ProcessGroup):
         if torch.cuda.is_available():
             torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
         self._is_stopping = False
+        self.processor = torch.backends.cpu.get_cpu_capability()
         limit = timedelta(seconds=START_SECONDS)
         with self._reporting():
             self._store = TCPStore(

@@ -20,7 +20,6 @@ from charrnn.network import FloatArray
 from charrnn.run.checkpoint_files import DAMAGED_HINT
 from charrnn.tensors import Tensors
 from charrnn.training.model import CharRNN
-from charrnn.training.optimizers import begin_moments
 from charrnn.training.step import TrainingStep
 
 MODEL, OPTIMIZER, LOSS_SCALE, HIDDEN = "model.", "optimizer.", "loss_scale.", "hidden"
@@ -113,7 +112,8 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
         UserError: The arrays do not fit this network.
     """
     if any(name.startswith(OPTIMIZER) for name in tensors):
-        begin_moments(training_step.optimizers)
+        for optimizer in training_step.optimizers:
+            optimizer.begin_moments()
     places = tensors_of(training_step)
     if HIDDEN in tensors:
         batch_size = training_step.config.batch_size

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - loaded once, with what optimizers import, for all that is forked
+import torch  # noqa: F401 - loaded once, for all that is forked
 from safetensors.numpy import load_file
 
 from charrnn.cli.app import main

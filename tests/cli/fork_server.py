@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - what makes a start slow: torch, and what its optimizers import
+import torch  # noqa: F401 - what makes a start slow
 
 from charrnn.cli.app import main
 

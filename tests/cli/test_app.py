@@ -156,6 +156,7 @@ def parameters() -> dict[str, list[Any]]:
 def test_help_is_a_command_too() -> None:
     assert succeed("help") == succeed("--help")
     assert succeed("help", "eval") == succeed("eval", "--help")
+    assert succeed("help", "help") == succeed("help", "-h")
     assert charrnn("help", "fly").returncode == 2
 
 

@@ -48,6 +48,9 @@ def completed(folder: Path, line: str) -> list[str]:
         ("charrnn export --to o", ["onnx"]),
         ("charrnn explain surp", ["surprisal"]),
         ("charrnn train --over", ["--overwrite"]),
+        ("charrnn he", ["help"]),
+        ("charrnn help gen", ["generate"]),
+        ("charrnn docs tut", ["tutorial"]),
     ],
 )
 def test_the_tab_key_completes(line: str, words: list[str], folder: Path) -> None:

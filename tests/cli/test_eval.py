@@ -138,6 +138,25 @@ def test_stdin_is_scored_when_a_dash_asks_for_it(
     assert answer["loss_nats"] == evaluated(capsys)["loss_nats"]
 
 
+@pytest.mark.parametrize("by_line", [[], ["--by-line"]], ids=["whole", "by line"])
+def test_stdin_is_known_by_its_bytes(
+    by_line: list[str],
+    stream_run: Corpus,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = text_of(stream_run.valid.ids, stream_run)
+    answers = []
+    for content in (text.encode(), gzip.compress(text.encode()), text.encode("utf-16")):
+        with_stdin(monkeypatch, content)
+        assert run(["eval", *by_line, "--json", "-"]) == 0
+        answers.append(re.sub('"seconds": .*', "", capsys.readouterr().out))
+    assert len(set(answers)) == 1
+    with_stdin(monkeypatch, gzip.compress(b"%PDF-1.7 1 0 obj"))
+    assert run(["eval", *by_line, "-"]) == 2
+    assert "a PDF document compressed with gzip" in capsys.readouterr().err
+
+
 def test_stdin_that_nobody_asked_for_is_left_alone(
     stream_run: Corpus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +228,7 @@ def test_a_text_is_known_by_its_bytes(
         assert evaluated(capsys, "other")["loss_nats"] == expected
 
 
-def test_a_text_in_another_encoding_is_answered_with_a_command_that_scores_it(
+def test_a_text_in_another_encoding_is_answered_with_the_command_that_converts_it(
     stream_run: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "Все счастливые семьи похожи друг на друга.\n" * 30

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,7 @@ def test_a_picture_is_written_in_the_form_that_its_name_says(name: str) -> None:
     pytest.importorskip("matplotlib")
     begins = {"html": b"<!doctype html>", "svg": b"<?xml", "png": b"\x89PNG"}
     for view in ("surprisal", "context"):
-        assert run(["explain", view, "-o", name, "--quiet"]) == 0
+        assert run(["explain", view, "-o", name, "--quiet", "--force"]) == 0
         assert Path(name).read_bytes().startswith(begins[name[2:].lower()])
 
 
@@ -162,20 +163,52 @@ def test_a_text_without_anything_to_predict_is_refused(capsys: pytest.CaptureFix
             assert "too short" in refused(capsys, "explain", view, "short.txt")
 
 
-@pytest.mark.usefixtures("stream")
-def test_two_characters_are_enough_for_every_view(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("make_run", [stream_run, lines_run])
+def test_of_two_characters_only_what_can_be_said_of_them_is_shown(
+    make_run: Callable[[Path], object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path)
     Path("short.txt").write_text("ab")
-    for view in VIEWS:
-        if view not in {"step", "embedding"}:
-            printed(capsys, "explain", view, "short.txt")
+    for view in ("surprisal", "units", "gates", "baselines"):
+        assert "gzip" not in printed(capsys, "explain", view, "short.txt")
+    for view in ("gradient", "context", "calibration"):
+        assert "100 is the least" in refused(capsys, "explain", view, "short.txt")
+    assert run(["explain", "report", "short.txt", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out).keys() == {*VIEWS} - {"gradient", "context", "calibration"}
+    assert "calibration, context and gradient" in err
 
 
 @pytest.mark.usefixtures("lines")
-def test_one_short_line_is_enough_for_every_view(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("short.txt").write_text("a\n")
-    for view in VIEWS:
-        if view not in {"step", "embedding"}:
-            printed(capsys, "explain", view, "short.txt")
+def test_lines_of_one_character_are_too_short_for_a_gradient_through_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("short.txt").write_text("a\n" * 60)
+    assert "the lines are too short" in printed(capsys, "explain", "gradient", "short.txt")
+
+
+@pytest.mark.usefixtures("stream")
+def test_a_picture_that_is_there_is_replaced_only_when_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("a.html").write_text("mine")
+    assert "--overwrite" in refused(capsys, "explain", "surprisal", "-o", "a.html")
+    assert Path("a.html").read_text() == "mine"
+    assert run(["explain", "surprisal", "-o", "a.html", "-f"]) == 0
+    assert Path("a.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.usefixtures("stream")
+def test_a_split_is_looked_up_where_prepared_texts_are_said_to_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("text.txt").unlink()
+    (prepared,) = Path("data").rglob("vocabulary.json")
+    prepared.parent.parent.rename("elsewhere")
+    assert "text.txt" in refused(capsys, "explain", "baselines")
+    for view in ("baselines", "surprisal", "report"):
+        printed(capsys, "explain", view, "--data-dir", "elsewhere", "--json")
+    assert run(["explain", "surprisal", "--by-line", "--data-dir", "elsewhere"]) == 0
 
 
 @pytest.mark.usefixtures("stream")

@@ -44,6 +44,25 @@ def test_a_limit_on_memory_is_told_as_one(tmp_path: Path) -> None:
     assert "fault of charrnn" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is the read-only folder here")
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("prepare sea.txt --data-dir /proc/data", "--data-dir or CHARRNN_DATA"),
+        ("prepare sea.txt --out /proc/sea", "--out"),
+        ("train sea.txt --out /proc/run --set train.steps=1 --deterministic", "--out"),
+    ],
+)
+def test_what_cannot_be_written_is_answered_with_the_option_that_moves_it(
+    command: str, option: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sea.txt").write_text(prose(2000))
+    done = charrnn(*command.split(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot write /proc" in done.stderr
+    assert f"hint: {option} names another folder" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -141,7 +141,11 @@ def test_the_curves_of_all_runs_are_drawn_in_one_picture(tmp_path: Path) -> None
     for name in ("first", "second"):
         log(write_run(tmp_path / name), 2.0, 1.5, 1.2)
     write_run(tmp_path / "begun")
-    succeed("runs", tmp_path, "--plot", tmp_path / "curves.svg")
+    (tmp_path / "curves.svg").write_text("mine")
+    done = charrnn("runs", tmp_path, "--plot", tmp_path / "curves.svg")
+    assert done.returncode == 2
+    assert "--overwrite" in done.stderr
+    succeed("runs", tmp_path, "--plot", tmp_path / "curves.svg", "--force")
     svg = (tmp_path / "curves.svg").read_text()
     assert svg.startswith("<?xml")
     assert all(f"{tmp_path / name}" in svg for name in ("first", "second"))

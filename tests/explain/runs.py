@@ -5,7 +5,7 @@ from typing import Any
 
 from charrnn.config.schema import DataConfig
 from charrnn.explain.picture import Numbers
-from charrnn.explain.subject import Request
+from charrnn.explain.reading import Request
 from charrnn.explain.views import VIEWS, numbers_of
 from charrnn.run.reader import TrainedModel, read_model
 from tests.models import write_corpus_run

@@ -179,3 +179,17 @@ def test_a_hostile_page_does_nothing_in_a_browser(tmp_path: Path, browser: Any) 
     page.keyboard.press("ArrowRight")
     assert not page.locator("#tip").is_hidden()
     assert heard == []
+
+
+def test_in_the_dark_nothing_lies_in_a_white_box(tmp_path: Path, browser: Any) -> None:
+    model = stream_run(tmp_path)
+    views = {view: VIEWS[view].picture(numbers(view, model)) for view in ("surprisal", "gates")}
+    (tmp_path / "page.html").write_text(page_of(views, "dark"), encoding="utf-8")
+    page = browser.new_context(color_scheme="dark").new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    backgrounds = page.evaluate(
+        "Array.from(document.querySelectorAll('*'), (e) => getComputedStyle(e).backgroundColor)"
+    )
+    assert "rgb(22, 24, 28)" in backgrounds
+    assert "rgb(255, 255, 255)" not in backgrounds
+    assert "#ffffff" not in page.evaluate("document.querySelector('figure svg').outerHTML")

@@ -14,7 +14,7 @@ from charrnn.evaluation.evaluate import score_text
 from charrnn.explain import baselines, units
 from charrnn.explain.cells import TracedNetwork
 from charrnn.explain.gradient import half_life
-from charrnn.explain.subject import Subject
+from charrnn.explain.reading import Reading
 from charrnn.inference.network import NumpyNetwork
 from charrnn.run.reader import TrainedModel
 from charrnn.text.reading import Part
@@ -34,7 +34,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> TrainedModel:
 
 def evaluated(model: TrainedModel) -> float:
     """Bits per character of the validation split, as `charrnn eval` scores it."""
-    text = Subject.of(model, None).text
+    text = Reading.of(model, None).text
     score = score_text(NumpyNetwork.of(model), text.ids, text.starts, model.vocabulary)
     return score.bits_per_char
 
@@ -54,10 +54,10 @@ def test_of_an_endless_text_the_beginning_is_read(
             else:
                 yield Part(0, f"{line}\n" * lines, None)
 
-    monkeypatch.setattr("charrnn.explain.subject.parts_of_text", endless)
+    monkeypatch.setattr("charrnn.explain.reading.parts_of_text", endless)
     for model in (stream_run(tmp_path), lines_run(tmp_path)):
         asked = 0
-        text = Subject.of(model, "endless").text
+        text = Reading.of(model, "endless").text
         assert len(text.characters) == len(text.ids)
         assert 999_900 < len(text.ids) <= 1_000_000
         assert asked <= 8
@@ -134,11 +134,11 @@ def test_a_unit_that_was_made_to_follow_capitals_is_found(tmp_path: Path) -> Non
 
 def test_correlations_are_numpys(model: TrainedModel) -> None:
     found = numbers("units", model, all_units=True)
-    subject = Subject.of(model, None)
-    features = units.features_of(subject.input_characters)
+    reading = Reading.of(model, None)
+    features = units.features_of(reading.input_characters)
     rows = dict(zip(units.FEATURES, features.T, strict=True))
     hidden = np.zeros((len(features), 32))
-    for places, states in units.hidden_states(subject):
+    for places, states in units.hidden_states(reading):
         hidden[places] = states
     for each in found["best"]:
         expected = np.corrcoef(rows[each["feature"]], hidden[:, each["unit"]])[0, 1]
@@ -148,14 +148,14 @@ def test_correlations_are_numpys(model: TrainedModel) -> None:
 
 
 def test_hidden_states_are_those_of_reading_from_the_beginning(model: TrainedModel) -> None:
-    subject = Subject.of(model, None)
-    found = np.zeros((len(subject.targets_N), 32))
-    for places, states in units.hidden_states(subject):
+    reading = Reading.of(model, None)
+    found = np.zeros((len(reading.targets_N), 32))
+    for places, states in units.hidden_states(reading):
         found[places] = states
     network = TracedNetwork(model)
-    for begin, end in zip(subject.documents[:-1], subject.documents[1:], strict=True):
-        state = subject.network.initial_state(1)
-        trace, _ = network.advance(subject.inputs_N[None, begin:end], state)
+    for begin, end in zip(reading.documents[:-1], reading.documents[1:], strict=True):
+        state = reading.network.initial_state(1)
+        trace, _ = network.advance(reading.inputs_N[None, begin:end], state)
         expected = [np.concatenate([step["hidden"][0] for step in steps]) for steps in trace]
         np.testing.assert_allclose(found[begin:end], expected, atol=1e-4)
 
@@ -216,16 +216,16 @@ def test_short_contexts_cost_what_reading_them_from_zero_costs(tmp_path: Path) -
     model = stream_run(tmp_path)
     found = numbers("context", model)
     losses = dict(zip(found["length"], found["loss_nats"], strict=True))
-    subject = Subject.of(model, None)
-    network, last = NumpyNetwork.of(model), len(subject.targets_N) - 32
+    reading = Reading.of(model, None)
+    network, last = NumpyNetwork.of(model), len(reading.targets_N) - 32
     for length in (1, 2, 4):
         differences = []
         for begin in range(last + 1):
-            inputs = subject.inputs_N[None, begin : begin + length]
+            inputs = reading.inputs_N[None, begin : begin + length]
             logits, _ = network.advance(inputs, network.initial_state(1))
-            row, target = logits[0, -1].astype(float), subject.targets_N[begin + length - 1]
+            row, target = logits[0, -1].astype(float), reading.targets_N[begin + length - 1]
             nats = np.logaddexp.reduce(row) - row[target]
-            differences.append(nats - subject.nats_N[begin + length - 1])
+            differences.append(nats - reading.nats_N[begin + length - 1])
         assert losses[length] == pytest.approx(losses[None] + np.mean(differences), abs=1e-4)
 
 
@@ -249,7 +249,7 @@ def test_a_network_that_gives_all_characters_the_same_is_calibrated_as_that(
     model = stream_run(folder, weights=weights)
     found = numbers("calibration", model)
     (bin_,) = found["all"]
-    places = len(Subject.of(model, None).targets_N)
+    places = len(Reading.of(model, None).targets_N)
     assert bin_["count"] == places * size
     assert bin_["probability"] == pytest.approx(1 / size)
     assert bin_["frequency"] == pytest.approx(1 / size)
@@ -263,8 +263,8 @@ def test_a_network_that_gives_all_characters_the_same_is_calibrated_as_that(
 def test_baselines_are_what_counting_and_compressing_give(model: TrainedModel) -> None:
     found = numbers("baselines", model)
     costs = {each["name"]: each["bits_per_char"] for each in found["models"]}
-    subject = Subject.of(model, None)
-    training, text = baselines.training_part(subject).content, subject.content
+    reading = Reading.of(model, None)
+    training, text = baselines.training_part(reading).content, reading.content
     assert training + text == TEXT
     grown = len(gzip.compress((training + text).encode(), 9, mtime=0)) - len(
         gzip.compress(training.encode(), 9, mtime=0)

@@ -60,6 +60,13 @@ test("a character that the model does not know is refused as a seed and read as 
   assert.ok(model.surprisal("né")[1] > 0);
 });
 
+test("a seed is normalised as the text was that the model learned", () => {
+  const model = modelOf(Object.values(cases)[0]);
+  assert.throws(() => model.generate("e\u0301"), /"\u0301"/);
+  model.isNfc = true;
+  assert.throws(() => model.generate("e\u0301"), /"é"/);
+});
+
 test("a character beyond the basic plane is one character", () => {
   const vocabulary = new Vocabulary(["<pad>", "<unk>", "a", "😀"], "stream");
   assert.equal(vocabulary.idOf("😀"), 3);

@@ -231,3 +231,18 @@ def test_every_field_has_a_name_for_screen_readers(
 ) -> None:
     opened = Opened(browser, saved(stream, tmp_path))
     assert opened.call(UNNAMED) == []
+
+
+def test_what_is_typed_takes_the_form_that_the_model_learned(
+    stream: Case, browser: Any, tmp_path: Path
+) -> None:
+    file, model = tmp_path / "page.html", stream.model
+    page = html_page(model.trained, model.defaults, name="a run", normalize="nfc")
+    file.write_text(page, encoding="utf-8")
+    opened = Opened(browser, file)
+    opened.page.fill("#text", "ae\u0301b")
+    opened.page.evaluate("document.querySelector('#text').setSelectionRange(2, 2)")
+    opened.page.keyboard.insert_text("o\u0302")
+    assert opened.page.input_value("#text") == "a\u00e9\u00f4b"
+    assert opened.call("document.querySelector('#text').selectionEnd") == 3
+    assert not opened.complaints

@@ -1,6 +1,7 @@
 """Muon and AdamW: which weights each moves, and where to; the learning rate of each step."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import (
+    AdamW,
     Muon,
-    begin_moments,
     learning_rate_at,
     nearly_orthogonal,
     optimizers_for,
@@ -130,7 +131,8 @@ def test_moments_begin_under_the_names_and_in_the_shapes_that_a_step_gives_them(
     model = CharRNN(ModelConfig(hidden_size=8), 11)
     config = TrainConfig(optimizer=optimizer)  # type: ignore[arg-type]
     begun, stepped = (optimizers_for(model, config, torch.float32, POOL) for _ in range(2))
-    begin_moments(begun)
+    for each in begun:
+        each.begin_moments()
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
     for each in stepped:
@@ -145,10 +147,37 @@ def test_moments_begin_under_the_names_and_in_the_shapes_that_a_step_gives_them(
 def test_adamw_moves_everything_where_it_is_asked_for() -> None:
     model = CharRNN(ModelConfig(hidden_size=8), 11)
     optimizers = optimizers_for(model, TrainConfig(), torch.float32, POOL)
-    assert [type(optimizer) for optimizer in optimizers] == [torch.optim.AdamW]
+    assert [type(optimizer) for optimizer in optimizers] == [AdamW]
     assert sum(len(group["params"]) for group in optimizers[0].param_groups) == len(
         list(model.parameters())
     )
+
+
+def test_adamw_takes_the_steps_of_torch_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(4)
+    ours = [torch.randn(shape, generator=generator) for shape in ((33, 17), (50,))]
+    theirs = [weight.clone() for weight in ours]
+    decays = (DECAY, 0.0)
+
+    def groups_of(weights: list[torch.Tensor]) -> list[dict[str, Any]]:
+        pairs = zip(weights, decays, strict=True)
+        return [{"params": [weight], "weight_decay": decay} for weight, decay in pairs]
+
+    optimizer, reference = AdamW(groups_of(ours)), torch.optim.AdamW(groups_of(theirs), fused=True)
+    for step in range(1, 6):
+        for mine, its in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator)
+            its.grad = mine.grad.clone()
+        for each in (optimizer, reference):
+            for group in each.param_groups:
+                group["lr"] = RATE / step
+            each.step()
+    for mine, its in zip(ours, theirs, strict=True):
+        assert torch.equal(mine, its)
+        assert optimizer.state[mine].keys() == reference.state[its].keys()
+        assert all(
+            torch.equal(optimizer.state[mine][k], v) for k, v in reference.state[its].items()
+        )
 
 
 def test_the_learning_rate_rises_to_the_peak_and_ends_at_the_floor() -> None:

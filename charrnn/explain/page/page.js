@@ -5,13 +5,13 @@
 
 const STEPS = 127;
 const UNKNOWN = -128;
+const STRONG = 80; // from here on black is read better than white, on dark paper too
 const POSITIVE = [240, 120, 50];
 const NEGATIVE = [80, 155, 235];
 const tip = document.getElementById("tip");
 
-function mixed(share) {
-  const full = share >= 0 ? POSITIVE : NEGATIVE;
-  return `rgb(${full.map((part) => Math.round(255 + (part - 255) * Math.abs(share))).join(" ")})`;
+function tint(share) {
+  return `rgb(${(share >= 0 ? POSITIVE : NEGATIVE).join(" ")} / ${Math.abs(share)})`;
 }
 
 function visible(char) {
@@ -59,7 +59,8 @@ function colour(spans, clusters, bytes) {
   spans.forEach((span, number) => {
     const known = clusters[number].map((at) => bytes[at]).filter((byte) => byte !== UNKNOWN);
     const byte = known.reduce((far, next) => (Math.abs(next) > Math.abs(far) ? next : far), 0);
-    span.style.background = known.length ? mixed(byte / STEPS) : "";
+    span.style.background = known.length ? tint(byte / STEPS) : "";
+    span.classList.toggle("strong", known.length > 0 && Math.abs(byte) > STRONG);
   });
 }
 
@@ -91,8 +92,8 @@ function scaleOf(data) {
   const scale = document.createElement("div");
   const from = data.most === null ? -1 : 0;
   const bar = document.createElement("i");
-  bar.style.background = `linear-gradient(to right, ${mixed(from)}, ${mixed(0)}, ${mixed(1)})`;
-  if (from === 0) bar.style.background = `linear-gradient(to right, ${mixed(0)}, ${mixed(1)})`;
+  bar.style.background = `linear-gradient(to right, ${tint(from)}, ${tint(0)}, ${tint(1)})`;
+  if (from === 0) bar.style.background = `linear-gradient(to right, ${tint(0)}, ${tint(1)})`;
   const high = data.most === null ? "1" : `${data.most} ${data.unit} or more`;
   scale.className = "scale";
   scale.append(String(from), bar, high);

@@ -91,7 +91,8 @@ class Page {
   // --- Events -----------------------------------------------------------------------------------
 
   #listen() {
-    text.addEventListener("input", () => this.edited());
+    text.addEventListener("input", (event) => event.isComposing || this.edited());
+    text.addEventListener("compositionend", () => this.edited());
     document.addEventListener("selectionchange", () => this.showExpected());
     text.addEventListener("pointermove", (event) => this.hover(markAt(event)));
     text.addEventListener("pointerleave", () => this.hover(null));
@@ -126,6 +127,7 @@ class Page {
 
   edited() {
     this.stop();
+    this.#normalize();
     if (text.value.length > LONGEST_TEXT) {
       text.value = text.value.slice(0, LONGEST_TEXT);
       notice(`This page reads ${number.format(LONGEST_TEXT)} characters; what was beyond is left out.`);
@@ -136,6 +138,15 @@ class Page {
     this.placed = Math.min(this.placed, first);
     this.coloured = Math.min(this.coloured, first);
     this.changed();
+  }
+
+  /** Give the text the form that the model learned; the cursor stays where it is in it. */
+  #normalize() {
+    const normalized = this.model.normalized(text.value);
+    if (normalized === text.value) return;
+    const before = this.model.normalized(text.value.slice(0, text.selectionEnd));
+    text.value = normalized;
+    text.setSelectionRange(before.length, before.length);
   }
 
   #noticeUnknown() {

@@ -381,6 +381,7 @@ function nucleusSize(weights, share) {
 class Model {
   constructor(description, bytes) {
     this.name = description.name;
+    this.isNfc = description.normalize === "nfc";
     this.defaults = description.defaults;
     this.vocabulary = new Vocabulary(description.characters, description.sizes.mode);
     this.network = new Network(description.sizes, readTensors(bytes, description.weights));
@@ -390,8 +391,14 @@ class Model {
     return new Reader(this.network, this.vocabulary);
   }
 
+  /** A text, normalised as the text that the model learned was. */
+  normalized(text) {
+    return this.isNfc ? text.normalize("NFC") : text;
+  }
+
   /** Continue a seed: the text that `charrnn generate --seed SEED --rng-seed N` writes after it. */
-  generate(seed, options = {}) {
+  generate(given, options = {}) {
+    const seed = this.normalized(given);
     const { rngSeed = 0, length, unknown = "error", ...settings } = { ...this.defaults, ...options };
     const odd = this.vocabulary.unknownIn(seed);
     if (this.vocabulary.endsWithLine && seed.includes("\n")) odd.push("\n");

@@ -1,15 +1,16 @@
-"""What is explained: a run, and a text as its network reads it.
+"""A text as a run's network reads it: what all views but one are about.
 
-A text is a sequence of pairs, an input and the target that follows it, in documents: one in stream
+It is a sequence of pairs, an input and the target that follows it, in documents: one in stream
 mode, one a line in lines mode, where the first input is <bos> and the last target <eos>.
 
 Shapes: N pairs of the text, B rows read side by side, T time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -40,6 +41,8 @@ MOST_CHARACTERS = 1_000_000
 """What is read of a text; a longer one, an endless one too, is explained by its beginning."""
 SAMPLE = 100_000
 """Pairs of which the views that look into the network take all that they need."""
+FEWEST = 100
+"""Pairs without which a mean over places says nothing."""
 ROWS = 64
 WARM_UP = 256
 """Pairs that a row reads before it counts: by then the network has forgotten the zero state."""
@@ -47,6 +50,10 @@ COLUMNS_AT_ONCE = 32
 
 Places = Counts
 Read = TypeVar("Read")
+
+
+class TooLittleError(UserError):
+    """A run or a text does not have what a view shows."""
 
 
 class Text(NamedTuple):
@@ -58,19 +65,35 @@ class Text(NamedTuple):
     starts: Starts | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
 
+    def beginning(self, most: int) -> "Text":
+        """Take the beginning; whole lines in lines mode, but for a first one that is long."""
+        characters, ids, starts = self
+        if len(ids) > most and starts is not None:
+            starts = starts[starts <= most] if starts[1] <= most else np.array([0, most])
+            most = int(starts[-1])
+        return Text(characters[:most], ids[:most], starts)
+
 
 @dataclass(frozen=True)
-class Subject:
-    """A run, and a text that is read with it."""
+class Reading:
+    """A run, and a text that its network reads."""
 
     model: TrainedModel
     data: DataConfig
     source: str
     """The text's name, in words."""
     text: Text
+    data_dir: Path | None = None
+    """Where prepared corpora are kept, if not where charrnn looks by itself."""
 
     @classmethod
-    def of(cls, model: TrainedModel, name: str | None, progress: Progress = silent) -> Self:
+    def of(
+        cls,
+        model: TrainedModel,
+        name: str | None,
+        progress: Progress = silent,
+        data_dir: Path | None = None,
+    ) -> Self:
         """Read the text `name`, or if that is None the run's validation split.
 
         Raises:
@@ -78,17 +101,29 @@ class Subject:
         """
         data = read_run_config(model.path / CONFIG_FILE).data
         if name is None:
-            own = own_split(model, data, "valid", progress)
+            own = own_split(model, data, "valid", progress, data_dir=data_dir)
             names = ", ".join(each.rsplit("/", 1)[-1] for each in data.sources)
             source = f"the validation split of {format_name(names)}"
-            text = text_of_ids(*_uncut(own), model.vocabulary)
+            text = text_of_ids(*_uncut(own), model.vocabulary, MOST_CHARACTERS)
         else:
             source = "stdin" if name == "-" else format_name(name)
-            text = _read_beginning(parts_of_text(name, model, data, progress), model.vocabulary)
-        subject = cls(model, data, source, text)
-        if not len(subject.targets_N):
-            raise UserError(f"{source} is too short", hint="there is nothing in it to predict")
-        return subject
+            parts = parts_of_text(name, model, data, progress, "explain VIEW")
+            text = _read_beginning(parts, model.vocabulary)
+        reading = cls(model, data, source, text, data_dir)
+        reading.require(1)
+        return reading
+
+    def require(self, pairs: int) -> None:
+        """Make sure that there are so many characters to predict.
+
+        Raises:
+            TooLittleError: There are fewer.
+        """
+        if (found := len(self.targets_N)) < pairs:
+            raise TooLittleError(
+                f"{self.source} is too short",
+                hint=f"it has {found} characters to predict, and {pairs} is the least here",
+            )
 
     @property
     def run(self) -> str:
@@ -117,31 +152,27 @@ class Subject:
         """Where each document begins among the pairs, and where the last one ends."""
         if self.text.starts is None:
             return np.array([0, max(0, len(self.text.ids) - 1)])
-        starts = np.asarray(self.text.starts).astype(np.int64)
-        return starts + np.arange(len(starts))
+        return self._starts + np.arange(len(self._starts))
 
     @cached_property
     def inputs_N(self) -> IdArray:
         """The id that is read before each target."""
-        if not self.is_lines:
+        bos_id = self.model.vocabulary.bos_id
+        if bos_id is None:
             return self.text.ids[:-1]
-        return self._with_each_line(self.model.vocabulary.bos_id, self.documents[:-1])
+        return np.insert(self.text.ids, self._starts[:-1], bos_id)
 
     @cached_property
     def targets_N(self) -> IdArray:
         """The ids that are predicted."""
-        if not self.is_lines:
+        eos_id = self.model.vocabulary.eos_id
+        if eos_id is None:
             return self.text.ids[1:]
-        return self._with_each_line(self.model.vocabulary.eos_id, self.documents[1:] - 1)
+        return np.insert(self.text.ids, self._starts[1:], eos_id)
 
-    def _with_each_line(self, special: int | None, places: Places) -> IdArray:
-        """The characters of all lines, and a special id at these places among them."""
-        assert special is not None
-        is_char_N = np.ones(int(self.documents[-1]), np.bool_)
-        is_char_N[places] = False
-        ids_N = np.full(len(is_char_N), special, self.text.ids.dtype)
-        ids_N[is_char_N] = self.text.ids
-        return ids_N
+    @property
+    def _starts(self) -> Places:
+        return np.asarray(self.text.starts).astype(np.int64)
 
     # --- What they are to a reader ---------------------------------------------------------------
 
@@ -157,11 +188,6 @@ class Subject:
     def input_characters(self) -> list[str]:
         """What is read before each target; a line, from the end of the one before it."""
         return list(("\n" if self.is_lines else "") + self.content[:-1])
-
-    @property
-    def target_characters(self) -> list[str]:
-        """What is predicted, the end of a line among it."""
-        return list(self.content if self.is_lines else self.content[1:])
 
     def glyph(self, id_: int) -> str:
         """What an id is when it is predicted: the end of a line is a line end."""
@@ -188,9 +214,14 @@ class Subject:
         check_finite(float(nats_N.mean(dtype=np.float64)), self.model.path)
         return nats_N
 
-    def sample(self) -> "Subject":
+    @property
+    def loss_nats(self) -> float:
+        """The mean of what the targets cost."""
+        return float(self.nats_N.mean(dtype=np.float64))
+
+    def sample(self) -> "Reading":
         """The beginning of the text that is enough to look into the network."""
-        return Subject(self.model, self.data, self.source, _beginning(self.text, SAMPLE))
+        return replace(self, text=self.text.beginning(SAMPLE))
 
     def read(
         self, advance: Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
@@ -237,6 +268,8 @@ class Request:
     models: Sequence[TrainedModel]
     text: str | None = None
     """The text's name, or for `step` the text itself; None: the runs' validation splits."""
+    data_dir: Path | None = None
+    """Where prepared corpora are kept, if not where charrnn looks by itself."""
     show: int
     """Characters of a text that are shown."""
     unit: int | None = None
@@ -251,33 +284,19 @@ class Request:
         return self.models[0]
 
     @cached_property
-    def subjects(self) -> list[Subject]:
+    def readings(self) -> list[Reading]:
         """Each run with its text."""
-        return [Subject.of(model, self.text, self.progress) for model in self.models]
+        return [Reading.of(each, self.text, self.progress, self.data_dir) for each in self.models]
 
     @property
-    def subject(self) -> Subject:
+    def reading(self) -> Reading:
         """The one run with its text."""
-        return self.subjects[0]
+        return self.readings[0]
 
 
-def text_of_ids(
-    ids: IdArray, starts: Starts | None, vocabulary: Vocabulary, most: int = MOST_CHARACTERS
-) -> Text:
+def text_of_ids(ids: IdArray, starts: Starts | None, vocabulary: Vocabulary, most: int) -> Text:
     """The beginning of a text that is known by its ids."""
-    return _beginning(Text(vocabulary.decode(ids[:most]), ids, starts), most)
-
-
-def _beginning(text: Text, most: int = MOST_CHARACTERS) -> Text:
-    """Take the beginning of a text; whole lines in lines mode, but for a first one that is long."""
-    characters, ids, starts = text
-    if len(ids) <= most:
-        return text
-    if starts is None:
-        return Text(characters[:most], ids[:most], None)
-    starts = starts[starts <= most] if starts[1] <= most else np.array([0, most])
-    end = int(starts[-1])
-    return Text(characters[:end], ids[:end], starts)
+    return Text(vocabulary.decode(ids[:most]), ids, starts).beginning(most)
 
 
 def _uncut(split: EvalText) -> tuple[IdArray, Starts | None]:
@@ -302,4 +321,4 @@ def _read_beginning(parts: Iterator[Part], vocabulary: Vocabulary) -> Text:
             break
     text = "".join(chars)
     starts = np.cumsum(np.concatenate(lengths)) if vocabulary.has_lines else None
-    return _beginning(Text(text, vocabulary.encode(text), starts))
+    return Text(text, vocabulary.encode(text), starts).beginning(MOST_CHARACTERS)
