@@ -55,6 +55,8 @@ class Optimizer(ABC):
         self.param_groups = [{"lr": 0.0, **group} for group in groups]
         self.state: dict[Tensor, Moments] = {}
         """What is remembered of each weight, from the first step on."""
+        self.found_inf = torch.zeros(())
+        """1 where the next step is to change nothing: a number on the device, so nobody waits."""
 
     @abstractmethod
     def step(self) -> None:
@@ -98,7 +100,9 @@ class AdamW(Optimizer):
                 eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
+                found_inf=self.found_inf,
             )
+            torch._foreach_sub_(steps, [self.found_inf] * len(steps))
 
     def moments_of(self, weight: Tensor) -> Moments:
         """The means of the gradient and of its square, and the number of steps."""
@@ -129,8 +133,6 @@ class Muon(Optimizer):
         self._gates = gates
         self._dtype = dtype
         self._pool = pool
-        self.found_inf = torch.zeros(())
-        """1 if this step is to change nothing, as torch's fused optimizers have it."""
 
     @torch.no_grad()
     def step(self) -> None:

@@ -155,7 +155,7 @@ class TrainingStep:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.found_inf = found_inf  # type: ignore[attr-defined]
+            optimizer.found_inf = found_inf
             optimizer.step()
         if self.loss_scale is not None:
             self.loss_scale.update(found_inf)
