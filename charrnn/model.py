@@ -14,7 +14,8 @@ H hidden, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -85,17 +86,19 @@ class Model(LanguageModel):
 
         That is the first character of a stream. Of a model of lines or examples, each is read from
         a zero state, and the first character of what separates them stands for its end. The mean of
-        these bits is the `bits_per_char` of `score`, but for a last line without an end.
+        these bits is the `bits_per_char` of `score`, but for a last line without an end. A model of
+        bytes of text costs a character the sum of its bytes.
         """
         if not self.vocabulary.has_lines:
-            targets = self.vocabulary.encode(text).tolist()
-            costs = map(_bits, self._readings(text), targets[1:])
-            return [None, *costs][: len(text)]
+            targets = self._encode(text).tolist()
+            known = map(_bits, self._readings(text), targets[1:])
+            return self._by_character(text, [None, *known][: len(targets)])
         bits: list[float | None] = []
         between = self.trained.card.separator
         for example in text.split(between) if between else [text]:
-            targets = [*self.vocabulary.encode(example).tolist(), self.vocabulary.eos_id]
-            bits.extend(map(_bits, self._readings(example), targets))
+            targets = [*self._encode(example).tolist(), self.vocabulary.eos_id]
+            *costs, end = map(_bits, self._readings(example), targets)
+            bits.extend([*self._by_character(example, costs), end])
             bits.extend([None] * (len(between) - 1))
         return bits[: len(text)]
 
@@ -103,7 +106,8 @@ class Model(LanguageModel):
         """Return the prediction after each character, (T, V); `vocabulary.characters` names V.
 
         A model of lines or examples reads one, and <bos> before it: T is one more than its
-        characters, and the first prediction is that of the first character.
+        characters, and the first prediction is that of the first character. Of a model of bytes, T
+        counts bytes.
         """
         rows = [reading.logits_V for reading in self._readings(text)]
         return np.array(rows, np.float32).reshape(-1, len(self.vocabulary))
@@ -141,6 +145,19 @@ class Model(LanguageModel):
         found = numbers_of(view, request)
         return found if view == REPORT else found[view]
 
+    def _encode(self, text: str) -> IdArray:
+        return self.vocabulary.encode(self.vocabulary.units_of(text))
+
+    def _by_character(self, text: str, costs: Sequence[float | None]) -> list[float | None]:
+        """Add up what the units of each character cost; None where none of them is known."""
+        sizes = [len(self.vocabulary.units_of(char)) for char in text]
+        ends = accumulate(sizes)
+        known = [
+            [cost for cost in costs[end - size : end] if cost is not None]
+            for end, size in zip(ends, sizes, strict=True)
+        ]
+        return [sum(each) if each else None for each in known]
+
     def _encoded(self, text: str) -> tuple[IdArray, Starts | None]:
         """Encode a text and find where its lines or examples begin; None for a stream.
 
@@ -148,18 +165,20 @@ class Model(LanguageModel):
             charrnn.errors.UserError: There is nothing to predict.
         """
         text = self.normalized(text)
-        ids, starts = self.vocabulary.encode(text), None
+        ids, starts = self._encode(text), None
         if self.vocabulary.has_lines:
-            examples = examples_in(text, self.trained.card.separator)
-            ids = self.vocabulary.encode("".join(examples))
-            starts = np.cumsum([0, *map(len, examples)])
+            is_exact = self.vocabulary.unit == "byte"
+            examples = examples_in(text, self.trained.card.separator, is_exact=is_exact)
+            each = [self._encode(example) for example in examples]
+            ids = np.concatenate([ids[:0], *each])
+            starts = np.cumsum([0, *map(len, each)])
         if len(ids) < (2 if starts is None else 1):
-            raise UserError(f"a text of {len(ids)} characters has none to predict")
+            raise UserError(f"a text of {len(ids)} {self.vocabulary.unit}s has none to predict")
         return ids, starts
 
     def _readings(self, text: str) -> Iterator["_Reading"]:
         """Read a text from a zero state, character by character; what is unknown is <unk>."""
-        ids = self.vocabulary.encode(text).tolist()
+        ids = self._encode(text).tolist()
         if self.vocabulary.bos_id is not None:
             ids.insert(0, self.vocabulary.bos_id)
         stepper = NumpyStepper(self.network, rows=1)

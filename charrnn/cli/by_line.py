@@ -23,7 +23,7 @@ DEAREST = "Only the N lines that cost most per character, the dearest first."
 
 ByLine = Annotated[bool, option(BY_LINE, None, "--by-line")]
 Dearest = Annotated[int | None, option(DEAREST, "N", "--dearest")]
-HEADING = f"{'bits':>9} {'per char':>9} {'line':>8}  text"
+HEADING = "{bits:>9} {each:>9} {line:>8}  text"
 
 
 def write_lines(
@@ -57,7 +57,8 @@ def write_lines(
     if dearest is not None:
         costs = heapq.nlargest(dearest, costs, key=lambda cost: cost.bits_per_char)
     if not as_json:
-        console.note(HEADING)
+        each = "per byte" if known.unit == "byte" else "per char"
+        console.note(HEADING.format(bits="bits", each=each, line="line"))
     for cost in costs:
         check_finite(cost.bits_per_char, model.path)
         write_result(_as_json(cost) if as_json else _as_text(cost))

@@ -153,7 +153,7 @@ def evaluate(
     else:
         read, followed = _reading(model, engine, window, batch_size), None
     begin = time.perf_counter()
-    with console.progress("scoring", scored.targets, unit="characters") as advance:
+    with console.progress("scoring", scored.targets, unit=f"{model.vocabulary.unit}s") as advance:
         score = read(scored, advance)
     report = {
         **_report(model, scored, score, window, followed),
@@ -265,6 +265,7 @@ def _report(
         "source": text.source,
         "split": text.split,
         "mode": model.card.mode,
+        "unit": model.vocabulary.unit,
         "protocol": protocol if followed is None else "dynamic",
         "window": window,
         "dynamic": None if followed is None else asdict(followed),
@@ -272,7 +273,7 @@ def _report(
         "unknown_chars": score.unknown_chars,
         "loss_nats": score.loss_nats,
         "bits_per_char": score.bits_per_char,
-        "bits_per_byte": score.bits / text.utf8_bytes,
+        "bits_per_byte": score.bits / text.size_bytes,
         "perplexity": score.perplexity,
         "accuracy": score.accuracy,
     }
@@ -280,32 +281,32 @@ def _report(
 
 def _table(report: dict[str, Any], kind: str) -> str:
     """Return the table that people read; `kind` is line or example, where it is not a stream."""
-    is_lines, window, followed = report["mode"] == "lines", report["window"], report["dynamic"]
+    is_lines, unit = report["mode"] == "lines", report["unit"]
+    window, followed = report["window"], report["dynamic"]
     if followed is not None:
-        reading = f"every {followed['segment']} characters scored, then learned from"
+        reading = f"every {followed['segment']} {unit}s scored, then learned from"
     elif is_lines:
         reading = f"every {kind} read from a zero state to its end"
     elif window is None:
         reading = "the state carried from the beginning to the end"
     else:
-        reading = f"every {window:,} characters from a zero state"
+        reading = f"every {window:,} {unit}s from a zero state"
     ends = f", ends of {kind}s included" if is_lines else ""
     speed = report["chars"] / max(report["seconds"], 1e-3)
     rows = {
-        "loss": f"{report['loss_nats']:.4f} nats per character",
-        "bits per character": f"{report['bits_per_char']:.4f}",
+        "loss": f"{report['loss_nats']:.4f} nats per {unit}",
+        f"bits per {unit}": f"{report['bits_per_char']:.4f}",
         "bits per byte": f"{report['bits_per_byte']:.4f}",
         "perplexity": f"{report['perplexity']:.4f}",
-        "accuracy": f"{report['accuracy']:.2%} of characters were the most probable one",
-        "counted": f"{report['chars']:,} characters{ends}; {report['unknown_chars']:,} unknown",
+        "accuracy": f"{report['accuracy']:.2%} of {unit}s were the most probable one",
+        "counted": f"{report['chars']:,} {unit}s{ends}; {report['unknown_chars']:,} unknown",
         "protocol": f"{report['protocol']}: {reading}",
         **(
             {"learning": f"rate {followed['rate']:g}, decay {followed['decay']:g}"}
             if followed
             else {}
         ),
-        "time": f"{report['seconds']:.2f} s, {speed:,.0f} characters per second "
-        f"({report['engine']})",
+        "time": f"{report['seconds']:.2f} s, {speed:,.0f} {unit}s per second ({report['engine']})",
     }
     part = {None: "", "valid": "the validation split of ", "train": "the training split of "}
     title = f"{format_name(report['run'])} on {part[report['split']]}"

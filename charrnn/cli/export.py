@@ -121,6 +121,11 @@ def _export(path: Path, to: str, weights: str, console: Console) -> Exported:
         require_packages()
     model = load(path)
     if to == "html":
+        if model.vocabulary.unit == "byte":
+            raise UserError(
+                f"the page reads characters, and {format_path(path)} reads bytes",
+                hint="--to onnx and --to card are for every run",
+            )
         return _html(model, weights, console)
     return _onnx(model) if to == "onnx" else _card(model)
 

@@ -31,5 +31,5 @@ def adapted_to(
     )
     warn_of_unknown(text.unknown, console)
     options = DynamicOptions().changed(rate=rate)
-    with console.progress("adapting", text.targets, unit="characters") as advance:
+    with console.progress("adapting", text.targets, unit=f"{model.vocabulary.unit}s") as advance:
         return LanguageModel(*adapt(run, text.ids, text.starts, options=options, progress=advance))

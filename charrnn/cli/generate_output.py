@@ -38,8 +38,8 @@ PAGE = 4096
 class TextOutput:
     """stdout, for text and nothing else."""
 
-    def __init__(self, signals: HeldSignals, console: Console) -> None:
-        """Take stdout.
+    def __init__(self, signals: HeldSignals, console: Console, *, is_binary: bool = False) -> None:
+        """Take stdout; binary data goes into a pipe as the bytes that it is.
 
         Raises:
             RunFailedError: There is none.
@@ -49,7 +49,9 @@ class TextOutput:
         sys.stdout.flush()
         self._descriptor = sys.stdout.fileno()
         self._is_terminal = os.isatty(self._descriptor)
-        self._encoder = codecs.getincrementalencoder(sys.stdout.encoding)("backslashreplace")
+        encoding = "latin-1" if is_binary and not self._is_terminal else sys.stdout.encoding
+        self._encoder = codecs.getincrementalencoder(encoding)("backslashreplace")
+        self._is_utf8 = codecs.lookup(encoding).name == "utf-8"
         self._signals = signals
         self._console = console
         self._patience = TERMINAL_SECONDS if self._is_terminal else PIPE_SECONDS
@@ -81,7 +83,7 @@ class TextOutput:
         while self._unwritten:
             self._signals.wait_until_writable(self._descriptor)
             try:
-                written = os.write(self._descriptor, self._unwritten[:PAGE])
+                written = os.write(self._descriptor, self._unwritten[: self._whole_page()])
             except BlockingIOError:  # another process has filled the pipe meanwhile
                 continue
             except BrokenPipeError:
@@ -91,6 +93,13 @@ class TextOutput:
                 raise RunFailedError(f"cannot write to stdout: {reason}") from error
             self._unwritten = self._unwritten[written:]
         self._flush_at = time.monotonic() + self._patience
+
+    def _whole_page(self) -> int:
+        """How many bytes to write at once: a page, or less if it would cut a character in two."""
+        size = PAGE
+        while self._is_utf8 and size < len(self._unwritten) and _goes_on(self._unwritten[size]):
+            size -= 1
+        return size
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come."""
@@ -102,6 +111,11 @@ class TextOutput:
         if self._is_terminal and self._console.is_terminal and not self._ends_line:
             self._console.note("")
             self._ends_line = True
+
+
+def _goes_on(byte: int) -> bool:
+    """Whether a byte goes on with a character of UTF-8 that another one began."""
+    return byte & 0b1100_0000 == 0b1000_0000
 
 
 class ResultFormat:

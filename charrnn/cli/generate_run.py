@@ -3,6 +3,7 @@
 Imported when the command runs, for it is the first to need NumPy.
 """
 
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
@@ -54,7 +55,7 @@ def run(arguments: GenerateArguments, changes: dict[str, Any]) -> ExitCode:
     is_one_text = arguments.is_single and arguments.next is None
     stream = _begin_stream(arguments, model, task) if is_one_text else None
     with HeldSignals() as signals:
-        out = TextOutput(signals, console)
+        out = TextOutput(signals, console, is_binary=model.vocabulary.is_binary)
         try:
             if arguments.next is not None:
                 from charrnn.cli.generate_next import write_next
@@ -103,7 +104,7 @@ def _check_end(arguments: GenerateArguments, task: GenerationTask) -> None:
 def _seeds(arguments: GenerateArguments, model: LanguageModel) -> Iterable[str | UserError]:
     """The seed of a call, or its seeds, one a line."""
     is_line = model.vocabulary.has_lines
-    own_encoding = model.text_format.encoding
+    own_encoding = None if model.vocabulary.is_binary else model.text_format.encoding
     path = STDIN if arguments.text == STDIN else arguments.seed_file
     if path is not None:
         seed = read_seed(path, own_encoding)
@@ -112,6 +113,8 @@ def _seeds(arguments: GenerateArguments, model: LanguageModel) -> Iterable[str |
     if arguments.seeds is not None:
         return read_seeds(arguments.seeds, own_encoding, escapes=arguments.escapes)
     seed = arguments.text or ""
+    if own_encoding is None:
+        seed = os.fsencode(seed).decode("latin-1")  # the bytes that were typed
     return [unescaped(seed) if arguments.escapes else seed]
 
 

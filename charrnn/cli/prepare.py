@@ -53,6 +53,8 @@ def prepare(
 
         charrnn prepare tunes.abc --set data.mode=examples --set data.separator=blank
 
+        charrnn prepare enwik8 --set data.unit=byte
+
         charrnn prepare --config shakespeare --json
     """
     from charrnn.config.load import load_for_training
@@ -95,16 +97,16 @@ def unit_of(data: "DataConfig") -> str:
 
 def _show(manifest: "Manifest", title: str, unit: str, console: Console) -> None:
     """Show what was prepared as a table; `unit` is lines or examples."""
-    sources = manifest.sources
+    sources, units = manifest.sources, f"{manifest.options.unit}s"
     learned = len(sources) - manifest.valid_sources
     held_out = f", from {_names(sources[learned:])}" if manifest.valid_sources else ""
     console.table(
         title,
         [
             ("source", _names(sources[:learned])),
-            ("characters", f"{manifest.characters:,} ({manifest.distinct_characters:,} distinct)"),
-            ("training", _size(manifest.splits.train, unit)),
-            ("validation", _size(manifest.splits.valid, unit) + held_out),
+            (units, f"{manifest.characters:,} ({manifest.distinct_characters:,} distinct)"),
+            ("training", _size(manifest.splits.train, unit, units)),
+            ("validation", _size(manifest.splits.valid, unit, units) + held_out),
             ("vocabulary", f"{manifest.vocabulary_size:,} ids as {manifest.dtype}"),
         ],
     )
@@ -116,9 +118,12 @@ def tell_what_is_odd(manifest: "Manifest", unit: str, console: Console) -> None:
     if manifest.empty_lines:
         console.note(f"{manifest.empty_lines:,} empty {unit} were left out")
     if manifest.cut:
-        console.note(f"{unit} cut at {manifest.options.cut_at:,} characters: {manifest.cut:,}")
+        options = manifest.options
+        console.note(f"{unit} cut at {options.cut_at:,} {options.unit}s: {manifest.cut:,}")
     if manifest.distinct_characters == 1:
-        console.warn("the text has a single distinct character; there is nothing to learn")
+        console.warn(
+            f"the text has a single distinct {manifest.options.unit}; there is nothing to learn"
+        )
     if unknown := unknown_in_words(manifest):
         console.warn(f"{unknown}, so its loss says little")
 
@@ -137,7 +142,7 @@ def _names(sources: "Sequence[SourceRecord]") -> str:
     return f"{sources[0].name}{more}, {byte_size(sum(source.bytes for source in sources))}"
 
 
-def _size(split: "SplitRecord", unit: str) -> str:
+def _size(split: "SplitRecord", unit: str, units: str) -> str:
     examples = "" if split.lines is None else f"{split.lines:,} {unit}, "
     unknown = f", {split.unknown:,} of them unknown" if split.unknown else ""
-    return f"{examples}{split.ids:,} characters{unknown}"
+    return f"{examples}{split.ids:,} {units}{unknown}"

@@ -157,6 +157,6 @@ def _cells(each: "RunSummary") -> tuple[str, ...]:
         f"{each.step:,}/{each.steps:,}",
         f"{each.minutes:.1f}",
         "" if loss is None else f"{loss:.4f}",
-        "" if bits is None else f"{bits:.4f}",
+        "" if bits is None else f"{bits:.4f}{'/byte' if each.unit == 'byte' else ''}",
         each.state,
     )

@@ -25,10 +25,11 @@ ESCAPE = re.compile(
 )
 
 
-def read_seed(path: str, own_encoding: str = UTF_8) -> str:
+def read_seed(path: str, own_encoding: str | None = UTF_8) -> str:
     """The whole of a file as a seed, or of stdin for `-`.
 
-    What is not UTF-8 is taken to be in `own_encoding`, that of the text which the model learned.
+    What is not UTF-8 is taken to be in `own_encoding`, that of the text which the model learned;
+    None is binary data, of which each byte is the character of its number.
 
     Raises:
         UserError: It cannot be read, is not text, or far too long.
@@ -41,7 +42,7 @@ def read_seed(path: str, own_encoding: str = UTF_8) -> str:
 
 
 def read_seeds(
-    path: str, own_encoding: str = UTF_8, *, escapes: bool = False
+    path: str, own_encoding: str | None = UTF_8, *, escapes: bool = False
 ) -> Iterator[str | UserError]:
     """The lines of a file, or of stdin for `-`, each without its end, as they come in.
 
@@ -56,7 +57,7 @@ def read_seeds(
 
 
 def _seed_of(
-    line: bytes, path: str, own_encoding: str, number: int, *, escapes: bool
+    line: bytes, path: str, own_encoding: str | None, number: int, *, escapes: bool
 ) -> str | UserError:
     try:
         seed = _decoded(line, path, own_encoding, f", line {number:,}").removesuffix("\r")
@@ -124,7 +125,9 @@ def _check_length(data: bytes | bytearray, name: str) -> None:
         )
 
 
-def _decoded(data: bytes | bytearray, path: str, own_encoding: str, place: str = "") -> str:
+def _decoded(data: bytes | bytearray, path: str, own_encoding: str | None, place: str = "") -> str:
+    if own_encoding is None:
+        return data.decode("latin-1")
     encoding = sys.stdin.encoding if path == STDIN else UTF_8
     try:
         return data.decode(encoding)

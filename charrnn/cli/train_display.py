@@ -42,8 +42,11 @@ class TrainingView:
     Without a bar, a line is printed every ten seconds.
     """
 
-    def __init__(self, console: Console, bar: "Progress | None" = None) -> None:
+    def __init__(
+        self, console: Console, bar: "Progress | None" = None, unit: str = "character"
+    ) -> None:
         self._console = console
+        self._unit = unit
         self._bar = bar
         self._steps = 0
         self._progress = ""
@@ -61,7 +64,7 @@ class TrainingView:
                     head = f"step {first:,}/{steps:,}"
                     self._bar.add_task("", total=steps, completed=first, head=head, numbers=())
             case Stepped():
-                self._speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} characters/s"
+                self._speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} {self._unit}s/s"
                 self._loss = f"train {event.train_loss_nats:.4f}"
                 step = f"step {event.step:,} of {self._steps:,}"
                 self._progress = f"{step} | {event.seconds:.0f} s | {self._speed} | {self._loss}"
@@ -73,7 +76,8 @@ class TrainingView:
             case Evaluated():
                 self._show_evaluation(event)
             case ScoredWhole(step=step, valid_loss_nats=loss, chars=chars):
-                self._print_line(f"valid {loss:.4f} on all {chars:,} characters (step {step:,})")
+                units = f"{chars:,} {self._unit}s"
+                self._print_line(f"valid {loss:.4f} on all {units} (step {step:,})")
             case Planned():
                 self._plan(event.steps)
             case Sampled():
@@ -116,15 +120,15 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 @contextmanager
-def training_view(console: Console) -> Iterator[TrainingView]:
-    """Open the view that suits stderr."""
+def training_view(console: Console, unit: str) -> Iterator[TrainingView]:
+    """Open the view that suits stderr; `unit` is character or byte."""
     if not console.is_terminal:
-        yield TrainingView(console)
+        yield TrainingView(console, unit=unit)
         return
     from charrnn.progress import live_display
 
     with live_display() as bar:
-        yield TrainingView(console, bar)
+        yield TrainingView(console, bar, unit)
 
 
 # --- In words ------------------------------------------------------------------------------------
@@ -139,7 +143,7 @@ def start_in_words(event: Started, trainer: "Trainer") -> str:
     return (
         f"{trainer.writer.path}: {model.cell} {model.layers} x {model.hidden_size}, "
         f"{event.parameters:,} parameters, {len(corpus.vocabulary)} ids, "
-        f"{len(corpus.train.ids):,} characters to learn from; "
+        f"{len(corpus.train.ids):,} {corpus.vocabulary.unit}s to learn from; "
         f"{event.steps:,} steps on {event.device} in {event.precision}{kernels}{threads}{resumed}"
     )
 
@@ -182,7 +186,7 @@ def _list(chars: Sequence[str]) -> str:
 
 def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None:
     """Show the result, and what to do next."""
-    path = trainer.writer.path
+    path, unit = trainer.writer.path, trainer.corpus.vocabulary.unit
     if finished.reason == "stopped":
         console.note(
             f"stopped after step {finished.step:,}; "
@@ -197,14 +201,14 @@ def end_report(finished: Finished, trainer: "Trainer", console: Console) -> None
     part = ""
     if finished.estimated_from is not None:
         command = f"`charrnn eval --run {shell_word(path)}`"
-        part = f", estimated from {finished.estimated_from:,} characters; {command} reads all"
+        part = f", estimated from {finished.estimated_from:,} {unit}s; {command} reads all"
     step = f"(step {finished.best_step:,}){part}"
     console.table(
         f"\n{path}",
         [
-            ("validation loss", f"{loss:.4f} nats per character {step}"),
-            ("bits per character", f"{loss / math.log(2):.4f}"),
-            ("trained", f"{finished.chars:,} characters in {finished.seconds:.0f} s"),
+            ("validation loss", f"{loss:.4f} nats per {unit} {step}"),
+            (f"bits per {unit}", f"{loss / math.log(2):.4f}"),
+            ("trained", f"{finished.chars:,} {unit}s in {finished.seconds:.0f} s"),
             ("clipped", f"{finished.clipped_fraction:.1%} of the steps"),
             ("next", f"charrnn generate --run {shell_word(path)}{_example_options(trainer)}"),
         ],
@@ -218,7 +222,7 @@ def _example_options(trainer: "Trainer") -> str:
     return ' "The "' if all(char in trainer.corpus.vocabulary for char in "The ") else ""
 
 
-def summary(finished: Finished, run: Path) -> dict[str, Any]:
+def summary(finished: Finished, run: Path, unit: str) -> dict[str, Any]:
     """Return the object that `--json` prints."""
     loss = finished.best_loss_nats
     return {
@@ -226,6 +230,7 @@ def summary(finished: Finished, run: Path) -> dict[str, Any]:
         "reason": finished.reason,
         "step": finished.step,
         "best_step": finished.best_step,
+        "unit": unit,
         "valid_loss_nats": loss,
         "bits_per_char": None if loss is None else loss / math.log(2),
         "estimated_from": finished.estimated_from,

@@ -420,7 +420,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     losses: list[float] = []
     with (
         HeldSignals(stop, is_patient=is_launched()) as signals,
-        training_view(console) as view,
+        training_view(console, trainer.corpus.vocabulary.unit) as view,
         _tensorboard(trainer, wanted=arguments.tensorboard and trainer.group.is_first) as log,
     ):
         for event in trainer.run():
@@ -435,7 +435,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     assert isinstance(event, Finished)
     end_report(event, trainer, console)
     if arguments.json and trainer.group.is_first:
-        write_json(summary(event, trainer.writer.path))
+        write_json(summary(event, trainer.writer.path, trainer.corpus.vocabulary.unit))
     trainer.group.close()
     if event.reason == "stopped" and not is_launched():  # torchrun would begin anew
         signals.check()

@@ -228,6 +228,7 @@ def _conflicts(config: Config) -> Iterator[Problem]:
             expected = "expected names without U+0000 or surrogates"
             yield Problem(f"data.{key}", f"{expected}, got {found}")
     yield from _conflicts_of_examples(data)
+    yield from _conflicts_of_bytes(data)
     if not _is_text_encoding(data.encoding):
         yield Problem(
             "data.encoding",
@@ -257,6 +258,32 @@ def _conflicts_of_examples(data: DataConfig) -> Iterator[Problem]:
         yield Problem("data.split", told)
     if data.split != "end" and data.valid_source is not None:
         yield Problem("data.split", "nothing is held out: data.valid_source is for validation")
+    if data.valid_chars is not None:
+        yield from _conflicts_of_valid_chars(data)
+
+
+def _conflicts_of_valid_chars(data: DataConfig) -> Iterator[Problem]:
+    key = "data.valid_chars"
+    if data.mode != "stream":
+        yield Problem(key, f"is for mode stream, and data.mode is {data.mode}")
+    if data.split != "end":
+        yield Problem(key, f"holds out the end of the text, and data.split is {data.split}")
+    if data.valid_source is not None:
+        yield Problem(key, "nothing is held out: data.valid_source is for validation")
+    if data.valid_fraction != DataConfig().valid_fraction:
+        yield Problem(
+            key, "data.valid_fraction says how much is held out, too: give one of the two"
+        )
+
+
+def _conflicts_of_bytes(data: DataConfig) -> Iterator[Problem]:
+    """Settings that say which characters bytes become, where bytes are what is read."""
+    if data.unit != "byte":
+        return
+    for name in ("encoding", "errors", "normalize", "min_count"):
+        if getattr(data, name) != getattr(DataConfig(), name):
+            told = "is about characters, and data.unit is byte: every byte is taken as it is"
+            yield Problem(f"data.{name}", told)
 
 
 def _is_text_encoding(name: str) -> bool:

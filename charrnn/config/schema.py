@@ -39,6 +39,9 @@ class DataConfig:
     """Directories: what to do about files that are not text: leave them out, named, or stop."""
     sha256: Sha256 | None = None
     """The SHA-256 that the source must have, in hexadecimal; null takes whatever comes."""
+    unit: Literal["character", "byte"] = "character"
+    """What one id stands for: a character, or a byte of the file, whatever the file is. Bytes are
+    how enwik8 and text8 are measured."""
     mode: Literal["stream", "lines", "examples"] = "stream"
     """stream: one long text. lines: one example a line, each with a learned begin and end.
     examples: the same with examples of any form, such as poems; data.separator divides them."""
@@ -51,6 +54,9 @@ class DataConfig:
     """Cut lines and examples at max_length instead; what is cut has no learned end."""
     valid_fraction: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
     """Share of the text that is held out for validation."""
+    valid_chars: Count | None = None
+    """Stream mode: the characters (or bytes) at the end of the text that are held out, in place of
+    valid_fraction."""
     split: Literal["end", "blocks", "files"] = "end"
     """Stream mode: what is held out. end: the end of the text. blocks: the end of each of 20
     equal blocks (fewer in a short text). files: whole files, here and there among all."""

@@ -38,7 +38,7 @@ class LineCost:
     bits: float
     """The cost of its characters, its end among them."""
     chars: int
-    """How many characters were predicted, its end among them."""
+    """How many characters, or bytes of a run of bytes, were predicted, its end among them."""
 
     @property
     def bits_per_char(self) -> float:
@@ -86,7 +86,8 @@ def _separate_lines(
         borders = pairwise(starts.tolist())
         costs = zip(numbers.tolist(), borders, bits.tolist(), chars.tolist(), strict=True)
         for number, (begin, end), cost, count in costs:
-            yield LineCost(number, text[begin : min(end, begin + LONGEST_SHOWN)], cost, count)
+            line = vocabulary.text_of(text[begin : min(end, begin + LONGEST_SHOWN)])
+            yield LineCost(number, line, cost, count)
 
 
 def _lines_of_stream(
@@ -102,14 +103,15 @@ def _lines_of_stream(
         for begin, end in pairwise([0, *ends.tolist()]):
             chars = held_chars + end - begin
             line = (held + text[begin : end - 1])[:LONGEST_SHOWN]
-            yield LineCost(number, line, held_bits + float(bits[end] - bits[begin]), chars)
+            cost = held_bits + float(bits[end] - bits[begin])
+            yield LineCost(number, vocabulary.text_of(line), cost, chars)
             number, held, held_bits, held_chars = number + 1, "", 0.0, 0
         last = int(ends[-1]) if len(ends) else 0
         held = (held + text[last:])[:LONGEST_SHOWN]
         held_bits += float(bits[-1] - bits[last])
         held_chars += len(text) - last
     if held:
-        yield LineCost(number, held, held_bits, held_chars)
+        yield LineCost(number, vocabulary.text_of(held), held_bits, held_chars)
 
 
 def stream_with_nats(

@@ -42,8 +42,9 @@ class EvalText:
     starts: Starts | None
     """Where in `ids` each line or example starts, and where the last one ends; None for a
     stream."""
-    utf8_bytes: int
-    """Its bytes in UTF-8; of lines and examples, with what ends each of them."""
+    size_bytes: int
+    """Its bytes in UTF-8; of lines and examples, with what ends each of them. Where bytes are what
+    is predicted, those that are: all but the first of a stream."""
     split: SplitName | None = None
     """Which split of the run's own corpus it is; None for another text."""
     unknown: Sequence[tuple[str, int]] = ()
@@ -87,7 +88,7 @@ def own_split(
             hint=f"one of them or {CONFIG_FILE} was changed; {_any_text_hint(model)}",
         )
     split = corpus.train if name == "train" else corpus.valid
-    size = _utf8_bytes(split, corpus.vocabulary, model.card.separator)
+    size = _size_bytes(split, corpus.vocabulary, model.card.separator)
     sources = data.valid_sources if name == "valid" and data.valid_sources else data.sources
     return EvalText(", ".join(sources), split.ids, split.starts, size, name, cut_at=split.cut_at)
 
@@ -114,7 +115,7 @@ def other_text(
             [name], data, model.vocabulary, unknown=unknown.update, warn=warn, progress=progress
         )
     source = "stdin" if name == STDIN else name
-    size = _utf8_bytes(split, model.vocabulary, model.card.separator, unknown)
+    size = _size_bytes(split, model.vocabulary, model.card.separator, unknown)
     text = EvalText(source, split.ids, split.starts, size, unknown=unknown.most_common())
     _check_length(text)
     return text
@@ -138,9 +139,14 @@ def parts_of_text(
     if name == STDIN and sys.stdin is not None:
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # waits for no full buffer
         chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
-        encoding, errors = options.encoding, options.errors
         with _told_how_to_convert(name, model, data, command):
-            texts = texts_of_stream(chunks, "stdin", encoding=encoding, errors=errors)
+            texts = texts_of_stream(
+                chunks,
+                "stdin",
+                encoding=options.codec,
+                errors=options.errors,
+                is_text=options.unit == "character",
+            )
             yield from parts_of([texts], options)
     else:
         with (
@@ -162,18 +168,21 @@ def parts_of_split(text: EvalText, vocabulary: Vocabulary) -> Iterator[Part]:
         yield Part(0, chars, np.diff(starts))
 
 
-def _utf8_bytes(
+def _size_bytes(
     split: Split,
     vocabulary: Vocabulary,
     separator: str,
     unknown: Mapping[str, int] | None = None,
 ) -> int:
     """Count a text's bytes; <unk> counts as U+FFFD where what it stands for is not recorded."""
-    lengths_V = np.array([len(char.encode()) for char in vocabulary.characters])
-    lengths_V[vocabulary.unk_id] = len(REPLACEMENT.encode())
-    size = int(count_ids(split.ids, len(vocabulary)) @ lengths_V)
-    for char, count in (unknown or {}).items():
-        size += (len(char.encode()) - len(REPLACEMENT.encode())) * count
+    if vocabulary.unit == "byte":
+        size = len(split.ids) - (split.starts is None)
+    else:
+        lengths_V = np.array([len(char.encode()) for char in vocabulary.characters])
+        lengths_V[vocabulary.unk_id] = len(REPLACEMENT.encode())
+        size = int(count_ids(split.ids, len(vocabulary)) @ lengths_V)
+        for char, count in (unknown or {}).items():
+            size += (len(char.encode()) - len(REPLACEMENT.encode())) * count
     if split.starts is None:
         return size
     end = len((separator or "\n").encode())  # a file ends with a line end
@@ -238,7 +247,7 @@ def _check_length(text: EvalText) -> None:
     source = format_name(text.source)
     if text.starts is None and len(text.ids) == 1:
         raise UserError(
-            f"{source} is too short: it has 1 character",
+            f"{source} is too short: it has 1 character or byte",
             hint="a second one is needed; the first is only what it is predicted from",
         )
     raise UserError(f"{source} is empty", hint="there is nothing to predict")

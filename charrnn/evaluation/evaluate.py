@@ -47,6 +47,8 @@ ROWS_PER_THREAD = 16
 """Fewer rows than these would cost a thread more than another one saves."""
 SHORTEST_STREAM = 1024
 REMEMBERED_BYTES = 64 << 20
+LONGEST_SEGMENT = 1 << 22
+"""Targets that are read before what is known of each is let go of."""
 
 
 def unheard(_targets: int) -> None:
@@ -295,7 +297,8 @@ def _read_rows(
 
 def segment_length(network: Network, chunk: int) -> int:
     """How many targets, in whole chunks, can be read at once with every chunk's state in memory."""
-    return max(1, REMEMBERED_BYTES // network.initial_state(1).nbytes) * chunk
+    chunks = min(REMEMBERED_BYTES // network.initial_state(1).nbytes, LONGEST_SEGMENT // chunk)
+    return max(1, chunks) * chunk
 
 
 def _stretches(network: Network, ids: IdArray, chunk: int) -> Iterator[IdArray]:

@@ -36,8 +36,9 @@ def numbers(request: Request) -> Numbers:
     reading = request.reading
     is_long = len(reading.targets_N) >= FEWEST_COMPRESSED
     training = training_part(reading)
-    before, text = training.content.encode(), reading.content.encode()
+    before, text = training.content_bytes, reading.content_bytes
     chars = len(reading.targets_N)
+    size = chars if reading.model.vocabulary.unit == "byte" else len(text)
     bits = {"uniform": chars * float(np.log2(_alphabet(reading)))}
     for order, cost in enumerate(ngram_bits(training, reading)):
         bits[f"n-gram order {order}" if order else "unigram"] = cost
@@ -58,7 +59,7 @@ def numbers(request: Request) -> Numbers:
             {
                 "name": name,
                 "bits_per_char": cost / chars,
-                "bits_per_byte": cost / len(text),
+                "bits_per_byte": cost / size,
                 "bits_per_char_alone": alone[name] / chars if name in alone else None,
             }
             for name, cost in bits.items()

@@ -29,7 +29,8 @@ KINDS = {"N": "digit", "M": "mark", "Z": "space", "C": "space"}
 def numbers(request: Request) -> Numbers:
     """Lay out the characters' vectors in two dimensions."""
     card, weights = request.model.card, request.model.weights
-    characters = request.model.vocabulary.known
+    vocabulary = request.model.vocabulary
+    characters = [vocabulary.label(id_) for id_ in range(len(vocabulary.specials), len(vocabulary))]
     one_hot = card.input == "onehot"
     vectors = {"read": weights["rnn.weight_ih_l0"].T if one_hot else weights["embedding.weight"]}
     if not card.tie_weights:
@@ -67,6 +68,8 @@ def _neighbours(centred_CE: Floats, characters: Sequence[str]) -> list[list[str]
 
 def kind_of(char: str) -> str:
     """What kind of character this is, for its colour."""
+    if len(char) > 1:
+        return "byte"
     category = unicodedata.category(char)
     if not category.startswith("L"):
         return KINDS.get(category[0], "punctuation")

@@ -120,7 +120,7 @@ def pieces_of(text: ColouredText) -> list[Piece]:
     begins = [
         at
         for at, char in enumerate(text.characters)
-        if at == 0 or not unicodedata.category(char).startswith("M")
+        if at == 0 or not unicodedata.category(char[0]).startswith("M")
     ]
     pieces: list[Piece] = []
     for begin, end in pairwise([*begins, len(text.characters)]):

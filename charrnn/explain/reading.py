@@ -35,7 +35,7 @@ from charrnn.processors import free_threads
 from charrnn.run.paths import CONFIG_FILE
 from charrnn.run.reader import TrainedModel
 from charrnn.text.reading import Part
-from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
+from charrnn.text.vocabulary import BYTES, REPLACEMENT, Vocabulary, label_of_byte
 
 MOST_CHARACTERS = 1_000_000
 """What is read of a text; a longer one, an endless one too, is explained by its beginning."""
@@ -60,7 +60,8 @@ class Text(NamedTuple):
     """A text, and its ids."""
 
     characters: str
-    """Without line ends in lines mode; of a split, which is known by its ids, <unk> is U+FFFD."""
+    """Its units, a byte as the character of its number. Without line ends in lines mode; of a
+    split, which is known by its ids, <unk> is U+FFFD."""
     ids: IdArray
     starts: Starts | None
     """Lines mode: where in `ids` each line starts, and where the last one ends; else None."""
@@ -185,16 +186,29 @@ class Reading:
         return "".join(f"{characters[begin:end]}\n" for begin, end in pairwise(starts.tolist()))
 
     @property
+    def content_bytes(self) -> bytes:
+        """The bytes of the text, with its line ends."""
+        return self.content.encode("latin-1" if self.model.vocabulary.unit == "byte" else "utf-8")
+
+    @property
+    def characters(self) -> list[str]:
+        """What stands for each unit of the content, for people."""
+        if self.model.vocabulary.unit == "character":
+            return list(self.content)
+        labels = {chr(byte): label_of_byte(byte) for byte in range(BYTES)}
+        return [labels[unit] for unit in self.content]
+
+    @property
     def input_characters(self) -> list[str]:
         """What is read before each target; a line, from the end of the one before it."""
-        return list(("\n" if self.is_lines else "") + self.content[:-1])
+        return [*(["\n"] if self.is_lines else []), *self.characters[:-1]]
 
     def glyph(self, id_: int) -> str:
         """What an id is when it is predicted: the end of a line is a line end."""
         vocabulary = self.model.vocabulary
         if id_ == vocabulary.unk_id:
             return REPLACEMENT
-        return "\n" if id_ == vocabulary.eos_id else vocabulary.characters[id_]
+        return "\n" if id_ == vocabulary.eos_id else vocabulary.label(id_)
 
     # --- Reading ---------------------------------------------------------------------------------
 

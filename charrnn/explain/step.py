@@ -55,7 +55,7 @@ def numbers(request: Request) -> Numbers:
     if unknown := vocabulary.unknown_in(text):
         raise UserError(f"the run does not know the character {quote(unknown[0][1])}")
     begin = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
-    ids = np.concatenate([begin, vocabulary.encode(text)]).astype(np.int64)
+    ids = np.concatenate([begin, vocabulary.encode(vocabulary.units_of(text))]).astype(np.int64)
     network, traced = NumpyNetwork.of(model), TracedNetwork(model)
     state = network.initial_state(1)
     if len(ids) > 1:
@@ -77,12 +77,12 @@ def numbers(request: Request) -> Numbers:
         "run": model.path.name,
         "cell": card.cell,
         "text": text,
-        "character": text[-1],
+        "character": vocabulary.label(int(ids[-1])),
         "id": int(ids[-1]),
         "embedding": row,
         "units": units,
         "likeliest": [
-            [vocabulary.characters[at], float(given_V[at])]
+            [vocabulary.label(at), float(given_V[at])]
             for at in np.argsort(-given_V, kind="stable")[:LIKELIEST].tolist()
         ],
     }

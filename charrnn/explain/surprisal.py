@@ -9,7 +9,6 @@ import numpy as np
 from charrnn.explain.cells import softmax
 from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
 from charrnn.explain.reading import Reading, Request
-from charrnn.text.vocabulary import code_points_of
 
 SUMMARY = "the text, each character coloured by what it cost in bits"
 LIKELIEST = 5
@@ -37,7 +36,7 @@ def numbers(request: Request) -> Numbers:
         "run": reading.run,
         "source": reading.source,
         "bits_per_char": reading.loss_nats / np.log(2),
-        "characters": list(reading.content),
+        "characters": reading.characters,
         "bits": bits,
         "likeliest": likeliest,
     }
@@ -87,7 +86,7 @@ class Piece(NamedTuple):
 def _dearest(numbers: Numbers, separators: str, *, per_char: bool) -> list[Piece]:
     """The dearest pieces of a text that is cut at separators, which count for nothing."""
     characters, bits_N = numbers["characters"], np.array(numbers["bits"], np.float64)
-    is_end_N = np.isin(code_points_of("".join(characters)), list(map(ord, separators)))
+    is_end_N = np.fromiter((each in separators for each in characters), bool, len(characters))
     piece_N, known_N = np.cumsum(is_end_N), np.flatnonzero(~(is_end_N | np.isnan(bits_N)))
     counts_P = np.bincount(piece_N[known_N])
     bits_P = np.bincount(piece_N[known_N], bits_N[known_N])

@@ -89,5 +89,6 @@ def numbers_of(view: str, request: Request) -> dict[str, Numbers]:
 def _some_text(request: Request) -> str:
     """The first characters of the text that the run knows, for one step after them."""
     vocabulary = request.model.vocabulary
-    known = [char for char in request.reading.text.characters[:1000] if char in vocabulary]
+    text = vocabulary.text_of(request.reading.text.characters[:1000])
+    known = [char for char in text if not vocabulary.unknown_in(char)]
     return "".join(known[:SOME_CHARACTERS])

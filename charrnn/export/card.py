@@ -18,6 +18,7 @@ from charrnn.evaluation.scoring import Score
 from charrnn.messages import one_line
 from charrnn.run.reader import TrainedModel
 from charrnn.text.sources import BUILTIN_PREFIX, STDIN, is_url
+from charrnn.text.vocabulary import Vocabulary
 
 MOST_CHARACTERS_SHOWN = 200
 KINDS = {
@@ -29,7 +30,7 @@ KINDS = {
 BODY = Template("""\
 # $name
 
-A character-level language model: it reads a text character by character and predicts the next one.
+A $unit-level language model: it reads a text $unit by $unit and predicts the next one.
 Trained with charrnn $version.
 
 | | |
@@ -38,7 +39,7 @@ Trained with charrnn $version.
 | parameters | $parameters |
 | vocabulary | $vocabulary |
 | trained | $steps steps |
-| validation loss | $loss nats per character ($bits bits), perplexity $perplexity |
+| validation loss | $loss nats per $unit ($bits bits), perplexity $perplexity |
 
 ## How to use it
 
@@ -47,7 +48,7 @@ pip install charrnn-cli
 hf download USER/$name --local-dir $name
 charrnn generate --run $name --length 300
 charrnn eval --run $name text.txt
-charrnn export --run $name --to html
+charrnn export --run $name --to $form
 ```
 
 ```python
@@ -57,7 +58,7 @@ model = charrnn.load("$name")
 text = "".join(model.generate(length=300))
 ```
 
-NumPy is enough to use it; torch is not loaded. `vocabulary.json` has the characters in id order,
+NumPy is enough to use it; torch is not loaded. `vocabulary.json` has the ${unit}s in id order,
 `model.safetensors` the weights under torch's parameter names, `config.yaml` all settings of the
 training.
 
@@ -75,7 +76,7 @@ where it was lowest, so it is slightly lower than on a text that had no part in 
 - It may repeat passages of its training text word for word, and what is offensive or private there
   can come out of it. `charrnn generate --novelty 20` tells how much of what it writes stands in the
   training text.
-- It knows $known characters and no others: $characters
+- $knows
 """)
 
 
@@ -88,7 +89,6 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         name: What to call it.
     """
     card, score = model.card, _score(model)
-    known = one_line("".join(model.vocabulary.known))
     body = BODY.substitute(
         name=_plain(name),
         version=__version__,
@@ -103,10 +103,21 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         kind=KINDS[config.data.mode],
         held_out=_held_out(config.data),
         sha256=card.corpus_sha256,
-        known=f"{len(model.vocabulary.known):,}",
-        characters=_code(known[:MOST_CHARACTERS_SHOWN]),
+        form="html" if model.vocabulary.unit == "character" else "onnx",
+        unit=model.vocabulary.unit,
+        knows=_knows(model.vocabulary),
     )
     return f"---\n{_front_matter(model, config, name)}---\n\n{body}"
+
+
+def _knows(vocabulary: Vocabulary) -> str:
+    """Which characters the model knows, in words."""
+    if vocabulary.is_utf8:
+        return "It knows all 256 bytes; what it writes is always valid UTF-8."
+    if vocabulary.is_binary:
+        return "It knows all 256 bytes; what it writes is no text."
+    known = _code(one_line("".join(vocabulary.known))[:MOST_CHARACTERS_SHOWN])
+    return f"It knows {len(vocabulary.known):,} characters and no others: {known}"
 
 
 def without_local_paths(config: Config) -> Config:
@@ -127,6 +138,8 @@ def _held_out(data: DataConfig) -> str:
     if data.valid_sources:
         names = ", ".join(_code(_public(name)) for name in data.valid_sources)
         return f"Apart from it, {names} was"
+    if data.valid_chars is not None:
+        return f"The last {data.valid_chars:,} {data.unit}s of the text were"
     place = "The last" if data.split == "end" and not data.shuffle else "Here and there,"
     return f"{place} {data.valid_fraction:.0%} of the text was"
 
@@ -139,10 +152,10 @@ def notes_without_paths(notes: Iterable[str]) -> list[str]:
 def _front_matter(model: TrainedModel, config: Config, name: str) -> str:
     import yaml
 
-    score = _score(model)
+    score, unit = _score(model), model.vocabulary.unit
     metrics = [
-        {"type": "loss", "name": "nats per character", "value": round(score.loss_nats, 6)},
-        {"type": "bits_per_character", "value": round(score.bits_per_char, 6)},
+        {"type": "loss", "name": f"nats per {unit}", "value": round(score.loss_nats, 6)},
+        {"type": f"bits_per_{unit}", "value": round(score.bits_per_char, 6)},
         {"type": "perplexity", "value": round(score.perplexity, 6)},
     ]
     result = {
@@ -157,7 +170,7 @@ def _front_matter(model: TrainedModel, config: Config, name: str) -> str:
     metadata: dict[str, Any] = {
         "library_name": "charrnn",
         "pipeline_tag": "text-generation",
-        "tags": ["charrnn", "character-level", model.card.cell],
+        "tags": ["charrnn", f"{unit}-level", model.card.cell],
         "metrics": ["perplexity"],
         "model-index": [{"name": one_line(name), "results": [result]}],
     }

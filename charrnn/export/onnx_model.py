@@ -2,7 +2,8 @@
 
 The file speaks the protocol of `charrnn.network`: inputs `ids` (batch, time) and `state`
 (parts, layers, batch, hidden), outputs `logits` (batch, time, vocabulary) and `next_state`; batch
-and time are free. The characters in id order are among its metadata.
+and time are free. The characters in id order are among its metadata; `unit` there tells whether
+they stand for bytes, each the character of its number.
 
 Operators: https://onnx.ai/onnx/operators/ (LSTM, GRU, RNN). ONNX orders the gates of an LSTM
 i, o, f, c where torch has i, f, g, o, and those of a GRU z, r, h where torch has r, z, n;
@@ -142,7 +143,9 @@ class _Graph:
         proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
         proto.producer_name, proto.producer_version = "charrnn", __version__
         characters = json.dumps(self._model.vocabulary.characters)
-        helper.set_model_props(proto, {"characters": characters, "mode": card.mode})
+        vocabulary = self._model.vocabulary
+        properties = {"characters": characters, "mode": card.mode, "unit": vocabulary.unit}
+        helper.set_model_props(proto, properties)
         checker.check_model(proto)
         return proto
 

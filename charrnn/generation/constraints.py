@@ -16,8 +16,8 @@ Shapes: V vocabulary.
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from charrnn.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
+
+    from charrnn.generation.utf8 import Speller, Utf8
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -46,6 +48,25 @@ _DIALECT = (
 )
 
 
+class Spelling(NamedTuple):
+    """How the characters that may be written are spelled, where the ids are the bytes of UTF-8."""
+
+    utf8: "Utf8"
+    allow: str | None
+    ban: str
+
+    @property
+    def character_class(self) -> str:
+        """Those characters, as a regular expression."""
+        if self.allow is not None:
+            return f"[{_code_points(sorted(set(self.allow) - set(self.ban)))}]"
+        return f"[^{_code_points(self.ban)}]" if self.ban else "(?s:.)"
+
+    def can_be(self, char: str) -> bool:
+        """Whether a character may be written."""
+        return char not in self.ban and (self.allow is None or char in self.allow)
+
+
 class Constraint:
     """What texts are held to, for one vocabulary and range of lengths; shared by all of them."""
 
@@ -57,6 +78,7 @@ class Constraint:
         usable_V: BoolArray,
         min_length: int,
         length: int | None,
+        utf8: "Utf8 | None" = None,
     ) -> None:
         """Use a grammar in Lark's syntax; `option` is what errors call it."""
         self.option = option
@@ -64,8 +86,10 @@ class Constraint:
         self.usable_V = usable_V
         self.min_length = min_length
         self.length = length
+        self.utf8 = utf8
         all_usable = bool(usable_V[len(vocabulary.specials) :].all())
-        self.any_character_V = None if all_usable else usable_V
+        any_V = None if all_usable else usable_V
+        self.any_character_V = utf8.following(b"") if utf8 else any_V
         """What may be drawn where every character may; None if that is the whole vocabulary."""
         self._grammar = grammar
         self._tokenizer = _tokenizer(vocabulary)
@@ -80,6 +104,14 @@ class Constraint:
     def begin(self) -> "ConstraintState":
         """Return the state of an empty text."""
         return ConstraintState(self)
+
+    def speller(self) -> "Speller | None":
+        """Make what counts the characters of one text; None where the ids are characters."""
+        if self.utf8 is None:
+            return None
+        from charrnn.generation.utf8 import Speller
+
+        return Speller(self.utf8)
 
     def renew(self, full: "LLMatcher") -> None:
         """Begin with an empty memory if the one that a matcher shares is full."""
@@ -100,6 +132,8 @@ class ConstraintState:
         self._start = constraint.start
         self._matcher = self._start.deep_copy()
         self._ids: list[int] = []
+        self._made = 0
+        self._speller = constraint.speller()
         self._next_V = self._look_ahead()
 
     @property
@@ -133,6 +167,8 @@ class ConstraintState:
         if not self._next_V[id_]:
             return False
         self._ids.append(id_)
+        characters = self._constraint.vocabulary.characters
+        self._made += self._speller is None or bool(self._speller.feed(characters[id_]))
         self._matcher.consume_token(id_)
         self._next_V = self._look_ahead()
         if self.is_stuck:
@@ -141,7 +177,7 @@ class ConstraintState:
 
     def _look_ahead(self) -> BoolArray:
         """Work out which ids lead on, (V,), and whether the text may end."""
-        constraint, made = self._constraint, len(self._ids)
+        constraint, made = self._constraint, self._made
         mask = self._matcher.compute_bitmask()
         if _has_failed(self._matcher):
             mask = self._start_again()
@@ -150,7 +186,8 @@ class ConstraintState:
             return np.zeros_like(constraint.usable_V)
         bits = np.frombuffer(mask, np.uint8)
         allowed_V = np.unpackbits(bits, count=len(constraint.usable_V), bitorder="little")
-        return allowed_V.view(np.bool_) & constraint.usable_V
+        usable_V = self._speller.following() if self._speller else constraint.usable_V
+        return allowed_V.view(np.bool_) & usable_V
 
     def _start_again(self) -> bytes:
         """Bring a matcher with a new memory to this place; return its mask.
@@ -166,13 +203,13 @@ class ConstraintState:
         if _has_failed(self._matcher):
             raise RunFailedError(
                 f"{self._constraint.option} takes too much time or memory after "
-                f"{len(self._ids):,} characters",
+                f"{self._made:,} characters",
                 hint="simplify it, or lower `length`",
             )
         return mask
 
     def _raise_stuck(self) -> NoReturn:
-        option, made = self._constraint.option, len(self._ids)
+        option, made = self._constraint.option, self._made
         if made == self._constraint.length:
             message = f"the text is not complete by {option} after `length` {made:,} characters"
             hint = "raise `length`, or bound what repeats (maxLength and maxItems in a schema)"
@@ -180,7 +217,8 @@ class ConstraintState:
             message = f"by {option} the text ends after {made:,} characters, before `min_length`"
             hint = f"lower `min_length` {self._constraint.min_length:,}"
         else:
-            tail = self._constraint.vocabulary.decode(np.array(self._ids[-20:]))
+            vocabulary = self._constraint.vocabulary
+            tail = vocabulary.text_of(vocabulary.decode(np.array(self._ids[-20:])))
             message = f"no character that may be generated goes on after {quote(tail)} by {option}"
             hint = "what comes next there is not in the model's vocabulary, or not allowed"
         raise RunFailedError(message, hint=hint)
@@ -192,6 +230,7 @@ def compile_constraint(
     *,
     vocabulary: Vocabulary,
     usable_V: BoolArray,
+    spelling: Spelling | None = None,
     min_length: int = 0,
     length: int | None = None,
 ) -> Constraint:
@@ -205,6 +244,7 @@ def compile_constraint(
         source: the expression, grammar or schema.
         vocabulary: the model's characters.
         usable_V: (V,) the characters that may be generated.
+        spelling: which may be where the ids are their bytes; None where they are characters.
         min_length: least number of characters of a text.
         length: greatest number of characters of a text; None without limit.
 
@@ -218,9 +258,10 @@ def compile_constraint(
             f"{option} has {len(source):,} characters; at most {MAX_SOURCE_CHARACTERS:,} are read"
         )
     if kind == "match":
-        return _compile_match(source, vocabulary, usable_V, min_length, length)
+        return _compile_match(source, vocabulary, usable_V, spelling, min_length, length)
     grammar = _translate_schema(source) if kind == "json_schema" else source
-    constraint = Constraint(option, grammar, vocabulary, usable_V, min_length, length)
+    utf8 = spelling and spelling.utf8
+    constraint = Constraint(option, grammar, vocabulary, usable_V, min_length, length, utf8)
     if constraint.problem:
         raise _grammar_error(option, constraint.problem)
     if constraint.begin().is_stuck:
@@ -235,15 +276,18 @@ def _compile_match(
     expression: str,
     vocabulary: Vocabulary,
     usable_V: BoolArray,
+    spelling: Spelling | None,
     min_length: int,
     length: int | None,
 ) -> Constraint:
     """Compile a regular expression, or say why no text can match it."""
     characters = [vocabulary.characters[id_] for id_ in np.flatnonzero(usable_V)]
+    usable = spelling.character_class if spelling else f"[{_code_points(characters)}]"
+    utf8 = spelling and spelling.utf8
 
     def compiled(least: int, most: int | None) -> Constraint:
-        grammar = _translate_regex(expression, characters, least, most)
-        return Constraint("`match`", grammar, vocabulary, usable_V, least, most)
+        grammar = _translate_regex(expression, usable, least, most)
+        return Constraint("`match`", grammar, vocabulary, usable_V, least, most, utf8)
 
     def is_possible(least: int, most: int | None) -> bool:
         constraint = compiled(least, most)
@@ -255,7 +299,7 @@ def _compile_match(
     if not constraint.begin().is_stuck:
         return constraint
     if not is_possible(0, None):
-        raise _no_match_error(expression, characters)
+        raise _no_match_error(expression, spelling.can_be if spelling else characters.__contains__)
     if length is not None and not is_possible(0, length):
         more = range(length + 1, MAX_LENGTH_TRIED)
         shortest = length + 1 + bisect_left(more, True, key=lambda most: is_possible(0, most))
@@ -270,13 +314,15 @@ def _compile_match(
     )
 
 
-def _translate_regex(
-    expression: str, characters: Sequence[str], least: int, most: int | None
-) -> str:
-    """Return the grammar of the matches of so many of these characters."""
-    usable = "".join(f"\\u{{{ord(char):x}}}" for char in characters)
+def _code_points(characters: Iterable[str]) -> str:
+    """Write characters so that they can stand in the brackets of an expression."""
+    return "".join(f"\\u{{{ord(char):x}}}" for char in characters)
+
+
+def _translate_regex(expression: str, usable: str, least: int, most: int | None) -> str:
+    """Return the grammar of the matches of so many characters, each of which matches `usable`."""
     limit = "" if most is None else min(most, _REPEAT_LIMIT)
-    counted = f"/[{usable}]{{{min(least, _REPEAT_LIMIT)},{limit}}}/"
+    counted = f"/{usable}{{{min(least, _REPEAT_LIMIT)},{limit}}}/"
     if (len(expression) - len(expression.rstrip("\\"))) % 2:
         raise _not_understood(expression, "a lone backslash", len(expression))
     if "\n" in expression and re.search(r"\(\?[a-zA-Z]*x", expression):
@@ -318,10 +364,11 @@ class _Characters:
         self.eos_token_id = len(vocabulary)
         self.bos_token_id = None
         self.special_token_ids = [*range(len(vocabulary.specials)), self.eos_token_id]
-        self.tokens = [*(char.encode() for char in vocabulary.characters), b"<end>"]
+        encoding = "latin-1" if vocabulary.is_utf8 else "utf-8"
+        self.tokens = [*(each.encode(encoding) for each in vocabulary.characters), b"<end>"]
 
     def __call__(self, text: str) -> list[int]:
-        ids: list[int] = self._vocabulary.encode(text).tolist()
+        ids: list[int] = self._vocabulary.encode(self._vocabulary.units_of(text)).tolist()
         return ids
 
 
@@ -378,12 +425,12 @@ def _not_understood(expression: str, why: str, place: int | None = None) -> User
     )
 
 
-def _no_match_error(expression: str, characters: Sequence[str]) -> UserError:
+def _no_match_error(expression: str, is_usable: Callable[[str], bool]) -> UserError:
     """Say which of the expression's characters cannot be generated."""
     literals = re.sub(
         r"\\(?:\w\{[^}]*\}|.)|\(\?[^:)]*[:)]|\{[^}]*\}|[][()|*+?.^$-]", "", expression
     )
-    missing = [quote(char) for char in sorted(set(literals).difference(characters))]
+    missing = [quote(char) for char in sorted(set(literals)) if not is_usable(char)]
     hint = "its parts contradict each other, or need characters that may not be generated"
     if missing:
         hint = f"it names characters that may not be generated: {', '.join(missing[:5])}"

@@ -30,7 +30,14 @@ class Stream:
         return self.sequence.ended_by is not None
 
     def advance(self) -> str:
-        """Draw one id; return the text that is certain to stay from now on, perhaps none."""
+        """Draw one character; return the text that is certain to stay from now on, perhaps none."""
+        text = self._draw()
+        while self.sequence.is_within_character:
+            text += self._draw()
+        return text
+
+    def _draw(self) -> str:
+        """Draw one id."""
         sequence = self.sequence
         for id_ in self._unread:
             self._stepper.read(id_)

@@ -27,7 +27,7 @@ class Novelty:
     """What an output has in common with the training text."""
 
     span: int
-    """The number of characters from which on a common span counts as copied."""
+    """The number of characters (bytes of a run of bytes) from which on a common span is copied."""
     copied_share: float
     """The share of the output's characters, 0 to 1, that lie in copied spans."""
     longest: int
@@ -107,4 +107,5 @@ def novelty_measure(
             hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it",
         )
     meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
-    return lambda text: meter.measure(corpus.vocabulary.encode(text))
+    vocabulary = corpus.vocabulary
+    return lambda text: meter.measure(vocabulary.encode(vocabulary.units_of(text)))

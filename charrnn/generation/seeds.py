@@ -61,7 +61,8 @@ def encode_seed(seed: str, vocabulary: Vocabulary, unknown: Unknown = "error") -
     Raises:
         UserError: The seed has a character that the vocabulary does not have.
     """
-    ids: list[int] = vocabulary.encode(_without_unknowns(seed, vocabulary, unknown)).tolist()
+    known = vocabulary.units_of(_without_unknowns(seed, vocabulary, unknown))
+    ids: list[int] = vocabulary.encode(known).tolist()
     return ids
 
 

@@ -92,6 +92,7 @@ class Sequence:
         self._log_probabilities: list[float] | None = [] if scored else None
         self._constraint = task.constraint.begin() if task.constraint else None
         self._stops = task.stop_finder()
+        self._speller = task.speller()
         if self._constraint and self._constraint.is_complete:
             self.ended_by = "match"
         self.start_clock()
@@ -101,6 +102,11 @@ class Sequence:
         """Whether log-probabilities are wanted."""
         return self._log_probabilities is not None
 
+    @property
+    def is_within_character(self) -> bool:
+        """Whether the last character still lacks bytes."""
+        return self._speller is not None and bool(self._speller.begun)
+
     def start_clock(self) -> None:
         """Count `seconds` from now on."""
         self._began = time.perf_counter()
@@ -109,6 +115,9 @@ class Sequence:
         """The ids that may come next, (V,); None if that is every id that is ever drawn."""
         if self._constraint:
             return self._constraint.allowed()
+        if self._speller:
+            may_end = not self._speller.begun and self._made >= self._min_length
+            return self._speller.utf8.beginning_or_end if may_end else self._speller.following()
         if self._made < self._min_length:
             return self._task.unfinished_V
         return self._task.usable_V
@@ -116,7 +125,10 @@ class Sequence:
     def take(self, id_: int, log_probability: float = 0.0) -> str:
         """Go on with a drawn id; return the text that is certain to stay from now on."""
         if self._log_probabilities is not None:
-            self._log_probabilities.append(log_probability)
+            if self.is_within_character:
+                self._log_probabilities[-1] += log_probability
+            else:
+                self._log_probabilities.append(log_probability)
         piece = self._follow(id_)
         if self._pieces is not None:
             self._pieces.append(piece)
@@ -146,8 +158,14 @@ class Sequence:
             return self._end("line")
         if self._constraint and not self._constraint.take(id_):
             return self._end("match")
-        self._made += 1
         char = self._characters[id_]
+        if self._speller:
+            char = self._speller.feed(char)
+        return self._add(char) if char else ""
+
+    def _add(self, char: str) -> str:
+        """Go on with a character; return the text that is certain to stay."""
+        self._made += 1
         if self._stops:
             char = self._stops.feed(char)
             if self._stops.found:

@@ -5,22 +5,19 @@ Imported when a generation has one.
 
 from charrnn.errors import UserError
 from charrnn.generation.options import GenerationOptions
-from charrnn.generation.sampling import BoolArray
 from charrnn.messages import quote
 from charrnn.text.vocabulary import Vocabulary
 
 
-def refuse_impossible_stops(
-    options: GenerationOptions, vocabulary: Vocabulary, usable_V: BoolArray
-) -> None:
-    """Refuse a stop string that no text can have; `usable_V` are the characters it can have, (V,).
+def refuse_impossible_stops(options: GenerationOptions, vocabulary: Vocabulary) -> None:
+    """Refuse a stop string that no text can have.
 
     Raises:
         UserError: The model does not know one of its characters, or `allow` or `ban` forbids it.
     """
     for stop in options.stop:
-        for char, id_ in zip(stop, vocabulary.encode(stop).tolist(), strict=True):
-            if id_ == vocabulary.unk_id:
+        for char in stop:
+            if vocabulary.unknown_in(char):
                 ends = char == "\n" and vocabulary.has_lines
                 raise UserError(
                     f"`stop` {quote(stop)} cannot occur: "
@@ -29,7 +26,8 @@ def refuse_impossible_stops(
                     if ends
                     else "a text ends only where the model writes the whole string",
                 )
-            if not usable_V[id_]:
+            is_allowed = options.allow is None or char in options.allow
+            if char in options.ban or not is_allowed:
                 raise UserError(
                     f"`stop` {quote(stop)} cannot occur: "
                     f"`allow` and `ban` leave no {quote(char)} to be written"

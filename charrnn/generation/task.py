@@ -21,6 +21,7 @@ from charrnn.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from charrnn.generation.constraints import Constraint
     from charrnn.generation.stop_strings import StopFinder
+    from charrnn.generation.utf8 import Speller, Utf8
 
 
 class GenerationTask:
@@ -52,12 +53,14 @@ class GenerationTask:
         specials = len(vocabulary.specials)
         self.first_id = specials if self.eos_id is None else self.eos_id
         """The lowest id that can be drawn; the ids of <pad>, <unk> and <bos> are below it."""
-        usable_V = _usable_characters(options, vocabulary)
+        self.utf8 = _spelling(options, vocabulary)
+        """How characters are spelled, where the network reads the bytes of text; else None."""
+        usable_V = _usable_units(options, vocabulary)
         if options.stop:
             from charrnn.generation.stop_strings import refuse_impossible_stops
 
-            refuse_impossible_stops(options, vocabulary, usable_V)
-        self.constraint = _compile_constraint(options, vocabulary, usable_V)
+            refuse_impossible_stops(options, vocabulary)
+        self.constraint = _compile_constraint(options, vocabulary, usable_V, self.utf8)
         self.unfinished_V = self._mask(usable_V)
         """What may be drawn where a text may not end; None if that is every candidate."""
         usable_V[self.first_id : specials] = True
@@ -67,8 +70,8 @@ class GenerationTask:
     @property
     def is_masked(self) -> bool:
         """Whether any candidate is ever left out."""
-        is_plain = self.unfinished_V is None and self.usable_V is None and self.constraint is None
-        return not is_plain
+        masks = (self.unfinished_V, self.usable_V, self.constraint, self.utf8)
+        return any(each is not None for each in masks)
 
     @property
     def may_never_end(self) -> bool:
@@ -96,6 +99,14 @@ class GenerationTask:
 
         return StopFinder(self.options)
 
+    def speller(self) -> "Speller | None":
+        """Make what puts the bytes of one text together; None where it comes in characters."""
+        if self.utf8 is None:
+            return None
+        from charrnn.generation.utf8 import Speller
+
+        return Speller(self.utf8)
+
     def sampler(self, rows: int = 1) -> Sampler:
         """Make a sampler for one text, or for several side by side."""
         return Sampler(
@@ -117,9 +128,22 @@ def _with_normalized_text(
     return replace(options, stop=stop, allow=allow, ban=normalized(options.ban))
 
 
-def _usable_characters(options: GenerationOptions, vocabulary: Vocabulary) -> BoolArray:
-    """The characters that `allow` and `ban` leave, (V,); no special id is among them."""
-    characters = vocabulary.characters[len(vocabulary.specials) :]
+def _spelling(options: GenerationOptions, vocabulary: Vocabulary) -> "Utf8 | None":
+    if not vocabulary.is_utf8:
+        return None
+    from charrnn.generation.utf8 import Utf8
+
+    return Utf8(vocabulary, options)
+
+
+def _usable_units(options: GenerationOptions, vocabulary: Vocabulary) -> BoolArray:
+    """The characters that `allow` and `ban` leave, (V,); no special id is among them.
+
+    Of the bytes of characters all are left; `Utf8` says which may come where.
+    """
+    characters = vocabulary.known
+    if vocabulary.is_utf8:
+        return np.array([False] * len(vocabulary.specials) + [True] * len(characters))
     allowed = frozenset(characters if options.allow is None else options.allow)
     usable = [char in allowed and char not in options.ban for char in characters]
     if not any(usable):
@@ -131,17 +155,18 @@ def _usable_characters(options: GenerationOptions, vocabulary: Vocabulary) -> Bo
 
 
 def _compile_constraint(
-    options: GenerationOptions, vocabulary: Vocabulary, usable_V: BoolArray
+    options: GenerationOptions, vocabulary: Vocabulary, usable_V: BoolArray, utf8: "Utf8 | None"
 ) -> "Constraint | None":
     if options.constraint is None:
         return None
-    from charrnn.generation.constraints import compile_constraint
+    from charrnn.generation.constraints import Spelling, compile_constraint
 
     return compile_constraint(
         options.constraint,
         getattr(options, options.constraint),
         vocabulary=vocabulary,
         usable_V=usable_V.copy(),
+        spelling=None if utf8 is None else Spelling(utf8, options.allow, options.ban),
         min_length=options.min_length,
         length=options.length or None,
     )

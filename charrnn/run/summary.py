@@ -43,6 +43,8 @@ class RunSummary:
     layers: int
     hidden_size: int
     mode: str
+    unit: str
+    """What a loss is a loss per: character or byte."""
     source: str | list[str]
     step: int
     steps: int
@@ -78,6 +80,7 @@ def summarize(path: Path) -> RunSummary:
         layers=config.model.layers,
         hidden_size=config.model.hidden_size,
         mode=config.data.mode,
+        unit=config.data.unit,
         source=config.data.source,
         step=last.step,
         steps=config.train.steps,

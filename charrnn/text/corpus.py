@@ -30,7 +30,7 @@ from charrnn.messages import format_path
 from charrnn.text.array_file import PREPARE_HINT, Array, check_array, load_array
 from charrnn.text.decoding import ErrorHandling, canonical_encoding
 from charrnn.text.examples import LINE
-from charrnn.text.vocabulary import IdArray, Vocabulary
+from charrnn.text.vocabulary import IdArray, Unit, Vocabulary
 from charrnn.validation import damaged, record_from_json
 
 PREPARED_FOLDER = Path("data/prepared")
@@ -76,7 +76,7 @@ class TextOptions:
     mode: Mode
     """lines: examples, whatever divides them."""
     valid_fraction: float
-    """0: nothing is held out, since there are sources for validation."""
+    """0: nothing is held out by share, but by number, or there are sources for validation."""
     encoding: str
     errors: ErrorHandling
     normalize: Literal["none", "nfc"]
@@ -87,6 +87,14 @@ class TextOptions:
     cut_at: int | None = None
     """The length that examples are cut at, if they are."""
     split: Literal["end", "blocks", "files"] = "end"
+    unit: Unit = "character"
+    valid_chars: int | None = None
+    """What is held out at the end of a stream, in units; None: `valid_fraction` says it."""
+
+    @property
+    def codec(self) -> str:
+        """What files are decoded with: bytes are the characters of their numbers, as in Latin-1."""
+        return self.encoding if self.unit == "character" else "latin-1"
 
     @classmethod
     def from_config(cls, data: DataConfig) -> Self:
@@ -102,9 +110,10 @@ class TextOptions:
             )
         has_valid_source = data.valid_source is not None
         is_shuffled = data.shuffle and not has_valid_source
+        is_by_share = not has_valid_source and data.valid_chars is None
         return cls(
             mode="stream" if data.mode == "stream" else "lines",
-            valid_fraction=0.0 if has_valid_source else float(data.valid_fraction),
+            valid_fraction=float(data.valid_fraction) if is_by_share else 0.0,
             encoding=canonical_encoding(data.encoding),
             errors=data.errors,
             normalize=data.normalize,
@@ -113,6 +122,8 @@ class TextOptions:
             separator=data.separator if data.mode == "examples" else LINE,
             cut_at=data.max_length if data.truncate and data.mode != "stream" else None,
             split="end" if has_valid_source else data.split,
+            unit=data.unit,
+            valid_chars=data.valid_chars,
         )
 
     def put_into(self, data: DataConfig) -> DataConfig:
@@ -125,8 +136,12 @@ class TextOptions:
             separator=self.separator if is_divided_otherwise else data.separator,
             max_length=self.cut_at or data.max_length,
             truncate=self.cut_at is not None,
-            valid_fraction=self.valid_fraction or data.valid_fraction,
+            valid_fraction=DataConfig().valid_fraction
+            if self.valid_chars
+            else self.valid_fraction or data.valid_fraction,
             split=self.split,
+            unit=self.unit,
+            valid_chars=self.valid_chars,
             encoding=self.encoding,
             errors=self.errors,
             normalize=self.normalize,
@@ -324,7 +339,8 @@ def open_corpus(path: Path) -> Corpus:
     file = path / VOCABULARY_FILE
     vocabulary = Vocabulary.from_json(read_json_object(file, path), source=str(file))
     has_lines = manifest.options.mode == "lines"
-    if len(vocabulary) != manifest.vocabulary_size or vocabulary.has_lines != has_lines:
+    found = (len(vocabulary), vocabulary.has_lines, vocabulary.unit)
+    if found != (manifest.vocabulary_size, has_lines, manifest.options.unit):
         raise _damaged(file, f"it is not the vocabulary that {MANIFEST_FILE} describes")
     corpus = Corpus(path, manifest, vocabulary)
     for split in SPLITS:

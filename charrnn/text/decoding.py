@@ -105,6 +105,31 @@ def joined(files: Iterable[Iterable[str]]) -> Iterator[tuple[int, str]]:
             at_start, last_file, last = False, number, text[-1]
 
 
+def numbered(files: Iterable[Iterable[str]]) -> Iterator[tuple[int, str]]:
+    """Put files end to end as they are; yields what `joined` yields."""
+    return ((number, text) for number, texts in enumerate(files) for text in texts)
+
+
+class Utf8Check:
+    """Sees whether bytes, each as the character of its number, are UTF-8, but for their ends.
+
+    A file that was cut off at a size may end in the middle of a character.
+    """
+
+    is_utf8 = True
+
+    def __call__(self, texts: Iterable[str]) -> Iterator[str]:
+        """Yield the bytes of one file, and look at them."""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for text in texts:
+            if self.is_utf8:
+                try:
+                    decoder.decode(text.encode("latin-1"))
+                except UnicodeDecodeError:
+                    self.is_utf8 = False
+            yield text
+
+
 def up_to_line_ends(texts: Iterable[str]) -> Iterator[str]:
     r"""Yield the same text in parts that end with ``\n``, all but the last."""
     held: list[str] = []
@@ -123,14 +148,14 @@ def composed(texts: Iterable[str]) -> Iterator[str]:
     return (unicodedata.normalize("NFC", text) for text in up_to_line_ends(texts))
 
 
-def whole_lines(texts: Iterable[str]) -> Iterator[str]:
+def whole_lines(texts: Iterable[str], *, is_exact: bool = False) -> Iterator[str]:
     r"""Yield parts of the text that are whole lines, each ended by ``\n``, the last one too.
 
-    Only ``\n`` ends a line; one ``\r`` before it is dropped.
+    Only ``\n`` ends a line; one ``\r`` before it is dropped, unless it has to be exact.
     """
     for text in up_to_line_ends(texts):
         lines = text if text.endswith("\n") else text + "\n"
-        yield lines.replace("\r\n", "\n")
+        yield lines if is_exact else lines.replace("\r\n", "\n")
 
 
 def _undecodable(error: UnicodeError, offset: int, encoding: str, name: str) -> UndecodableError:

@@ -18,7 +18,9 @@ def separator_text(separator: str) -> str:
     return SEPARATOR_TEXTS.get(separator, separator)
 
 
-def examples_of(texts: Iterable[str], separator: str) -> Iterator[list[str]]:
+def examples_of(
+    texts: Iterable[str], separator: str, *, is_exact: bool = False
+) -> Iterator[list[str]]:
     r"""Yield the examples of one file, in lists as they become complete, empty ones too.
 
     A `\r` before a line end is dropped. The last line end of a file is no part of an example, and
@@ -27,8 +29,9 @@ def examples_of(texts: Iterable[str], separator: str) -> Iterator[list[str]]:
     Args:
         texts: The file's text, in parts of any size.
         separator: What divides it; the end of the file always does.
+        is_exact: Keep the `\r` all the same, as bytes are kept.
     """
-    lines = whole_lines(texts)
+    lines = whole_lines(texts, is_exact=is_exact)
     if separator == FILE:
         yield ["".join(lines).removesuffix("\n")]
     elif separator == BLANK:
@@ -39,10 +42,10 @@ def examples_of(texts: Iterable[str], separator: str) -> Iterator[list[str]]:
         yield from _divided(lines, separator_text(separator))
 
 
-def examples_in(text: str, between: str) -> list[str]:
+def examples_in(text: str, between: str, *, is_exact: bool = False) -> list[str]:
     """Divide a whole text as a file is, by what `separator_text` says stands between examples."""
     names = {between: name for name, between in SEPARATOR_TEXTS.items()}
-    divided = examples_of([text], names.get(between, between))
+    divided = examples_of([text], names.get(between, between), is_exact=is_exact)
     return [example for examples in divided for example in examples if example]
 
 

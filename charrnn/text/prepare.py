@@ -51,6 +51,7 @@ from charrnn.text.corpus import (
     read_manifest,
     starts_file,
 )
+from charrnn.text.decoding import Utf8Check
 from charrnn.text.prepared_source import open_prepared_source, prepared_source
 from charrnn.text.reading import Integers, TextReader
 from charrnn.text.sources import STDIN, Sources, is_url, open_sources
@@ -68,8 +69,6 @@ BLOCK_IDS = 128 * 1024
 BLOCK_CHARS = 1024 * 1024
 
 OLD_LINE_ENDS_HINT = "`tr '\\r' '\\n' < OLD > NEW` makes line ends of it"
-UNITS = {"stream": "characters", "lines": "lines", "examples": "examples"}
-"""What a text of each mode consists of, in words."""
 
 
 @dataclass(frozen=True)
@@ -272,8 +271,11 @@ def _write_corpus(scratch: Path, request: _Request) -> Path:
     text = _encode(reader, measure.counts, starts, scratch / "ids")
     valid_counts = text.count(valid)
     train_counts = measure.counts - valid_counts
-    vocabulary = Vocabulary.from_counts(
-        train_counts, min_count=options.min_count, lines=options.mode == "lines"
+    has_lines = options.mode == "lines"
+    vocabulary = (
+        Vocabulary.of_bytes(is_utf8=measure.is_utf8, lines=has_lines)
+        if options.unit == "byte"
+        else Vocabulary.from_counts(train_counts, min_count=options.min_count, lines=has_lines)
     )
     folder = scratch / "corpus"
     folder.mkdir()
@@ -318,6 +320,8 @@ class _Measure:
     """Examples in which nothing stands, which are none."""
     cut: int = 0
     longest: LongestExample | None = None
+    is_utf8: bool = False
+    """Whether bytes are those of UTF-8."""
 
 
 def _measure(reader: TextReader) -> _Measure:
@@ -325,7 +329,8 @@ def _measure(reader: TextReader) -> _Measure:
     sources = reader.sources.sources
     measure = _Measure(np.zeros(CODE_POINTS, np.int64), np.zeros(len(sources), np.int64))
     seen, most = np.zeros(len(sources), np.int64), 0
-    for file, chars, lengths in reader.parts("reading"):
+    check = Utf8Check() if reader.options.unit == "byte" else iter
+    for file, chars, lengths in reader.parts("reading", check):
         for block in _blocks(chars):
             found = np.bincount(code_points_of(block))
             measure.counts[: len(found)] += found
@@ -341,6 +346,7 @@ def _measure(reader: TextReader) -> _Measure:
                 source=sources[file].name, number=place, characters=most
             )
         seen[file] += len(lengths)
+    measure.is_utf8 = isinstance(check, Utf8Check) and check.is_utf8
     return measure
 
 
@@ -350,12 +356,18 @@ def _check_line_ends(measure: _Measure, request: _Request) -> None:
     Raises:
         UserError: With the command that makes line ends of them.
     """
-    is_single = request.data.mode == "lines" and measure.units.max() <= 1
+    is_of_text = request.data.mode == "lines" and request.data.unit == "character"
+    is_single = is_of_text and measure.units.max() <= 1
     if is_single and measure.counts[ord("\r")]:
         raise UserError(
             f"{', '.join(request.reader.sources.names)} is a single line: its lines end in \\r",
             hint=OLD_LINE_ENDS_HINT,
         )
+
+
+def unit_in_words(data: DataConfig) -> str:
+    """What a text consists of: lines, examples, characters or bytes."""
+    return f"{data.unit}s" if data.mode == "stream" else data.mode
 
 
 def _check_longest(longest: LongestExample | None, data: DataConfig) -> None:
@@ -367,8 +379,8 @@ def _check_longest(longest: LongestExample | None, data: DataConfig) -> None:
     if longest is None or data.max_length is None or longest.characters <= data.max_length:
         return
     raise UserError(
-        f"{longest.source}: {UNITS[data.mode].removesuffix('s')} {longest.number:,} has "
-        f"{longest.characters:,} characters, and data.max_length is {data.max_length:,}",
+        f"{longest.source}: {unit_in_words(data).removesuffix('s')} {longest.number:,} has "
+        f"{longest.characters:,} {data.unit}s, and data.max_length is {data.max_length:,}",
         hint="--set data.truncate=true cuts it there; "
         f"--set data.max_length={longest.characters} takes it whole, and a batch of such lengths "
         "has to fit into memory",
@@ -383,10 +395,11 @@ def _check_sizes(train: int, valid: int, request: _Request) -> None:
     """
     if min(train, valid) >= FEWEST_UNITS[request.options.mode]:
         return
-    name, unit = ", ".join(request.reader.sources.names), UNITS[request.data.mode]
+    name, unit = ", ".join(request.reader.sources.names), unit_in_words(request.data)
     if request.reader.sources.size == 0:
         raise UserError(f"{name} is empty", hint="there is nothing to learn from")
-    hint, separator = "use a longer text, or another data.valid_fraction", request.options.separator
+    setting = "valid_fraction" if request.options.valid_chars is None else "valid_chars"
+    hint, separator = f"use a longer text, or another data.{setting}", request.options.separator
     if request.data.mode == "examples":
         hint = f"data.separator is {quote(separator)}; does that divide this text?"
     raise UserError(

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
 from charrnn.text.corpus import START_TYPE, Split, TextOptions
-from charrnn.text.decoding import composed, joined
+from charrnn.text.decoding import composed, joined, numbered
 from charrnn.text.examples import examples_of
 from charrnn.text.sources import Sources, open_sources
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.text.vocabulary import Vocabulary, bytes_as_characters
 
 Integers = npt.NDArray[np.int64]
 
@@ -37,15 +37,21 @@ class TextReader:
     options: TextOptions
     progress: Progress = silent
 
-    def parts(self, description: str) -> Iterator[Part]:
-        """Yield the text in parts of any size; `description` is what the display shows.
+    def parts(
+        self, description: str, watch: Callable[[Iterable[str]], Iterable[str]] = iter
+    ) -> Iterator[Part]:
+        """Yield the text in parts of any size.
+
+        Args:
+            description: What the display shows.
+            watch: Sees each file's text go by.
 
         Raises:
             UserError: A source cannot be read or decoded.
         """
         with self.progress(description, self.sources.size, unit="bytes") as advance:
-            encoding, errors = self.options.encoding, self.options.errors
-            files = (source.text(encoding, errors, advance) for source in self.sources.sources)
+            codec, errors = self.options.codec, self.options.errors
+            files = (watch(source.text(codec, errors, advance)) for source in self.sources.sources)
             yield from parts_of(files, self.options)
 
 
@@ -53,11 +59,14 @@ def parts_of(files: Iterable[Iterable[str]], options: TextOptions) -> Iterator[P
     """Yield decoded files, normalised, as parts of a stream or as whole examples."""
     if options.normalize == "nfc":
         files = map(composed, files)
+    is_exact = options.unit == "byte"
     if options.mode == "stream":
-        yield from (Part(file, text, None) for file, text in joined(files))
+        texts = numbered(files) if is_exact else joined(files)
+        yield from (Part(file, text, None) for file, text in texts)
         return
-    for file, texts in enumerate(files):
-        for examples in examples_of(texts, options.separator):
+    separator = bytes_as_characters(options.separator) if is_exact else options.separator
+    for file, texts_of_file in enumerate(files):
+        for examples in examples_of(texts_of_file, separator, is_exact=is_exact):
             yield _part_of_examples(file, examples, options.cut_at)
 
 
@@ -90,18 +99,19 @@ def read_text(
         RunFailedError: The network or the disk failed.
     """
     options = options_for(data, vocabulary)
-    ids, lengths = [np.empty(0, vocabulary.id_type)], [np.zeros(1, START_TYPE)]
+    ids, lengths = bytearray(), [np.zeros(1, START_TYPE)]
     with open_sources(names, data=data, progress=progress) as sources:
         if warn is not None and sources.left_out:
             warn(sources.left_out_in_words)
         for part in TextReader(sources, options, progress).parts("reading"):
-            ids.append(vocabulary.encode(part.chars))
+            ids += vocabulary.encode(part.chars).data
             if part.lengths is not None:
                 lengths.append(part.lengths[part.lengths > 0].astype(START_TYPE))
-            if unknown is not None:
+            if unknown is not None and vocabulary.unit == "character":
                 unknown("".join(char for _, char in vocabulary.unknown_in(part.chars)))
     starts = np.cumsum(np.concatenate(lengths), dtype=START_TYPE)
-    return Split(np.concatenate(ids), starts if vocabulary.has_lines else None)
+    whole = np.frombuffer(ids, vocabulary.id_type)
+    return Split(whole, starts if vocabulary.has_lines else None)
 
 
 def options_for(data: DataConfig, vocabulary: Vocabulary) -> TextOptions:

@@ -261,6 +261,11 @@ class _Finder:
     """Closes the temporary files."""
     left_out: list[str] = field(default_factory=list)
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether bytes are wanted, of whatever file."""
+        return self.data.unit == "byte"
+
     @cached_property
     def encoding(self) -> str:
         """What text is encoded in, if its first bytes do not say."""
@@ -273,7 +278,8 @@ class _Finder:
         if name == STDIN:
             return [self._recognised(_stdin(self.stack))]
         if name.startswith(BUILTIN_PREFIX):
-            return [_builtin(name, self.stack)]
+            builtin = _builtin(name, self.stack)
+            return [replace(builtin, encoding=None) if self.is_binary else builtin]
         if is_url(name):
             from charrnn.text.download import fetch
 
@@ -325,6 +331,8 @@ class _Finder:
             NotTextError: It is not.
         """
         source = self._recognised(source)
+        if self.is_binary:
+            return source
         try:
             for text in source.text(self.encoding, self.data.errors, advance):
                 if "\0" in text:
@@ -342,6 +350,8 @@ class _Finder:
         with _readable(source.name), source.opened() as file:
             head = file.read(HEAD_BYTES)
         compression = compression_of(head)
+        if self.is_binary:
+            return replace(source, compression=compression)
         if compression:
             content = decompressed(source.chunks(), compression, source.name)
             head = next(content, b"")[:HEAD_BYTES]
@@ -350,11 +360,17 @@ class _Finder:
 
 
 def texts_of_stream(
-    chunks: Iterator[bytes], name: str, *, encoding: str, errors: ErrorHandling
+    chunks: Iterator[bytes],
+    name: str,
+    *,
+    encoding: str,
+    errors: ErrorHandling,
+    is_text: bool = True,
 ) -> Iterator[str]:
     """Yield the text of bytes that can be read only once, as they come.
 
-    They are known by their first chunk as a file is by its head.
+    They are known by their first chunk as a file is by its head; what is no text is not asked for
+    an encoding.
 
     Raises:
         UserError: They cannot be decompressed or decoded, or are no text.
@@ -366,7 +382,7 @@ def texts_of_stream(
         head = next(chunks, b"")
         chunks = chain([head], chunks)
     encoding = canonical_encoding(encoding)
-    own = _encoding_of(head[:HEAD_BYTES], name, compression, encoding)
+    own = _encoding_of(head[:HEAD_BYTES], name, compression, encoding) if is_text else None
     return decoded(chunks, encoding=own or encoding, errors=errors, name=name)
 
 

@@ -82,6 +82,8 @@ def _divide_stream(total: int, spans: Integers, longest_piece: int) -> Division:
 def _ends_of_blocks(total: int, options: TextOptions) -> list[tuple[int, int]]:
     blocks = 1 if options.split == "end" else min(MOST_BLOCKS, max(1, total // SMALLEST_BLOCK))
     edges = [total * block // blocks for block in range(blocks + 1)]
+    if options.valid_chars is not None:
+        return [(max(0, total - options.valid_chars), total)]
     share = 1 - options.valid_fraction
     return [(begin + int((end - begin) * share), end) for begin, end in pairwise(edges)]
 

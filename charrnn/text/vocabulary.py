@@ -4,8 +4,14 @@ The special ids come first (padding, unknown, and the begin and end of lines or 
 the characters in sorted order, so that the same characters always get the same ids. Both
 directions are a table and one vectorised look-up, which no Python loop ever replaces.
 
-A character is a Unicode code point. As an array, ASCII text takes one byte a character and all
-other text four.
+A character is a Unicode code point. As an array, text in Latin-1 takes one byte a character and
+all other text four.
+
+Where bytes are the units (`data.unit: byte`), a byte is the character of its number, U+0000 to
+U+00FF, in all that counts, encodes and scores. Only where text is read from a person or shown to
+one, `units_of` and `text_of` translate; so all else works on bytes as it does on characters. The
+vocabulary then is all 256: no byte of any file is unknown, and bits per byte are those of a code
+that could write down any file.
 """
 
 import sys
@@ -13,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +44,9 @@ CodePoints = npt.NDArray[np.unsignedinteger[Any]]
 IdArray = npt.NDArray[np.unsignedinteger[Any]]
 Ids = npt.NDArray[np.integer[Any]]
 
+Unit = Literal["character", "byte"]
+BYTES = 256
+_LATIN_1 = "latin-1"
 _UTF32 = f"utf-32-{'le' if sys.byteorder == 'little' else 'be'}"
 
 _UNPRINTED = CODE_POINTS
@@ -45,11 +54,28 @@ _UNPRINTED = CODE_POINTS
 
 
 def code_points_of(text: str) -> CodePoints:
-    """Return the code points of `text`: uint8 if all of it is ASCII, uint32 otherwise."""
-    if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
+    """Return the code points of `text`: uint8 if all of it is Latin-1, uint32 otherwise."""
+    if (latin_1 := _in_latin_1(text)) is not None:
+        return np.frombuffer(latin_1, np.uint8)
     # NumPy's own string type is UCS-4: this is one conversion in C, faster than any codec.
     return np.array([text]).view(np.uint32)
+
+
+def _in_latin_1(text: str) -> bytes | None:
+    try:
+        return text.encode(_LATIN_1)
+    except UnicodeEncodeError:
+        return None
+
+
+def bytes_as_characters(text: str) -> str:
+    """Return the UTF-8 bytes of `text`, each as the character of its number; ? for a surrogate."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode(_LATIN_1)
+
+
+def label_of_byte(byte: int) -> str:
+    r"""Return what stands for a byte by itself: an ASCII character, or its number as in `\xe9`."""
+    return chr(byte) if byte < BYTES // 2 else f"\\x{byte:02x}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +85,8 @@ class _VocabularyFile:
     format_version: int
     characters: list[str]
     special_ids: dict[str, int]
+    unit: Unit = "character"
+    utf8: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +98,10 @@ class Vocabulary:
     """
 
     characters: tuple[str, ...]
+    unit: Unit = "character"
+    """What an id stands for; a byte is the character of its number here."""
+    is_utf8: bool = False
+    """Whether the text was UTF-8, of whose bytes these are."""
 
     pad_id: ClassVar = 0
     """The id that fills short rows of a batch; never a target."""
@@ -111,6 +143,12 @@ class Vocabulary:
                 f"the text cannot be used: {error}", hint="data.encoding may be the wrong one"
             ) from error
 
+    @classmethod
+    def of_bytes(cls, *, is_utf8: bool, lines: bool) -> Self:
+        """Give ids to all bytes; `is_utf8` tells whether they are those of text."""
+        characters = cls.from_characters(map(chr, range(BYTES)), lines=lines).characters
+        return cls(characters, "byte", is_utf8)
+
     @property
     def bos_id(self) -> int | None:
         """The id that stands before a line; None in stream mode."""
@@ -125,6 +163,11 @@ class Vocabulary:
     def has_lines(self) -> bool:
         """Whether this is a vocabulary of lines or examples."""
         return self.characters[: len(LINES_SPECIALS)] == LINES_SPECIALS
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the ids are the bytes of something that is not text."""
+        return self.unit == "byte" and not self.is_utf8
 
     @property
     def specials(self) -> tuple[str, ...]:
@@ -148,13 +191,13 @@ class Vocabulary:
         return char in self._known
 
     def encode(self, text: str) -> IdArray:
-        """Return the ids of the characters of `text`; `unk_id` for those it does not know."""
-        if self._id_of_byte is not None and text.isascii():
-            return np.frombuffer(text.encode("ascii").translate(self._id_of_byte), np.uint8)
+        """Return the ids of the units of a text; `unk_id` for those it does not know."""
+        if self._id_of_byte is not None and (latin_1 := _in_latin_1(text)) is not None:
+            return np.frombuffer(latin_1.translate(self._id_of_byte), np.uint8)
         return np.take(self._id_of_code_point, code_points_of(text), mode="clip")
 
     def decode(self, ids: Ids) -> str:
-        """Return the text of `ids`: U+FFFD for `<unk>`, nothing for the other specials.
+        """Return the units of `ids`: U+FFFD for `<unk>`, nothing for the other specials.
 
         Raises:
             IndexError: If an id is not in the vocabulary.
@@ -163,18 +206,40 @@ class Vocabulary:
         text: str = points[points != _UNPRINTED].tobytes().decode(_UTF32)
         return text
 
+    def units_of(self, text: str) -> str:
+        """Return what `encode` takes for a text that a person wrote: the bytes of UTF-8, or it."""
+        return bytes_as_characters(text) if self.is_utf8 else text
+
+    def text_of(self, units: str) -> str:
+        """Return what a person reads: characters where the units are the bytes of UTF-8."""
+        if not self.is_utf8 or units.isascii():
+            return units
+        return units.encode(_LATIN_1, "replace").decode("utf-8", "replace")
+
+    def label(self, id_: int) -> str:
+        """Return what stands for an id where it is shown by itself."""
+        unit = self.characters[id_]
+        is_byte = self.unit == "byte" and id_ >= len(self.specials)
+        return label_of_byte(ord(unit)) if is_byte else unit
+
     def unknown_in(self, text: str) -> list[tuple[int, str]]:
-        """Return position and character of everything in `text` that has no id of its own."""
+        """Return position and character of what a person wrote and no id, or ids, stand for."""
+        if self.is_utf8:  # which can spell all characters there are
+            return [(at, char) for at, char in enumerate(text) if "\ud800" <= char <= "\udfff"]
         positions = np.flatnonzero(self.encode(text) == self.unk_id)
         return [(position, text[position]) for position in positions.tolist()]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `vocabulary.json` holds."""
-        return {
+        value = {
             "format_version": FORMAT_VERSION,
             "characters": list(self.characters),
             "special_ids": {name.strip("<>"): id_ for id_, name in enumerate(self.specials)},
         }
+        return value if self.unit == "character" else value | self._unit_to_json()
+
+    def _unit_to_json(self) -> dict[str, Any]:
+        return {"unit": self.unit, "utf8": self.is_utf8}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, source: str) -> Self:
@@ -190,11 +255,16 @@ class Vocabulary:
         lines = tuple(stored.characters[: len(LINES_SPECIALS)]) == LINES_SPECIALS
         chars = stored.characters[len(LINES_SPECIALS if lines else STREAM_SPECIALS) :]
         try:
-            vocabulary = cls.from_characters(chars, lines=lines)
+            vocabulary = (
+                cls.of_bytes(is_utf8=stored.utf8, lines=lines)
+                if stored.unit == "byte"
+                else cls.from_characters(chars, lines=lines)
+            )
         except ValueError as error:
             raise damaged(source, str(error), hint=DAMAGED_HINT) from error
-        if vocabulary.to_json() != asdict(stored):
-            what = "it is not the special ids and then characters in sorted order"
+        if vocabulary.to_json() | vocabulary._unit_to_json() != asdict(stored):
+            units = "all bytes" if stored.unit == "byte" else "characters"
+            what = f"it is not the special ids and then {units} in sorted order"
             raise damaged(source, what, hint=DAMAGED_HINT)
         return vocabulary
 

@@ -51,16 +51,18 @@ class StreamDataset(Dataset[Batch]):
         self.batch_size = batch_size
         self.targets = len(self.ids) - 1
         self.stream_length = math.ceil(self.targets / batch_size)
-        first = offset % sequence_length or sequence_length
-        self.borders = [0, *range(first, self.stream_length, sequence_length), self.stream_length]
+        self.sequence_length = sequence_length
+        self.first = min(offset % sequence_length or sequence_length, self.stream_length)
+        """Where the first step ends; all others but the last are `sequence_length` long."""
 
     def __len__(self) -> int:
         """Steps in the epoch."""
-        return len(self.borders) - 1
+        return 1 + math.ceil((self.stream_length - self.first) / self.sequence_length)
 
     def __getitem__(self, index: int) -> Batch:
         """The characters between two borders of every stream, and those that follow them."""
-        begin, end = self.borders[index], self.borders[index + 1]
+        end = min(self.first + index * self.sequence_length, self.stream_length)
+        begin = self.first + (index - 1) * self.sequence_length if index else 0
         places_BT = np.arange(self.batch_size)[:, None] * self.stream_length + np.arange(begin, end)
         exists_BT = places_BT < self.targets
         places_BT = np.where(exists_BT, places_BT, 0)
@@ -128,7 +130,7 @@ class Batches:
             steps = range(start, len(streams))
             return iter(DataLoader(streams, generator=order, sampler=steps, batch_size=None))
         lines = LineDataset(self.split, self.vocabulary)
-        shuffled = torch.randperm(len(lines), generator=order).tolist()
+        shuffled = torch.randperm(len(lines), generator=order).numpy()
         return iter(
             DataLoader(
                 lines,

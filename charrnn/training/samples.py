@@ -34,6 +34,7 @@ def write_sample(weights: Mapping[str, FloatArray], card: ModelCard, corpus: Cor
 
 def _seed_from(corpus: Corpus) -> str:
     """The beginning of the validation split, up to a letter: in blank space text may stay blank."""
-    text = corpus.vocabulary.decode(corpus.valid.ids[:SEED_CHARACTERS])
+    vocabulary = corpus.vocabulary
+    text = vocabulary.text_of(vocabulary.decode(corpus.valid.ids[:SEED_CHARACTERS]))
     end = next((end for end in range(len(text), 0, -1) if text[end - 1].isalpha()), len(text))
     return text[:end]

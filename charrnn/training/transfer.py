@@ -51,8 +51,17 @@ def check_same_network(model: ModelConfig, source: TrainedModel) -> None:
 
 
 def take_weights(model: CharRNN, vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
-    """Put another run's weights into a network that was just made, matched by character."""
+    """Put another run's weights into a network that was just made, matched by character.
+
+    Raises:
+        UserError: One run reads characters and the other one bytes.
+    """
     known = source.vocabulary
+    if known.unit != vocabulary.unit:
+        raise UserError(
+            f"{source.path} reads {known.unit}s, and data.unit is {vocabulary.unit}",
+            hint=f"--set data.unit={known.unit} reads this text the same way",
+        )
     their_ids = {char: id_ for id_, char in enumerate(known.characters)}
     shared = [(id_, char) for id_, char in enumerate(vocabulary.characters) if char in their_ids]
     ours = torch.tensor([id_ for id_, _ in shared])

@@ -33,6 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "letters/first.txt",
         "monday.log",
         "server.log",
+        "enwik8",
         "notes/a.md",
     ):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -483,3 +483,15 @@ def test_a_score_of_nothing_is_no_number() -> None:
 
 def test_a_perplexity_beyond_all_numbers_is_infinite() -> None:
     assert Score(1e6, 1, 0, 0).perplexity == math.inf
+
+
+@pytest.mark.parametrize(("hidden_size", "layers"), [(1, 1), (16, 1), (384, 1), (512, 3)])
+def test_what_is_remembered_of_a_text_is_bounded(hidden_size: int, layers: int) -> None:
+    card = replace(DEFAULT_CARD, hidden_size=hidden_size, layers=layers)
+    network = NumpyNetwork(random_weights(card), card)
+    for chunk in (1, 64):
+        targets = evaluation.segment_length(network, chunk)
+        assert targets % chunk == 0
+        assert 0 < targets <= evaluation.LONGEST_SEGMENT
+        remembered = targets // chunk * network.initial_state(1).nbytes
+        assert remembered <= evaluation.REMEMBERED_BYTES

@@ -1,6 +1,7 @@
 """Every target once, rows that continue each other, padding that is never a target."""
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_a_stream_epoch_has_every_target_exactly_once(
         assert torch.equal(batch.ids_BT[real] + 1, batch.targets_BT[real])
         targets += batch.targets_BT[real].tolist()
     assert sorted(targets) == list(range(1, characters))
+
+
+def test_the_steps_of_a_long_text_take_no_memory() -> None:
+    text = Split(np.broadcast_to(np.uint8(7), 10**9), None)
+    tracemalloc.start()
+    dataset = StreamDataset(text, 1, 1, 0)
+    assert len(dataset) == 10**9 - 1
+    assert dataset[len(dataset) - 1].targets == 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**6
 
 
 @given(characters=st.integers(50, 400), batch_size=st.integers(1, 8), offset=st.integers(0, 6))
