@@ -170,8 +170,9 @@ class TrainConfig:
     none. They change nothing of what is learned."""
     patience: Count | None = None
     """Stop after this many evaluations in a row without a better loss; null never stops early."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward and backward pass; auto times both and takes the faster."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the forward and backward pass; auto times them and takes the fastest. float16
+    is for a GPU alone."""
     kernel: Literal["auto", "torch", "native"] = "auto"
     """What moves a layer through time on a CPU: torch's own layers, or charrnn's kernels, which a
     C compiler makes in a moment. auto takes the faster, if a training is long enough to gain."""

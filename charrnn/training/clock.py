@@ -13,9 +13,9 @@ from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.text.corpus import Corpus
 from charrnn.training.autotune import (
-    OPERATIONS_A_SECOND,
     TIMING_SHARE,
     Autotuner,
+    operations_a_second,
     operations_a_step,
     with_train,
 )
@@ -182,7 +182,7 @@ def _check_long_enough(
     if is_open:
         config = with_defaults(config, named, "model", hidden_size=SIZES[0])
         config = with_defaults(config, named, "train", batch_size=BATCH_SIZES["muon"])
-    needed = FEWEST_STEPS * operations_a_step(config, corpus) / OPERATIONS_A_SECOND
+    needed = FEWEST_STEPS * operations_a_step(config, corpus) / operations_a_second(config)
     if needed > clock.left:
         gone = clock.seconds - clock.left
         least = math.ceil(100 * MARGIN * (gone + needed) / SECONDS_A_MINUTE) / 100

@@ -55,6 +55,8 @@ class Optimizer(ABC):
         self.param_groups = [{"lr": 0.0, **group} for group in groups]
         self.state: dict[Tensor, Moments] = {}
         """What is remembered of each weight, from the first step on."""
+        self.found_inf = torch.zeros(())
+        """1 where the next step is to change nothing: a number on the device, so nobody waits."""
 
     @abstractmethod
     def step(self) -> None:
@@ -98,7 +100,9 @@ class AdamW(Optimizer):
                 eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
+                found_inf=self.found_inf,
             )
+            torch._foreach_sub_(steps, [self.found_inf] * len(steps))
 
     def moments_of(self, weight: Tensor) -> Moments:
         """The means of the gradient and of its square, and the number of steps."""
@@ -140,7 +144,11 @@ class Muon(Optimizer):
                 arrays = (weight_GX, weight_GX.grad, self.state[weight_GX]["momentum"])
                 gates += zip(*(array.chunk(self._gates) for array in arrays), strict=True)
             move = functools.partial(
-                _move, rate=group["lr"], weight_decay=group["weight_decay"], dtype=self._dtype
+                _move,
+                rate=group["lr"],
+                weight_decay=group["weight_decay"],
+                dtype=self._dtype,
+                is_kept=self.found_inf == 0,
             )
             list(self._pool.map(move, *zip(*gates, strict=True)))
 
@@ -158,12 +166,16 @@ def _move(
     rate: float,
     weight_decay: float,
     dtype: torch.dtype,
+    is_kept: Tensor,
 ) -> None:
-    momentum_HX.lerp_(gradient_HX, 1 - MOMENTUM)
-    ahead_HX = gradient_HX.lerp(momentum_HX, MOMENTUM)
+    """Whether the step is kept is known where the tensors are, so it is computed all the same."""
+    after_HX = momentum_HX.lerp(gradient_HX, 1 - MOMENTUM)
+    ahead_HX = gradient_HX.lerp(after_HX, MOMENTUM)
     size = UPDATE_SIZE * math.sqrt(max(gate_HX.shape))
-    gate_HX.mul_(1 - rate * weight_decay)
-    gate_HX.add_(nearly_orthogonal(ahead_HX, dtype), alpha=-rate * size)
+    moved_HX = gate_HX * (1 - rate * weight_decay)
+    moved_HX.add_(nearly_orthogonal(ahead_HX, dtype), alpha=-rate * size)
+    momentum_HX.copy_(torch.where(is_kept, after_HX, momentum_HX))
+    gate_HX.copy_(torch.where(is_kept, moved_HX, gate_HX))
 
 
 def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
@@ -185,7 +197,10 @@ def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
 def optimizers_for(
     model: CharRNN, config: TrainConfig, dtype: torch.dtype, pool: Executor
 ) -> list[Optimizer]:
-    """Those that together move every weight of the model."""
+    """Those that together move every weight of the model.
+
+    Muon's products are never float16, in whose range the small entries of a large matrix are lost.
+    """
     weights = list(model.parameters())
     if config.optimizer == "adamw":
         return [_adamw(weights, config)]
@@ -201,7 +216,7 @@ def optimizers_for(
         recurrent,
         gates=GATES[model.config.cell],
         weight_decay=config.weight_decay,
-        dtype=dtype,
+        dtype=torch.bfloat16 if dtype == torch.float16 else dtype,
         pool=pool,
     )
     return [muon, _adamw([weight for weight in weights if id(weight) not in ours], config)]

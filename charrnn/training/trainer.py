@@ -51,7 +51,7 @@ from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.samples import write_sample
-from charrnn.training.step import NotFiniteError, TrainingStep
+from charrnn.training.step import TrainingStep
 from charrnn.training.training_state import TrainingProgress
 from charrnn.validation import record_from_json
 
@@ -59,6 +59,8 @@ CONFERENCE_SECONDS = 1.0
 """About how often several processes ask process 0 for its clock."""
 SAVES_AT_THE_END = 2
 """One of the best weights, one of the last state."""
+CPU_LOOK_STEPS, GPU_LOOK_STEPS = 1, 16
+"""Steps between two looks at what came of them; on a GPU, a look waits for all in its queue."""
 
 
 class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
@@ -95,6 +97,8 @@ class Trainer:
         self.saves, self.saving_seconds = 0, 0.0
         self.is_save_late = False
         self.confers_at = 0
+        self.unseen: list[tuple[int, int, Tensor]] = []
+        self.look_every = GPU_LOOK_STEPS if model.device.type == "cuda" else CPU_LOOK_STEPS
 
     def resume(self, changes: Sequence[str] = ()) -> None:
         """Go back to where the run's last save stands, or to the beginning if nothing was saved.
@@ -215,17 +219,14 @@ class Trainer:
         state_SLBH = self.state_SLBH
         if state_SLBH is None:
             state_SLBH = self.training_step.initial_state(len(batch.ids_BT))
-        try:
-            result = self.training_step.step(step, batch, state_SLBH, rate)
-        except NotFiniteError as error:
-            raise self._diverged(
-                f"the loss or its gradient is not finite at step {step + 1:,}; nothing was updated"
-            ) from error
+        result = self.training_step.step(step, batch, state_SLBH, rate)
         self.state_SLBH = result.state_SLBH if self.batches.carries_state else None
-        self.progress.seconds = self.seconds
-        is_clipped = result.gradient_norm > self.config.train.clip_norm
-        self.progress.count_step(batch.targets, result.loss_nats, is_clipped=is_clipped)
+        self.progress.count_step(batch.targets)
         self.kept.count_step(self.progress.step)
+        self.unseen.append((self.progress.step, batch.targets, result.figures))
+        if not self.progress.running_chars or len(self.unseen) >= self.look_every:
+            self._look()
+        self.progress.seconds = self.seconds
         if self.clock is not None:
             self.clock.count_step(time.perf_counter() - begin)
         return Stepped(
@@ -234,6 +235,23 @@ class Trainer:
             seconds=self.progress.seconds,
             train_loss_nats=self.progress.running_loss_nats,
         )
+
+    def _look(self) -> None:
+        """Take note of what came of the steps since the last look."""
+        unseen, self.unseen = self.unseen, []
+        if not unseen:
+            return
+        progress, clip_norm = self.progress, self.config.train.clip_norm
+        figures = torch.stack([each for _, _, each in unseen]).tolist()
+        for (step, targets, _), (loss, norm) in zip(unseen, figures, strict=True):
+            is_skipped = not math.isfinite(norm)
+            progress.count_result(
+                step, targets, loss, is_clipped=clip_norm < norm < math.inf, is_skipped=is_skipped
+            )
+            if not math.isfinite(loss) or progress.skipped_in_a_row > self.training_step.most_skips:
+                raise self._diverged(
+                    f"the loss or its gradient is not finite at step {step:,}; nothing was updated"
+                )
 
     def _upcoming(self) -> Generator[Batch, None, None]:
         """The batches from where training stands, epoch after epoch."""
@@ -257,6 +275,7 @@ class Trainer:
             raise _EvaluationStopped
 
     def _evaluate(self) -> Evaluated:
+        self._look()
         progress = self.progress
         loss = self.evaluate()
         if not math.isfinite(loss):
@@ -301,6 +320,7 @@ class Trainer:
 
     def _sample(self) -> Sampled:
         """Let the network write, and keep what it wrote."""
+        self._look()
         step = self.progress.sampled_step = self.progress.step
         if not self.group.is_first:
             return Sampled(step, [])
@@ -312,6 +332,7 @@ class Trainer:
 
     def _log(self, **more: float) -> None:
         """Write a line of the metrics; an evaluation always has one."""
+        self._look()
         progress = self.progress
         line: dict[str, float] = {
             "step": progress.step,
@@ -323,6 +344,9 @@ class Trainer:
             "clipped_fraction": progress.clipped_fraction,
             **more,
         }
+        if (loss_scale := self.training_step.loss_scale) is not None:
+            line["skipped_steps"] = progress.skipped_steps
+            line["loss_scale"] = float(loss_scale.scale)
         self.writer.append_line(METRICS_FILE, line)
         progress.logged_step = progress.step
 
@@ -370,6 +394,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Write what `--resume` needs."""
+        self._look()
         begin = time.perf_counter()
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
