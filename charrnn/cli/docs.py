@@ -28,6 +28,7 @@ PAGES = {
     "python": "charrnn as a library",
     "ideas": "recurrent networks explained, each idea with a command that shows it",
     "benchmarks": "speed and loss, each figure with the command that measures it",
+    "scaling": "training by many processes and machines, and what it costs",
     "reliability": "what survives kills and full disks",
     "architecture": "how the code is organised, and a glossary",
 }

@@ -43,7 +43,7 @@ def activation_count(config: Config, vocabulary_size: int, longest_line: int = 1
 
 def estimated_bytes(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:
     """The memory in bytes that training with this configuration takes at the least, in float32."""
-    copies = COPIES_IN_TRAINING[config.train.optimizer]
+    copies = COPIES_IN_TRAINING[config.train.optimizer] + (config.train.average_fraction > 0)
     parameters = copies * parameter_count(config.model, vocabulary_size)
     return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size, longest_line))
 

@@ -139,6 +139,13 @@ class TrainConfig:
     """The peak learning rate, reached after the warm-up."""
     final_learning_rate_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.02
     """The share of learning_rate that the cosine decay ends at."""
+    average_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """The weights that are kept are a mean over about this last share of the steps so far; 0 keeps
+    the weights as they are. Wants a learning rate that stays high: a final_learning_rate_fraction
+    of 0.3 or so."""
+    logit_scale: Annotated[float, Meta(ge=0.1, le=10)] = 1.0
+    """What the logits of the kept weights are multiplied by, in the output layer: below 1 for a
+    network that read its text often and is too sure of itself on others."""
     warmup_steps: CountOrZero = 50
     """Steps in which the learning rate rises linearly from zero."""
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.1
@@ -163,8 +170,9 @@ class TrainConfig:
     none. They change nothing of what is learned."""
     patience: Count | None = None
     """Stop after this many evaluations in a row without a better loss; null never stops early."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward and backward pass; auto times both and takes the faster."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the forward and backward pass; auto times them and takes the fastest. float16
+    is for a GPU alone."""
     kernel: Literal["auto", "torch", "native"] = "auto"
     """What moves a layer through time on a CPU: torch's own layers, or charrnn's kernels, which a
     C compiler makes in a moment. auto takes the faster, if a training is long enough to gain."""

@@ -23,7 +23,7 @@ from charrnn.processors import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batches, chars_a_step
-from charrnn.training.model import CharRNN, new_model, torch_threads
+from charrnn.training.model import CharRNN, choose_device, new_model, torch_threads
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.step import TrainingStep, parts_of
 
@@ -43,8 +43,8 @@ OPERATIONS_PER_WEIGHT = 6
 """Of a weight, for each character: a multiplication and an addition, forward, and twice back."""
 OPERATIONS_PER_LOGIT = 100
 """What the softmax over the vocabulary and its gradient amount to, as they wait for the memory."""
-OPERATIONS_A_SECOND = 4e10
-"""Of a modest processor; what is timed replaces it."""
+OPERATIONS_A_SECOND, GPU_OPERATIONS_A_SECOND = 4e10, 1e12
+"""Of a modest processor and, by guess, of a modest GPU; what is timed replaces it."""
 
 
 class Autotuner:
@@ -63,7 +63,7 @@ class Autotuner:
         self.corpus = corpus
         self._alone = ProcessGroup(0, group.size, 0, group.local_size)
         self._end = time.monotonic() + seconds
-        self._operations_a_second = OPERATIONS_A_SECOND
+        self._operations_a_second: float | None = None
 
     def choose_arithmetic(self, config: Config) -> Config:
         """Choose the fastest threads, kernel and precision of those that the configuration allows.
@@ -80,12 +80,15 @@ class Autotuner:
         choices = [
             with_train(config, kernel=kernel, precision=precision)
             for kernel in self._kernels_to_try(config.train, model)
-            for precision in self._precisions_to_try(config.train)
+            for precision in self._precisions_to_try(config.train, model)
         ]
+        begin = time.monotonic()
         working = [each for each in choices if self._works(each, model)]
+        self._end += time.monotonic() - begin  # in which a GPU's libraries are loaded
         if not working:
             raise UserError(
-                "train.precision is bfloat16, which does not work here with this network",
+                f"train.precision is {config.train.precision}, which does not work here with "
+                "this network",
                 hint="precision: auto takes what works",
             )
         return self._fastest(working, model, median)
@@ -125,10 +128,13 @@ class Autotuner:
         is_worthwhile = self._seconds_left >= COMPILE_SECONDS and kernels.available()
         return ("torch", "native") if is_worthwhile else ("torch",)
 
-    def _precisions_to_try(self, train: TrainConfig) -> tuple[str, ...]:
+    def _precisions_to_try(self, train: TrainConfig, model: CharRNN) -> tuple[str, ...]:
         if train.precision != "auto":
             return (train.precision,)
-        return ("float32", "bfloat16") if self._seconds_left > 0 else ("float32",)
+        if self._seconds_left <= 0:
+            return ("float32",)
+        on_gpu = model.device.type == "cuda"
+        return ("float32", "bfloat16", "float16") if on_gpu else ("float32", "bfloat16")
 
     def _works(self, config: Config, model: CharRNN) -> bool:
         """Whether a step, of one character, can be taken; some processors lack bfloat16 layers."""
@@ -182,7 +188,8 @@ class Autotuner:
         return times if len(rounds) > 1 else []
 
     def _expected_seconds(self, config: Config) -> float:
-        return operations_a_step(config, self.corpus) / self._operations_a_second
+        measured = self._operations_a_second
+        return operations_a_step(config, self.corpus) / (measured or operations_a_second(config))
 
     @property
     def _seconds_left(self) -> float:
@@ -204,8 +211,19 @@ def time_steps(
     for batch in itertools.chain.from_iterable(map(batches.epoch, itertools.count())):
         begin = time.perf_counter()
         with torch_threads(1):
-            step.step(0, batch, step.initial_state(len(batch.ids_BT)), rate=0.0)
+            result = step.step(0, batch, step.initial_state(len(batch.ids_BT)), rate=0.0)
+            result.figures.tolist()  # which a GPU has when the step is done
         yield time.perf_counter() - begin
+
+
+def operations_a_second(config: Config) -> float:
+    """About how many multiplications and additions the device takes a second, before it is timed.
+
+    Raises:
+        UserError: It is a GPU that is not there.
+    """
+    on_gpu = choose_device(config.train.device).type == "cuda"
+    return GPU_OPERATIONS_A_SECOND if on_gpu else OPERATIONS_A_SECOND
 
 
 def operations_a_step(config: Config, corpus: Corpus) -> float:
@@ -231,5 +249,5 @@ def resolve(
         UserError: What is asked for does not work here.
     """
     operations = config.train.steps * operations_a_step(config, corpus)
-    seconds = max(LEAST_SECONDS, TIMING_SHARE * operations / OPERATIONS_A_SECOND)
+    seconds = max(LEAST_SECONDS, TIMING_SHARE * operations / operations_a_second(config))
     return Autotuner(corpus, 0.0 if by_rule else seconds, group).choose_arithmetic(config)

@@ -9,7 +9,7 @@ the GRU, with the reset gate after the product, as torch has it.
 Shapes: S parts of the state, B batch, T time, X input units, H hidden, G gate rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,9 @@ from torch.nn import functional
 
 Cell = Callable[[Tensor, Tensor, "LayerWeights"], Tensor]
 
+PERSISTENT_MULTIPLE, LARGEST_PERSISTENT = 128, 1024
+PERSISTENT_ROWS, MOST_PERSISTENT_ROWS = 8, 128
+"""Units and rows, with which cuDNN's persistent kernels serve."""
 ONE_LAYER = (True, 1, 0.0, True, False, False)
 """To torch: with biases, one layer, no dropout, training, one direction, time before batch."""
 
@@ -41,6 +44,69 @@ def fused_layer(
     cell: str, inputs_TBX: Tensor, weights: LayerWeights, state_SBH: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One layer over dense input; hidden (T, B, H) and the state (S, B, H) after."""
+    dtype = product_dtype(inputs_TBX.device.type)
+    if not inputs_TBX.is_cuda:
+        if cell != "lstm":  # which takes its weights once
+            weights = LayerWeights(*_cast(weights, dtype))
+        return _fused_layer(cell, inputs_TBX, weights, state_SBH)
+    # Autocast would let cuDNN compute in float16 whatever is asked for (torch's AutocastRNN.cpp).
+    with torch.autocast("cuda", enabled=False):
+        return _fused_layer(cell, *arranged_for_cudnn(cell, inputs_TBX, weights, state_SBH, dtype))
+
+
+def product_dtype(device: str) -> torch.dtype:
+    """What products are computed in: autocast's type, or float32."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+
+
+def _cast(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Weights as products take them, once for all time steps.
+
+    Autocast would remember them, too, but forgets those of all threads when one of them is done:
+    how gradients are rounded then depends on the moment.
+    """
+    return [weight.to(dtype) for weight in weights]
+
+
+def arranged_for_cudnn(
+    cell: str, inputs_TBX: Tensor, weights: LayerWeights, state_SBH: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, LayerWeights, Tensor]:
+    """The same layer, of the given type, as cuDNN is fastest with it.
+
+    The weights lie one after the other, or cuDNN would copy them; the inputs have zeros behind them
+    where that lets its persistent kernels serve.
+    """
+    zeros = missing_columns(cell, inputs_TBX, state_SBH, dtype)
+    if zeros:
+        inputs_TBX = functional.pad(inputs_TBX, (0, zeros))
+        weights = weights._replace(input_GX=functional.pad(weights.input_GX, (0, zeros)))
+    flat = torch.cat([weight.flatten() for weight in weights]).to(dtype)
+    pieces = flat.split([weight.numel() for weight in weights])
+    views = (piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True))
+    return inputs_TBX.to(dtype), LayerWeights(*views), state_SBH.to(dtype)
+
+
+def missing_columns(cell: str, inputs_TBX: Tensor, state_SBH: Tensor, dtype: torch.dtype) -> int:
+    """How many inputs of a layer are missing for cuDNN's persistent kernels to serve, if they can.
+
+    They keep the recurrent matrix on the chip from step to step. When torch takes them is written
+    in its aten/src/ATen/native/cudnn/RNN.cpp, `get_algo`.
+    """
+    _, rows, hidden = state_SBH.shape
+    serve = (
+        dtype == torch.float16
+        and cell != "gru"
+        and hidden % PERSISTENT_MULTIPLE == 0
+        and hidden <= LARGEST_PERSISTENT
+        and rows % PERSISTENT_ROWS == 0
+        and rows <= MOST_PERSISTENT_ROWS
+    )
+    return -inputs_TBX.shape[2] % PERSISTENT_MULTIPLE if serve else 0
+
+
+def _fused_layer(
+    cell: str, inputs_TBX: Tensor, weights: LayerWeights, state_SBH: Tensor
+) -> tuple[Tensor, Tensor]:
     start_S1BH = state_SBH.unsqueeze(1)
     if cell == "lstm":
         hidden_TBH, *after = torch.lstm(inputs_TBX, tuple(start_S1BH), weights, *ONE_LAYER)
@@ -55,6 +121,9 @@ def onehot_layer(
 ) -> tuple[Tensor, Tensor]:
     """One layer over ids that stand for one-hot vectors; hidden (T, B, H) and the state after."""
     gates_TBG = functional.embedding(ids_TB, weights.input_GX.T) + weights.input_bias_G
+    recurrent = (weights.hidden_GH, weights.hidden_bias_G)
+    hidden_GH, bias_G = _cast(recurrent, product_dtype(ids_TB.device.type))
+    weights = weights._replace(hidden_GH=hidden_GH, hidden_bias_G=bias_G)
     hidden = []
     for gates_BG in gates_TBG:
         state_SBH = CELLS[cell](gates_BG, state_SBH, weights)

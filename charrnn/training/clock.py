@@ -13,9 +13,9 @@ from charrnn.config.schema import Config
 from charrnn.errors import UserError
 from charrnn.text.corpus import Corpus
 from charrnn.training.autotune import (
-    OPERATIONS_A_SECOND,
     TIMING_SHARE,
     Autotuner,
+    operations_a_second,
     operations_a_step,
     with_train,
 )
@@ -24,7 +24,7 @@ from charrnn.training.evaluator import LEARNING_COST
 from charrnn.training.model_size import (
     BATCH_SIZES,
     SIZES,
-    choose_dropout,
+    choose_regularization,
     choose_size,
     is_size_open,
     with_defaults,
@@ -165,7 +165,7 @@ def fit_to_time(
     steps = min(max(fitting, 1), clock.most_steps)
     config = with_defaults(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))
     return (
-        choose_dropout(with_train(config, steps=steps), named, steps / epoch)
+        choose_regularization(with_train(config, steps=steps), named, steps / epoch)
         if is_open
         else with_train(config, steps=steps)
     )
@@ -182,7 +182,7 @@ def _check_long_enough(
     if is_open:
         config = with_defaults(config, named, "model", hidden_size=SIZES[0])
         config = with_defaults(config, named, "train", batch_size=BATCH_SIZES["muon"])
-    needed = FEWEST_STEPS * operations_a_step(config, corpus) / OPERATIONS_A_SECOND
+    needed = FEWEST_STEPS * operations_a_step(config, corpus) / operations_a_second(config)
     if needed > clock.left:
         gone = clock.seconds - clock.left
         least = math.ceil(100 * MARGIN * (gone + needed) / SECONDS_A_MINUTE) / 100

@@ -7,6 +7,7 @@ Shapes: S parts of the state (h; h and c for an LSTM), L layers, B batch, T time
 H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocabulary.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,12 +24,20 @@ from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
-from charrnn.training.cells import LayerWeights, fused_layer, onehot_layer, weights_of
+from charrnn.training.cells import (
+    LayerWeights,
+    fused_layer,
+    onehot_layer,
+    product_dtype,
+    weights_of,
+)
 from charrnn.training.initialization import init_weights
 from charrnn.training.kernels import PackedWeights
 from charrnn.training.rng import Noise
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+REPRODUCIBLE_WORKSPACE = ":4096:2"
+"""For cuBLAS, so that cuDNN's layers come to the same bits each time, as torch's manual has it."""
 SIZES = ("cell", "input", "embedding_size", "hidden_size", "layers", "tie_weights")
 """What two networks must have in common for the weights of one to fit the other."""
 
@@ -117,7 +126,7 @@ class CharRNN(nn.Module):
         bias_G = kernels.gate_bias(self.config.cell, weights)
         if layer == 0 and self.embedding is None:
             gates_VG = weights.input_GX.T + bias_G
-            return gates_VG.to(_product_dtype()), below
+            return gates_VG.to(product_dtype("cpu")), below
         if layer == 0 and not self.config.input_dropout and self.vocabulary_size <= below.numel():
             assert self.embedding is not None
             return functional.linear(self.embedding.weight, weights.input_GX, bias_G), below
@@ -129,11 +138,6 @@ class CharRNN(nn.Module):
         return _drop(self.embedding(ids_TB), self.config.input_dropout, noise)
 
 
-def _product_dtype() -> torch.dtype:
-    """What products are computed in: autocast's type, or float32."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-
-
 def _drop(units: Tensor, share: float, noise: Noise | None) -> Tensor:
     return units if noise is None else noise.drop(units, share)
 
@@ -142,13 +146,30 @@ def new_model(config: Config, corpus: Corpus) -> CharRNN:
     """Make the network with its first weights, which depend on `train.seed` alone.
 
     Raises:
-        UserError: It is to be on a GPU, and there is none that torch can use.
+        UserError: It is to be on a GPU, and there is none that torch can use; or in float16, and
+            not on a GPU.
     """
+    device = choose_device(config.train.device)
+    check_precision(config.train.precision, device)
     torch.manual_seed(config.train.seed)
     model = CharRNN(config.model, len(corpus.vocabulary))
     with torch_threads(1):  # whose number would change the last bits
         init_weights(model, corpus.vocabulary.unk_id)
-    return model.to(choose_device(config.train.device))
+    return model.to(device)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse float16 where it gains nothing.
+
+    Raises:
+        UserError: It is asked for, and the device is no GPU.
+    """
+    if precision == "float16" and device.type != "cuda":
+        raise UserError(
+            f"train.precision is float16, which is for a GPU, and the device is {device.type}",
+            hint="precision: auto takes the fastest that the device has; a run that was begun in "
+            "float16 goes on with a GPU alone",
+        )
 
 
 @contextmanager
@@ -179,6 +200,7 @@ def choose_device(name: str) -> torch.device:
                 hint="device: auto takes a GPU where there is one",
             )
         torch.backends.cudnn.allow_tf32 = False
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", REPRODUCIBLE_WORKSPACE)
     return torch.device(name)
 
 

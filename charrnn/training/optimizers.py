@@ -56,6 +56,8 @@ class Optimizer(ABC):
         self.param_groups = [{"lr": 0.0, **group} for group in groups]
         self.state: dict[Tensor, Moments] = {}
         """What is remembered of each weight, from the first step on."""
+        self.found_inf = torch.zeros(())
+        """1 where the next step is to change nothing: a number on the device, so nobody waits."""
 
     @abstractmethod
     def step(self) -> None:
@@ -99,7 +101,9 @@ class AdamW(Optimizer):
                 eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
+                found_inf=self.found_inf,
             )
+            torch._foreach_sub_(steps, [self.found_inf] * len(steps))
 
     def moments_of(self, weight: Tensor) -> Moments:
         """The means of the gradient and of its square, and the number of steps."""
@@ -144,10 +148,14 @@ class Muon(Optimizer):
                 arrays = (weight_GX, weight_GX.grad, self.state[weight_GX]["momentum"])
                 gates += zip(*(array.chunk(self._gates) for array in arrays), strict=True)
             weights, gradients, momenta = zip(*gates, strict=True)
-            ahead = list(self._pool.map(_look_ahead, gradients, momenta))
-            directions = self._directions(ahead)
-            move = functools.partial(_move, rate=group["lr"], weight_decay=group["weight_decay"])
-            list(self._pool.map(move, weights, directions))
+            after, ahead = zip(*self._pool.map(_look_ahead, gradients, momenta), strict=True)
+            move = functools.partial(
+                _move,
+                rate=group["lr"],
+                weight_decay=group["weight_decay"],
+                is_kept=self.found_inf == 0,
+            )
+            list(self._pool.map(move, weights, momenta, after, self._directions(ahead)))
 
     def _directions(self, ahead: Sequence[Tensor]) -> Sequence[Tensor]:
         """Each gate's gradient made orthogonal, by the process whose turn it is."""
@@ -172,16 +180,29 @@ class Muon(Optimizer):
 
 
 @torch.no_grad()  # which holds for one thread alone
-def _look_ahead(gradient_HX: Tensor, momentum_HX: Tensor) -> Tensor:
-    momentum_HX.lerp_(gradient_HX, 1 - MOMENTUM)
-    return gradient_HX.lerp(momentum_HX, MOMENTUM)
+def _look_ahead(gradient_HX: Tensor, momentum_HX: Tensor) -> tuple[Tensor, Tensor]:
+    """The momentum after this step, and the gradient a step further along it."""
+    after_HX = momentum_HX.lerp(gradient_HX, 1 - MOMENTUM)
+    return after_HX, gradient_HX.lerp(after_HX, MOMENTUM)
 
 
 @torch.no_grad()
-def _move(gate_HX: Tensor, direction_HX: Tensor, *, rate: float, weight_decay: float) -> None:
+def _move(
+    gate_HX: Tensor,
+    momentum_HX: Tensor,
+    after_HX: Tensor,
+    direction_HX: Tensor,
+    *,
+    rate: float,
+    weight_decay: float,
+    is_kept: Tensor,
+) -> None:
+    """Whether the step is kept is known where the tensors are, so it is computed all the same."""
     size = UPDATE_SIZE * math.sqrt(max(gate_HX.shape))
-    gate_HX.mul_(1 - rate * weight_decay)
-    gate_HX.add_(direction_HX, alpha=-rate * size)
+    moved_HX = gate_HX * (1 - rate * weight_decay)
+    moved_HX.add_(direction_HX, alpha=-rate * size)
+    momentum_HX.copy_(torch.where(is_kept, after_HX, momentum_HX))
+    gate_HX.copy_(torch.where(is_kept, moved_HX, gate_HX))
 
 
 @torch.no_grad()
@@ -208,7 +229,10 @@ def optimizers_for(
     pool: Executor,
     processes: ProcessGroup | None = None,
 ) -> list[Optimizer]:
-    """Those that together move every weight of the model."""
+    """Those that together move every weight of the model.
+
+    Muon's products are never float16, in whose range the small entries of a large matrix are lost.
+    """
     weights = list(model.parameters())
     if config.optimizer == "adamw":
         return [_adamw(weights, config)]
@@ -224,7 +248,7 @@ def optimizers_for(
         recurrent,
         gates=GATES[model.config.cell],
         weight_decay=config.weight_decay,
-        dtype=dtype,
+        dtype=torch.bfloat16 if dtype == torch.float16 else dtype,
         pool=pool,
         processes=processes,
     )

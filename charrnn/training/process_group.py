@@ -142,6 +142,8 @@ class TorchProcessGroup(ProcessGroup):
         from torch._C._distributed_c10d import PrefixStore, TCPStore
 
         self._torch, self._dist = torch, dist
+        if torch.cuda.is_available():
+            torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
         self._is_stopping = False
         self.processor = torch.backends.cpu.get_cpu_capability()
         limit = timedelta(seconds=START_SECONDS)

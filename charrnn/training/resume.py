@@ -32,6 +32,8 @@ CHANGEABLE = frozenset(
         "train.final_learning_rate_fraction",
         "train.warmup_steps",
         "train.weight_decay",
+        "train.average_fraction",
+        "train.logit_scale",
         "train.clip_norm",
         "train.eval_every_steps",
         "train.eval_time_fraction",

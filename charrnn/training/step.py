@@ -5,12 +5,14 @@ out: what a part's gradient is, and in which order the gradients are added, does
 so that any number of either takes the same step to the last bit. On a CPU, a thread for each part
 beats giving every small product to all threads, which then spend their time waiting for each other.
 
+On a GPU a step is put into a queue, and nobody waits for it: what came of it stays there until
+somebody looks, and it is decided there whether the weights move.
+
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
 
 import ctypes
 import functools
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -26,11 +28,13 @@ from charrnn.training import kernels
 from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PackedWeights
+from charrnn.training.loss_scale import MOST_IN_A_ROW, LossScale
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import optimizers_for
 from charrnn.training.process_group import ProcessGroup, pairwise_sum
 from charrnn.training.rng import Noise
 
+PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Parameters of mallopt(3), by the numbers that glibc's malloc.h gives them."""
 LARGEST_THRESHOLD_BYTES = 1 << 30
@@ -39,18 +43,22 @@ OLD_LARGEST_THRESHOLD_BYTES = 32 << 20
 
 
 class StepResult(NamedTuple):
-    """What came of a step."""
+    """What came of a step, on its device. If a figure is not finite, nothing was updated."""
 
-    loss_nats: float
-    """Mean negative log-likelihood per target, in nats."""
-    gradient_norm: float
-    """Length of the whole gradient before clipping."""
+    figures: Tensor
+    """Shape (2,): what `loss_nats` and `gradient_norm` read, which waits for the step."""
     state_SLBH: Tensor
     """The state after the batch, of this process's rows."""
 
+    @property
+    def loss_nats(self) -> float:
+        """Mean negative log-likelihood per target, in nats."""
+        return float(self.figures[0])
 
-class NotFiniteError(ArithmeticError):
-    """The loss or the gradient of a step is infinite or not a number; nothing was updated."""
+    @property
+    def gradient_norm(self) -> float:
+        """Length of the whole gradient before clipping."""
+        return float(self.figures[1])
 
 
 class TrainingStep:
@@ -66,6 +74,9 @@ class TrainingStep:
     Raises:
         UserError: The kernel is to be native, and there is no C compiler; or the parts cannot be
             shared out among the processes.
+
+    Attributes:
+        loss_scale: what the loss is multiplied by, if its gradients are float16.
     """
 
     def __init__(
@@ -75,7 +86,8 @@ class TrainingStep:
         self.model = model
         self.config = config
         self.group = group or ProcessGroup()
-        self.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        self.precision = PRECISIONS.get(config.precision, torch.float32)
+        self.loss_scale = LossScale(model.device) if self.precision == torch.float16 else None
         self.is_native = config.kernel == "native" and model.device.type != "cuda"
         if self.is_native:
             kernels.check_available()
@@ -83,6 +95,11 @@ class TrainingStep:
         self.parts = parts_of(config, self.group)
         self._pool = ThreadPoolExecutor(config.threads or 1)
         self.optimizers = optimizers_for(model, config, self.precision, self._pool, self.group)
+
+    @property
+    def most_skips(self) -> int:
+        """How many steps in a row may have a gradient that is not finite, and be left out."""
+        return 0 if self.loss_scale is None else MOST_IN_A_ROW
 
     def rows_of_processes(self, batch_size: int) -> list[int]:
         """How many rows of a batch each process has."""
@@ -110,9 +127,6 @@ class TrainingStep:
         """Learn from one batch, as the step with this index, at this learning rate.
 
         Every process is given the whole batch, and the state of its own rows.
-
-        Raises:
-            NotFiniteError: Before anything is updated.
         """
         ours = self.group.shares(self.parts)[self.group.rank]
         compute_part = functools.partial(
@@ -135,26 +149,31 @@ class TrainingStep:
         )
         losses, gradients, states = zip(*parts, strict=True)
         loss = self._add_up(losses, gradients)
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NotFiniteError
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        figures = torch.stack([loss, norm])
+        found_inf = (~figures.isfinite().all()).float()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            optimizer.found_inf = found_inf
             optimizer.step()
-        return StepResult(loss, norm, torch.cat(states, dim=2))
+        if self.loss_scale is not None:
+            self.loss_scale.update(found_inf)
+        return StepResult(figures, torch.cat(states, dim=2))
 
-    def _add_up(self, losses: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> float:
+    def _add_up(self, losses: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> Tensor:
         """Give every parameter the gradient of all parts of all processes; returns their loss."""
         totals = [pairwise_sum(of_parts) for of_parts in zip(*gradients, strict=True)]
         loss = pairwise_sum(losses)
         if self.group.size > 1:
             flat = torch.cat([*(total.flatten() for total in totals), loss[None]])
-            *flats, loss = self.group.total(flat).split([*(t.numel() for t in totals), 1])
+            *flats, (loss,) = self.group.total(flat).split([*(t.numel() for t in totals), 1])
             totals = [each.view_as(total) for each, total in zip(flats, totals, strict=True)]
+        if self.loss_scale is not None:
+            totals = [total / self.loss_scale.scale for total in totals]
         for parameter, total in zip(self.parameters, totals, strict=True):
             parameter.grad = total.clone() if len(losses) == 1 else total
-        return float(loss)
+        return loss
 
     def _pack(self, index: int, rows: int) -> list[PackedWeights]:
         """Each layer's recurrent weights, as the parts of one step share them."""
@@ -189,10 +208,18 @@ class TrainingStep:
         device = self.model.device
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            logits_BTV, state_SLBH = self.model(ids_BT.to(device), state_SLBH, noise, packed)
-        loss = summed_loss(logits_BTV, targets_BT.to(device)) / targets
-        gradients = torch.autograd.grad(loss, self.parameters)
+            logits_BTV, state_SLBH = self.model(moved(ids_BT, device), state_SLBH, noise, packed)
+        loss = summed_loss(logits_BTV, moved(targets_BT, device)) / targets
+        scale = None if self.loss_scale is None else self.loss_scale.scale
+        gradients = torch.autograd.grad(loss, self.parameters, scale)
         return loss.detach(), gradients, state_SLBH.detach().float()
+
+
+def moved(ids_BT: Tensor, device: torch.device) -> Tensor:
+    """Ids on the device; a GPU reads them from memory that stays in place, by itself."""
+    if device.type == "cuda":
+        ids_BT = ids_BT.pin_memory()
+    return ids_BT.to(device, non_blocking=True)
 
 
 def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:

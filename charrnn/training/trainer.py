@@ -45,12 +45,13 @@ from charrnn.training.events import (
     Started,
     Stepped,
 )
+from charrnn.training.kept_weights import KeptWeights
 from charrnn.training.model import CharRNN, torch_threads
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.resume import check_same_corpus
 from charrnn.training.samples import write_sample
-from charrnn.training.step import NotFiniteError, TrainingStep
+from charrnn.training.step import TrainingStep
 from charrnn.training.training_state import TrainingProgress
 from charrnn.validation import record_from_json
 
@@ -58,6 +59,8 @@ CONFERENCE_SECONDS = 1.0
 """About how often several processes ask process 0 for its clock."""
 SAVES_AT_THE_END = 2
 """One of the best weights, one of the last state."""
+CPU_LOOK_STEPS, GPU_LOOK_STEPS = 1, 16
+"""Steps between two looks at what came of them; on a GPU, a look waits for all in its queue."""
 
 
 class _EvaluationStopped(Exception):  # noqa: N818 - control flow, no error
@@ -84,6 +87,7 @@ class Trainer:
         self.writer = writer
         self.group = group or ProcessGroup()
         self.training_step = TrainingStep(model, config.train, self.group)
+        self.kept = KeptWeights(model, config.train)
         self.batches = Batches(corpus.train, corpus.vocabulary, config.train)
         self.evaluator = Evaluator(config, corpus, self.group, self._heed_stop)
         self.clock = clock
@@ -93,6 +97,8 @@ class Trainer:
         self.saves, self.saving_seconds = 0, 0.0
         self.is_save_late = False
         self.confers_at = 0
+        self.unseen: list[tuple[int, int, Tensor]] = []
+        self.look_every = GPU_LOOK_STEPS if model.device.type == "cuda" else CPU_LOOK_STEPS
 
     def resume(self, changes: Sequence[str] = ()) -> None:
         """Go back to where the run's last save stands, or to the beginning if nothing was saved.
@@ -112,7 +118,8 @@ class Trainer:
                 source="the saved state",
                 hint=DAMAGED_HINT,
             )
-            state_SLBH = training_state.restore(self.training_step, stored.tensors)
+            others = self.kept.restore(stored.tensors)
+            state_SLBH = training_state.restore(self.training_step, others)
             self.state_SLBH = (
                 None if state_SLBH is None else self.training_step.own_state(state_SLBH)
             )
@@ -212,16 +219,14 @@ class Trainer:
         state_SLBH = self.state_SLBH
         if state_SLBH is None:
             state_SLBH = self.training_step.initial_state(len(batch.ids_BT))
-        try:
-            result = self.training_step.step(step, batch, state_SLBH, rate)
-        except NotFiniteError as error:
-            raise self._diverged(
-                f"the loss or its gradient is not finite at step {step + 1:,}; nothing was updated"
-            ) from error
+        result = self.training_step.step(step, batch, state_SLBH, rate)
         self.state_SLBH = result.state_SLBH if self.batches.carries_state else None
+        self.progress.count_step(batch.targets)
+        self.kept.count_step(self.progress.step)
+        self.unseen.append((self.progress.step, batch.targets, result.figures))
+        if not self.progress.running_chars or len(self.unseen) >= self.look_every:
+            self._look()
         self.progress.seconds = self.seconds
-        is_clipped = result.gradient_norm > self.config.train.clip_norm
-        self.progress.count_step(batch.targets, result.loss_nats, is_clipped=is_clipped)
         if self.clock is not None:
             self.clock.count_step(time.perf_counter() - begin)
         return Stepped(
@@ -230,6 +235,23 @@ class Trainer:
             seconds=self.progress.seconds,
             train_loss_nats=self.progress.running_loss_nats,
         )
+
+    def _look(self) -> None:
+        """Take note of what came of the steps since the last look."""
+        unseen, self.unseen = self.unseen, []
+        if not unseen:
+            return
+        progress, clip_norm = self.progress, self.config.train.clip_norm
+        figures = torch.stack([each for _, _, each in unseen]).tolist()
+        for (step, targets, _), (loss, norm) in zip(unseen, figures, strict=True):
+            is_skipped = not math.isfinite(norm)
+            progress.count_result(
+                step, targets, loss, is_clipped=clip_norm < norm < math.inf, is_skipped=is_skipped
+            )
+            if not math.isfinite(loss) or progress.skipped_in_a_row > self.training_step.most_skips:
+                raise self._diverged(
+                    f"the loss or its gradient is not finite at step {step:,}; nothing was updated"
+                )
 
     def _upcoming(self) -> Generator[Batch, None, None]:
         """The batches from where training stands, epoch after epoch."""
@@ -246,13 +268,14 @@ class Trainer:
 
     def evaluate(self) -> float:
         """Score the validation split, or a part of it; returns nats per character."""
-        return self.evaluator.estimate(self.training_step.model)
+        return self.evaluator.estimate(self.kept.model())
 
     def _heed_stop(self, _targets: int) -> None:
         if self.group.is_stopping:
             raise _EvaluationStopped
 
     def _evaluate(self) -> Evaluated:
+        self._look()
         progress = self.progress
         loss = self.evaluate()
         if not math.isfinite(loss):
@@ -260,7 +283,7 @@ class Trainer:
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
-            self._save_best(self.training_step.model, loss)
+            self._save_best(self.kept.model(), loss)
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
         sample = self.evaluator.sample
@@ -270,7 +293,7 @@ class Trainer:
 
     def _score_whole(self) -> ScoredWhole:
         """Score the whole validation split with the best weights, of which a part was scored."""
-        progress, model = self.progress, self.training_step.model
+        progress, model = self.progress, self.kept.model()
         if progress.best_step != progress.step:
             model = copy.deepcopy(model)
             weights = self.group.first(lambda: read_model(self.writer.path).weights)
@@ -297,10 +320,11 @@ class Trainer:
 
     def _sample(self) -> Sampled:
         """Let the network write, and keep what it wrote."""
+        self._look()
         step = self.progress.sampled_step = self.progress.step
         if not self.group.is_first:
             return Sampled(step, [])
-        weights = training_state.weights_of_model(self.training_step.model)
+        weights = training_state.weights_of_model(self.kept.model())
         card = self._card(step, self.progress.running_loss_nats)
         texts = write_sample(weights, card, self.corpus)
         self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})
@@ -308,6 +332,7 @@ class Trainer:
 
     def _log(self, **more: float) -> None:
         """Write a line of the metrics; an evaluation always has one."""
+        self._look()
         progress = self.progress
         line: dict[str, float] = {
             "step": progress.step,
@@ -319,6 +344,9 @@ class Trainer:
             "clipped_fraction": progress.clipped_fraction,
             **more,
         }
+        if (loss_scale := self.training_step.loss_scale) is not None:
+            line["skipped_steps"] = progress.skipped_steps
+            line["loss_scale"] = float(loss_scale.scale)
         self.writer.append_line(METRICS_FILE, line)
         progress.logged_step = progress.step
 
@@ -366,14 +394,16 @@ class Trainer:
 
     def _save(self) -> None:
         """Write what `--resume` needs."""
+        self._look()
         begin = time.perf_counter()
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
-        self.group.copy_from_first(training_state.tensors_of(self.training_step).values())
+        of_step = training_state.tensors_of(self.training_step)
+        self.group.copy_from_first([*of_step.values(), *self.kept.mean.values()])
         state_SLBH = self.state_SLBH
         if state_SLBH is not None:
             state_SLBH = self.training_step.whole_state(state_SLBH, self.config.train.batch_size)
-        tensors = training_state.capture(self.training_step, state_SLBH)
+        tensors = training_state.capture(self.training_step, state_SLBH) | self.kept.tensors()
         corpus_sha256 = self.corpus.manifest.corpus_sha256
         state = Checkpoint(
             tensors, {"corpus_sha256": corpus_sha256, "progress": asdict(self.progress)}

@@ -7,6 +7,7 @@ is derived from the seed and the place (see `rng`, `batches`).
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from charrnn.tensors import Tensors
 from charrnn.training.model import CharRNN
 from charrnn.training.step import TrainingStep
 
-MODEL, OPTIMIZER, HIDDEN = "model.", "optimizer.", "hidden"
+MODEL, OPTIMIZER, LOSS_SCALE, HIDDEN = "model.", "optimizer.", "loss_scale.", "hidden"
 
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
@@ -39,6 +40,9 @@ class TrainingProgress:
     chars: Count = 0
     seconds: Amount = 0.0
     clipped_steps: Count = 0
+    skipped_steps: Count = 0
+    """Steps that moved no weight as a gradient overflowed, and how many of them came last."""
+    skipped_in_a_row: Count = 0
     evaluated_step: Count = 0
     saved_step: Count = 0
     logged_step: Count = 0
@@ -55,14 +59,21 @@ class TrainingProgress:
     changes: list[str] = field(default_factory=list)
     """What was changed when the training was resumed, and at which step."""
 
-    def count_step(self, targets: int, loss_nats: float, *, is_clipped: bool) -> None:
-        """Count a step that learned from so many targets, their mean loss in nats."""
-        if self.logged_step == self.step:
-            self.running_nats, self.running_chars = 0.0, 0
+    def count_step(self, targets: int) -> None:
+        """Count a step that learns from so many targets."""
         self.step += 1
         self.batch += 1
         self.chars += targets
+
+    def count_result(
+        self, step: int, targets: int, loss_nats: float, *, is_clipped: bool, is_skipped: bool
+    ) -> None:
+        """Count what came of a step that was counted: the mean loss of its targets, in nats."""
+        if self.logged_step == step - 1:
+            self.running_nats, self.running_chars = 0.0, 0
         self.clipped_steps += is_clipped
+        self.skipped_steps += is_skipped
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if is_skipped else 0
         self.running_nats += loss_nats * targets
         self.running_chars += targets
 
@@ -108,6 +119,16 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
     if HIDDEN in tensors:
         batch_size = training_step.config.batch_size
         places[HIDDEN] = training_step.model.initial_state(batch_size)
+    fill(places, tensors)
+    return places.get(HIDDEN)
+
+
+def fill(places: Mapping[str, Tensor], tensors: Tensors) -> None:
+    """Copy saved arrays to their places, in float32.
+
+    Raises:
+        UserError: A name or a shape differs.
+    """
     for name in sorted(tensors.keys() | places.keys()):
         if name not in tensors:
             what = f"{name} is missing"
@@ -121,16 +142,17 @@ def restore(training_step: TrainingStep, tensors: Tensors) -> Tensor | None:
         raise UserError(
             f"the saved state does not fit the configuration: {what}", hint=DAMAGED_HINT
         )
-    return places.get(HIDDEN)
 
 
 def tensors_of(training_step: TrainingStep) -> dict[str, Tensor]:
-    """The weights, and what the optimisers remember of each, by the names they are saved under."""
+    """The weights, what the optimisers remember of each, and a loss scale, by their saved names."""
     tensors = {MODEL + name: value for name, value in training_step.model.state_dict().items()}
     for index, parameter in enumerate(training_step.parameters):
         for optimizer in training_step.optimizers:
             for name, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{OPTIMIZER}{index}.{name}"] = value
+    if (loss_scale := training_step.loss_scale) is not None:
+        tensors |= {LOSS_SCALE + name: value for name, value in vars(loss_scale).items()}
     return tensors
 
 

@@ -57,6 +57,8 @@ SETTINGS = (
     "--set=train.sequence_length=24",
     "--set=train.steps=18",
     "--set=train.warmup_steps=2",
+    "--set=train.average_fraction=0.3",
+    "--set=train.logit_scale=0.9",
     "--set=train.save_every_steps=5",
     "--set=train.eval_every_steps=4",
     "--set=train.log_every_steps=3",

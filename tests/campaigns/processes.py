@@ -38,6 +38,7 @@ SETTINGS = (
     "--set=train.batch_size=8",
     "--set=train.sequence_length=24",
     "--set=train.steps=120",
+    "--set=train.average_fraction=0.2",
     "--set=train.save_every_steps=15",
     "--set=train.eval_every_steps=40",
     "--set=train.log_every_steps=10",

@@ -691,6 +691,15 @@ def test_a_gpu_that_is_not_there_is_wrong_input(folder: Path) -> None:
     assert not (folder / "runs").exists()
 
 
+def test_float16_is_refused_where_there_is_no_gpu(folder: Path) -> None:
+    settings = ("--set=train.precision=float16", "--set=train.device=cpu")
+    done = charrnn("train", "--config", "sea.yaml", *settings, cwd=folder)
+    assert done.returncode == 2
+    assert "float16, which is for a GPU" in done.stderr
+    assert "hint: precision: auto" in done.stderr
+    assert not (folder / "runs").exists()
+
+
 def test_print_config_of_a_resumed_run_prints_what_it_would_go_on_with(folder: Path) -> None:
     succeed("train", "--config", "sea.yaml", *SMALL, cwd=folder)
     printed = succeed("train", "--resume", "--print-config", "--set=train.steps=99", cwd=folder)

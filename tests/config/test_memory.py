@@ -54,6 +54,7 @@ def test_the_estimate_grows_with_everything_that_takes_memory() -> None:
         "model.embedding_size=65",
         "train.batch_size=17",
         "train.sequence_length=65",
+        "train.average_fraction=0.1",
     ]:
         assert estimated_bytes(apply_overrides(Config(), [override]), 100) > small
     assert estimated_bytes(Config(), 101) > small

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,33 @@ def test_a_busy_moment_does_not_decide_on_the_threads(
     decided = Autotuner(corpus, AMPLE).choose_arithmetic(config)
 
     assert decided.train.threads == threads
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({"float32": 3.0, "bfloat16": 2.0, "float16": 1.0}, "float16"),
+        ({"float32": 3.0, "bfloat16": 1.0, "float16": 1.05}, "bfloat16"),
+        ({"float32": 1.05, "bfloat16": 1.0, "float16": 1.0}, "float32"),
+    ],
+)
+def test_a_gpu_has_three_precisions_to_choose_among(
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: dict[str, float],
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(
+        autotune,
+        "time_steps",
+        lambda config, *_: itertools.repeat(seconds[config.precision]),
+    )
+    model = SimpleNamespace(device=torch.device("cuda"))
+    monkeypatch.setattr(autotune, "new_model", lambda *_: model)
+
+    train = Autotuner(corpus, AMPLE).choose_arithmetic(Config()).train
+
+    assert (train.precision, train.kernel, train.threads) == (chosen, "torch", 1)
 
 
 @settings(max_examples=15)

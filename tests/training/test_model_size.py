@@ -110,6 +110,19 @@ def test_what_is_read_more_often_is_dropped_more(small_corpus: Corpus) -> None:
 
     assert hasty.model.dropout < thorough.model.dropout
     assert hasty.model.weight_dropout < thorough.model.weight_dropout
+    assert hasty.train.logit_scale == thorough.train.logit_scale < 1
+
+
+def test_the_rate_stays_high_where_a_mean_is_kept_and_only_there(small_corpus: Corpus) -> None:
+    corpus = of_length(small_corpus, 200_000)
+    plain = TrainConfig()
+    chosen = choose(wanted(), corpus, 1.0).train
+    assert chosen.average_fraction > 0
+    assert chosen.final_learning_rate_fraction > plain.final_learning_rate_fraction
+    for name in ("train.average_fraction", "train.final_learning_rate_fraction"):
+        named = choose(wanted(), corpus, 1.0, DECIDED | {name}).train
+        assert named.average_fraction == plain.average_fraction
+        assert named.final_learning_rate_fraction == plain.final_learning_rate_fraction
 
 
 def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(

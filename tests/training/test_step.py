@@ -1,16 +1,21 @@
 """A step of learning, whole or in parts side by side."""
 
 import copy
+import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from charrnn.config.schema import ModelConfig, TrainConfig
 from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.initialization import init_weights
 from charrnn.training.model import CharRNN
 from charrnn.training.rng import Noise
-from charrnn.training.step import NotFiniteError, TrainingStep, summed_loss
+from charrnn.training.step import TrainingStep, summed_loss
+from charrnn.training.training_state import tensors_of
 from tests.training.precision import needs_bfloat16
 
 V = 13
@@ -103,16 +108,64 @@ def test_bfloat16_keeps_weights_state_and_loss_in_float32_and_learns_the_same() 
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
 
 
-def test_what_is_not_finite_is_refused_before_the_update() -> None:
+@pytest.mark.parametrize("entry", ["embedding", "onehot"])
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_bfloat16_is_the_same_to_the_bit_however_the_threads_run(cell: str, entry: str) -> None:
+    model, batch = model_and_batch(cell=cell, input=entry, hidden_size=48)
+    config = train_config(precision="bfloat16", kernel="torch", threads=3)
+    ends = set()
+    for _ in range(4):
+        learner = TrainingStep(copy.deepcopy(model), config)
+        for index in range(6):
+            learner.step(index, batch, model.initial_state(6), rate=0.01)
+        ends.add(b"".join(p.detach().numpy().tobytes() for p in learner.parameters))
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_that_is_not_finite_changes_nothing_that_is_saved(
+    optimizer: str, poison: float
+) -> None:
     model, batch = model_and_batch()
+    learner = TrainingStep(model, train_config(optimizer=optimizer))
+    state = model.initial_state(6)
+    learner.step(0, batch, state, rate=0.1)
     with torch.no_grad():
-        model.output.bias[3] = float("inf")
-    before = copy.deepcopy(model.state_dict())
-    learner = TrainingStep(model, train_config())
-    with pytest.raises(NotFiniteError):
-        learner.step(0, batch, model.initial_state(6), rate=0.1)
-    for name, weight in model.state_dict().items():
-        assert torch.equal(weight, before[name])
+        model.output.bias[3] = poison
+    before = copy.deepcopy(tensors_of(learner))
+
+    result = learner.step(1, batch, state, rate=0.1)
+
+    assert not math.isfinite(result.loss_nats)
+    assert not math.isfinite(result.gradient_norm)
+    after = tensors_of(learner)
+    assert after.keys() == before.keys()
+    for name, value in after.items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_nothing_in_a_step_waits_for_a_number(cell: str, optimizer: str, precision: str) -> None:
+    """On a GPU, whoever reads one number waits for all that is in the queue."""
+
+    class NoReading(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            assert func is not torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    model, batch = model_and_batch(cell=cell, layers=2, dropout=0.2, weight_dropout=0.2)
+    config = train_config(optimizer=optimizer, precision=precision, cold_start_fraction=0.1)
+    learner = TrainingStep(model, config)
+    learner._pool = learner.optimizers[0]._pool = SimpleNamespace(map=map)  # type: ignore[assignment, attr-defined]
+    with NoReading():  # type: ignore[no-untyped-call]
+        figures = learner.step(0, batch, model.initial_state(6), rate=0.1).figures
+        with pytest.raises(AssertionError):
+            float(figures[0])
 
 
 def test_a_share_of_rows_begins_from_nothing_and_only_in_training() -> None:

@@ -22,11 +22,13 @@ from charrnn.run.writer import RunWriter
 from charrnn.tensors import dump_described, parse_described
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
+from charrnn.training import trainer as trainer_module
 from charrnn.training.batches import Batches
 from charrnn.training.clock import Clock
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
 from charrnn.training.model import CharRNN, new_model
 from charrnn.training.optimizers import learning_rate_at
+from charrnn.training.step import StepResult
 from charrnn.training.trainer import Trainer
 from charrnn.training.training_state import TrainingProgress, capture, restore
 from charrnn.validation import record_from_json
@@ -161,6 +163,41 @@ def test_the_momentum_of_muon_is_resumed_to_the_very_bits(
     train(corpus, tmp_path / "whole", config)
     train(corpus, tmp_path / "run", config, stop_after=(3, 8))
     assert everything_learned(tmp_path / "run") == everything_learned(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("look_every", [2, 16])
+def test_looking_seldom_at_what_came_of_steps_changes_nothing(
+    corpus: Corpus,
+    uninterrupted: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    look_every: int,
+) -> None:
+    """As on a GPU, where a look waits; stopped and resumed between two looks."""
+    monkeypatch.setattr(trainer_module, "CPU_LOOK_STEPS", look_every)
+    train(corpus, tmp_path / "run", config_for(corpus), stop_after=(8, 23))
+    assert everything_learned(tmp_path / "run") == uninterrupted
+
+
+def test_what_is_not_finite_is_found_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "CPU_LOOK_STEPS", 16)
+    corpus = stream_corpus(tmp_path, characters=1200)
+    config = config_for(corpus, log_every_steps=50, eval_every_steps=50, save_every_steps=5)
+    trainer = trainer_for(corpus, tmp_path / "run", config)
+    step = trainer.training_step.step
+
+    def poisoned(index: int, *arguments: Any) -> StepResult:
+        result = step(index, *arguments)
+        return result._replace(figures=result.figures * math.nan) if index == 11 else result
+
+    trainer.training_step.step = poisoned  # type: ignore[method-assign, assignment]
+    with pytest.raises(RunFailedError, match="not finite at step 12;"):
+        list(trainer.run())
+    assert trainer.progress.step == 15
+    assert trainer.progress.saved_step == 10
+    trainer.writer.close()
 
 
 def test_a_stop_at_the_end_of_an_epoch_is_resumed_in_the_next(
@@ -467,9 +504,11 @@ class PlannedClock(Clock):
         return self.plans.get(done, planned)
 
 
-def train_by(clock: Clock, corpus: Corpus, run: Path, *, stop_at: int | None = None) -> None:
+def train_by(
+    clock: Clock, corpus: Corpus, run: Path, *, stop_at: int | None = None, **settings: object
+) -> None:
     """Begin a training that keeps to a clock."""
-    config = config_for(corpus)
+    config = config_for(corpus, **settings)
     writer = RunWriter.claim(run, corpus.vocabulary)
     with writer:
         trainer = Trainer(config, corpus, new_model(config, corpus), writer, clock)
