@@ -157,7 +157,7 @@ def test_a_divergence_is_told_once(folder: Path) -> None:
 
 def test_minutes_are_one_plan_for_all(folder: Path) -> None:
     settings = ("--set=model.hidden_size=16", "--set=train.optimizer=muon")
-    command = ("train", "stream.txt", "--minutes=0.3", "--out=run", *settings)
+    command = ("train", "stream.txt", "--minutes=0.15", "--out=run", *settings)
     first, second = group([command] * 2, folder)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert read_model(folder / "run").card.step > 0
