@@ -138,7 +138,9 @@ def the_time_ended_before_the_whole_validation(folder: Path) -> str:
         estimated_from=500, clipped_fraction=0.0, saving_seconds=0.0,
     )  # fmt: skip
     trainer: Any = SimpleNamespace(
-        writer=SimpleNamespace(path=Path(RUN)), batches=SimpleNamespace(carries_state=False)
+        writer=SimpleNamespace(path=Path(RUN)),
+        batches=SimpleNamespace(carries_state=False),
+        corpus=SimpleNamespace(vocabulary=SimpleNamespace(unit="character")),
     )
     with contextlib.redirect_stderr(io.StringIO()) as told:
         end_report(finished, trainer, Console())
