@@ -109,6 +109,14 @@ def configs(draw: st.DrawFn) -> Config:
         data.pop("split", None)
     if data.get("max_length", 1) is None:
         data.pop("truncate", None)
+    if data.get("unit") == "byte":
+        for about_characters in ("encoding", "errors", "normalize", "min_count"):
+            data.pop(about_characters, None)
+    if (
+        any(name in data for name in ("valid_source", "valid_fraction", "split"))
+        or mode != "stream"
+    ):
+        data.pop("valid_chars", None)
     sections["model"].pop("tie_weights", None)
     return parse_config(sections, source="made up")
 
