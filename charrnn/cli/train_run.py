@@ -75,7 +75,7 @@ def run(arguments: TrainArguments) -> None:
     console = Console(quiet=arguments.quiet or not group.is_first)
     if arguments.tensorboard:
         group.each(check_available)
-    known = group.first(lambda: group.remembered_run(is_resuming=arguments.resume))
+    known = group.remembered_run(is_resuming=arguments.resume)
     if known is not None:
         can_resume = group.first((known / CONFIG_FILE).is_file)
         arguments = _arguments_again(arguments, known, can_resume=can_resume)
@@ -204,8 +204,6 @@ def _corpus_of(
 
 def _claim(arguments: TrainArguments, corpus: Corpus, group: ProcessGroup) -> RunWriter:
     """Take the folder of the new run, in process 0."""
-    if not group.is_first:
-        return NoWriter(group.first(Path))
     writer = None
 
     def claim() -> Path:
@@ -215,9 +213,9 @@ def _claim(arguments: TrainArguments, corpus: Corpus, group: ProcessGroup) -> Ru
         group.remember_run(path)
         return path
 
-    group.first(claim)
-    assert writer is not None
-    return writer
+    path = group.first(claim)
+    group.remember_run(path)
+    return writer or NoWriter(path)
 
 
 def _load_config(arguments: TrainArguments, source: TrainedModel | None) -> LoadedConfig:

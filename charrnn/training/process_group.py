@@ -34,7 +34,8 @@ LAUNCHED = "TORCHELASTIC_RUN_ID"
 START_SECONDS = 3600.0
 """How long processes wait for each other before the first step, while texts are prepared."""
 POLL_SECONDS = 0.05
-STARTED_KEY, RUN_KEY = "charrnn/started", "charrnn/run"
+RUN_KEY, RUN_TRACE = "charrnn/run", "charrnn-run"
+"""In the store of process 0's torchrun, and beside the files of each machine's torchrun."""
 
 
 class ProcessGroup:
@@ -120,12 +121,7 @@ class ProcessGroup:
         """Let processes that are started in place of these know the run directory."""
 
     def remembered_run(self, *, is_resuming: bool) -> Path | None:  # noqa: ARG002
-        """The run directory of processes that were here before; None if they had none.
-
-        Raises:
-            UserError: That is not known, as process 0 has come to be under another torchrun; and
-                this process is not resuming a run that was named.
-        """
+        """The run directory of processes that were here before; None if they had none."""
         return None
 
     def close(self) -> None:
@@ -167,7 +163,9 @@ class TorchProcessGroup(ProcessGroup):
                 timeout=limit,
             )
         self._group: Any = dist.group.WORLD
-        self._restarts = max(self.all(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))))
+        # torchrun's own folder lasts as long as it does: .../RUN/attempt_N/LOCAL_RANK/error.json
+        error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+        self._trace = Path(error_file).parents[2] / RUN_TRACE if error_file else None
 
     @property
     def is_stopping(self) -> bool:
@@ -268,7 +266,10 @@ class TorchProcessGroup(ProcessGroup):
 
     def remember_run(self, run: Path) -> None:
         """Let processes that are started in place of these know the run directory."""
-        self._store.set(RUN_KEY, str(run))
+        if self.is_first:
+            self._store.set(RUN_KEY, str(run))
+        if self._trace:
+            self._trace.touch()
 
     def remembered_run(self, *, is_resuming: bool) -> Path | None:
         """The run directory of processes that were here before; None if they had none.
@@ -276,19 +277,24 @@ class TorchProcessGroup(ProcessGroup):
         torchrun keeps the store where process 0 is, and with that machine it is gone.
 
         Raises:
-            UserError: That is not known, as process 0 has come to be under another torchrun; and
-                this process is not resuming a run that was named.
+            UserError: There was one, and nobody knows which, as process 0 has come to be under
+                another torchrun; and no run is named to be resumed.
         """
-        if self._restarts and not is_resuming and not self._store.check([STARTED_KEY]):
-            raise UserError(
-                "the torchrun of process 0 is not the one that this training began with, and does "
-                "not know which run to go on with",
-                hint="end torchrun on all machines and start it again with --resume and --out, "
-                "process 0 where the run is",
+        known = self.first(
+            lambda: self._store.get(RUN_KEY).decode() if self._store.check([RUN_KEY]) else None
+        )
+        if known is not None:
+            return Path(known)
+        if any(self.all(self._trace is not None and self._trace.exists())) and not is_resuming:
+            raise self.told_by_first(
+                UserError(
+                    "the torchrun of process 0 is not the one that this training began with, and "
+                    "does not know which run to go on with",
+                    hint="end torchrun on all machines and start it again with --resume and --out, "
+                    "process 0 where the run is",
+                )
             )
-        self._store.set(STARTED_KEY, "yes")
-        known = self._store.check([RUN_KEY])
-        return Path(self._store.get(RUN_KEY).decode()) if known else None
+        return None
 
     def close(self) -> None:
         """Part, the training being over."""
