@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from charrnn import __version__
 from charrnn.cli.prepare import tell_what_is_odd, unit_of
-from charrnn.cli.signals import HeldSignals, Interrupted
+from charrnn.cli.signals import HeldSignals, Interrupted, end_at_once
 from charrnn.cli.train import TrainArguments
 from charrnn.cli.train_display import (
     choice_in_words,
@@ -71,6 +71,8 @@ def run(arguments: TrainArguments) -> None:
         RunFailedError: The training diverged, or the disk failed.
         Interrupted: A signal stopped the training.
     """
+    if is_launched():
+        end_at_once()  # a process that waits for others would hear of a signal when they come
     group = join_process_group()
     console = Console(quiet=arguments.quiet or not group.is_first)
     if arguments.tensorboard:
