@@ -138,13 +138,16 @@ def start_in_words(event: Started, trainer: "Trainer") -> str:
     """Say what is trained, on what, and how."""
     model, corpus, step = trainer.config.model, trainer.corpus, trainer.training_step
     kernels = " by native kernels" if step.is_native else ""
-    threads = f" with {step.parts} threads" if step.parts > 1 else ""
+    processes, threads = step.group.size, trainer.config.train.threads or 1
+    shared = f" with {threads} thread{'s' * (threads > 1)}" if threads * processes > 1 else ""
+    if processes > 1:
+        shared += f" in each of {processes} processes"
     resumed = f", continuing after step {event.first_step:,}" if event.first_step else ""
     return (
         f"{trainer.writer.path}: {model.cell} {model.layers} x {model.hidden_size}, "
         f"{event.parameters:,} parameters, {len(corpus.vocabulary)} ids, "
         f"{len(corpus.train.ids):,} {corpus.vocabulary.unit}s to learn from; "
-        f"{event.steps:,} steps on {event.device} in {event.precision}{kernels}{threads}{resumed}"
+        f"{event.steps:,} steps on {event.device} in {event.precision}{kernels}{shared}{resumed}"
     )
 
 

@@ -410,7 +410,8 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     def stop() -> None:
         trainer.request_stop()
         with suppress(RuntimeError):  # the signal may have come while stderr was written to
-            console.note("finishing this step and saving; once more to stop at once")
+            at_once = "" if is_launched() else "; once more to stop at once"
+            console.note(f"finishing this step and saving{at_once}")
 
     if trainer.is_over:
         steps, run = trainer.config.train.steps, shell_word(trainer.writer.path)

@@ -11,6 +11,7 @@ to stop travel with what is exchanged, so that all processes heed them between t
 PyTorch is imported only where there are several processes.
 """
 
+import atexit
 import itertools
 import os
 import secrets
@@ -162,6 +163,7 @@ class TorchProcessGroup(ProcessGroup):
                 world_size=self.size,
                 timeout=limit,
             )
+        atexit.register(self._leave)
         self._group: Any = dist.group.WORLD
         # torchrun's own folder lasts as long as it does: .../RUN/attempt_N/LOCAL_RANK/error.json
         error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
@@ -299,7 +301,12 @@ class TorchProcessGroup(ProcessGroup):
     def close(self) -> None:
         """Part, the training being over."""
         self._wait_for_all()
-        self._dist.destroy_process_group()
+        self._leave()
+
+    def _leave(self) -> None:
+        """End the threads that serve the group, which would abort a process that just exits."""
+        if self._dist.is_initialized():
+            self._dist.destroy_process_group()
 
     def _wait_for_all(self) -> None:
         with self._reporting():
