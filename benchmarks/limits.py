@@ -328,7 +328,7 @@ def draw(curves: Curves, svg: Path, labels: tuple[str, str], *, log_y: bool = Fa
         axes.set_xticks(list(ticks), [f"{tick:,.0f}" for tick in ticks])
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     svg.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(svg, metadata={"Date": None})
 
