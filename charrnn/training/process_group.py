@@ -332,11 +332,6 @@ def is_launched() -> bool:
     return LAUNCHED in os.environ
 
 
-def is_silent() -> bool:
-    """Whether this process is one of several, and not the one that speaks."""
-    return is_launched() and os.environ.get("RANK") != "0"
-
-
 def join_process_group() -> ProcessGroup:
     """Find the other processes that torchrun started, or train alone.
 
