@@ -156,7 +156,7 @@ class Pair:
     def said(self) -> str:
         """The end of what both have said."""
         return "\n".join(
-            f"{machine.name}: {self.output(machine).read_text(errors='replace')[-2000:]}"
+            f"{machine.name}: {self.output(machine).read_text(errors='replace')[-20_000:]}"
             for machine in self.machines
         )
 
