@@ -2,14 +2,15 @@
 
     python benchmarks/recipes.py --source tinyshakespeare.txt --svg docs/recipes.svg
     python benchmarks/recipes.py --recipes configs/shakespeare.yaml:3 --seeds 1
+    python benchmarks/recipes.py --recipes configs/shakespeare.yaml
 
-Each recipe is `CONFIG:MINUTES`. Every training is `charrnn train --config CONFIG --minutes MINUTES`
-in a process of its own, scored by `charrnn eval` over the whole validation split: stateful, and in
+Each recipe is `CONFIG:MINUTES`, or `CONFIG` for as many steps as it says, however long they take.
+Every training is `charrnn train --config CONFIG --minutes MINUTES` in a process of its own, scored by `charrnn eval` over the whole validation split: stateful, and in
 cold windows of 256 characters, the protocol of networks without a state. Prints the mean over the
 seeds and the spread from the lowest to the highest, in nats per character; `--svg` draws the
 validation loss against the seconds of training, one curve a recipe, of its first seed.
 
-Nothing else should run on the machine meanwhile: the time is part of the result.
+With minutes, nothing else should run on the machine meanwhile: the time is part of the result.
 """
 
 import argparse
@@ -46,13 +47,16 @@ class Trained(NamedTuple):
     """Seconds and validation loss of each evaluation."""
 
 
-def train(config: str, minutes: str, seed: int, source: str | None, run: Path) -> Trained:
+def train(recipe: str, seed: int, source: str | None, run: Path) -> Trained:
     """Train one recipe with one seed."""
+    config, _, minutes = recipe.partition(":")
     settings: dict[str, object] = {"train.seed": seed}
     if source:
         settings["data.source"] = source
     options = set_options(settings)
-    answer = charrnn("train", "--config", config, "--minutes", minutes, *options, "--out", run)
+    if minutes:
+        options += ["--minutes", minutes]
+    answer = charrnn("train", "--config", config, *options, "--out", run)
     stateful = charrnn("eval", "--run", run)
     windowed = charrnn("eval", "--run", run, "--window", WINDOW)
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
@@ -120,25 +124,25 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
 def main() -> None:
     """Train, score, print, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--recipes", nargs="+", default=RECIPES, metavar="CONFIG:MINUTES")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, metavar="CONFIG[:MINUTES]")
     parser.add_argument("--source", help="the text, in place of what the configurations name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--svg", type=Path, help="where to draw the curves")
     options = parser.parse_args()
     curves = {}
-    print("recipe | steps | million characters | stateful | cold windows of 256")
-    print("---|---|---|---|---")
+    print("recipe | seconds | steps | million characters | stateful | cold windows of 256")
+    print("---|---|---|---|---|---")
     for recipe in options.recipes:
-        config, _, minutes = recipe.rpartition(":")
         with tempfile.TemporaryDirectory() as folder:
             trained = [
-                train(config, minutes, seed, options.source, Path(folder) / f"seed-{seed}")
+                train(recipe, seed, options.source, Path(folder) / f"seed-{seed}")
                 for seed in options.seeds
             ]
-        name = f"{Path(config).name}, {minutes} min"
+        name = Path(recipe).name.replace(":", ", ") + (" min" if ":" in recipe else "")
         curves[name] = trained[0].curve
         print(
-            f"{name} | {mean(each.step for each in trained):,.0f} "
+            f"{name} | {mean(each.seconds for each in trained):,.0f} "
+            f"| {mean(each.step for each in trained):,.0f} "
             f"| {mean(each.chars for each in trained) / 1e6:.1f} "
             f"| {with_spread([each.stateful for each in trained])} "
             f"| {with_spread([each.windowed for each in trained])}",

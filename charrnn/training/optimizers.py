@@ -166,7 +166,8 @@ class Muon(Optimizer):
             return ours
         shares = [ahead[turn::size] for turn in range(size)]
         counts = [sum(gate.numel() for gate in share) for share in shares]
-        sent = torch.cat([ahead[0].new_zeros(0, 1), *(gate.reshape(-1, 1) for gate in ours)])
+        none = torch.zeros(0, 1, dtype=self._dtype, device=ahead[0].device)
+        sent = torch.cat([none, *(gate.reshape(-1, 1) for gate in ours)])
         received = self._processes.gather(sent, counts).flatten()
         in_turns = iter(received.split([gate.numel() for share in shares for gate in share]))
         directions = list(ahead)
@@ -200,7 +201,7 @@ def _move(
     """Whether the step is kept is known where the tensors are, so it is computed all the same."""
     size = UPDATE_SIZE * math.sqrt(max(gate_HX.shape))
     moved_HX = gate_HX * (1 - rate * weight_decay)
-    moved_HX.add_(direction_HX, alpha=-rate * size)
+    moved_HX.add_(direction_HX.float(), alpha=-rate * size)
     momentum_HX.copy_(torch.where(is_kept, after_HX, momentum_HX))
     gate_HX.copy_(torch.where(is_kept, moved_HX, gate_HX))
 
@@ -209,7 +210,7 @@ def _move(
 def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """The matrix with its singular values brought near 1 and its singular vectors kept.
 
-    By Newton-Schulz iterations, with products in `dtype`; the result is float32.
+    By Newton-Schulz iterations in `dtype`, which the result has, too.
     """
     a, b, c = COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]
@@ -218,7 +219,7 @@ def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     for _ in range(ITERATIONS):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    orthogonal: Tensor = (x.T if is_tall else x).float()
+    orthogonal: Tensor = x.T if is_tall else x
     return orthogonal
 
 
