@@ -5,10 +5,11 @@
     python benchmarks/recipes.py --recipes configs/shakespeare.yaml
 
 Each recipe is `CONFIG:MINUTES`, or `CONFIG` for as many steps as it says, however long they take.
-Every training is `charrnn train --config CONFIG --minutes MINUTES` in a process of its own, scored by `charrnn eval` over the whole validation split: stateful, and in
-cold windows of 256 characters, the protocol of networks without a state. Prints the mean over the
-seeds and the spread from the lowest to the highest, in nats per character; `--svg` draws the
-validation loss against the seconds of training, one curve a recipe, of its first seed.
+Every training is `charrnn train --config CONFIG --minutes MINUTES` in a process of its own, scored
+by `charrnn eval` over the whole validation split: stateful, and in cold windows of 256 characters,
+the protocol of networks without a state. Prints the mean over the seeds and the spread from the
+lowest to the highest, in nats per character; `--svg` draws the validation loss against the seconds
+of training, one curve a recipe, of its first seed.
 
 With minutes, nothing else should run on the machine meanwhile: the time is part of the result.
 """
