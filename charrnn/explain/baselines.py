@@ -50,8 +50,7 @@ def numbers(request: Request) -> Numbers:
             alone[name] = 8.0 * len(compress(text))
     bits[NETWORK] = chars * reading.loss_nats / np.log(2)
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "chars": chars,
         "training_chars": len(training.text.ids),
         "missing": [name for name, compress in known.items() if compress is None],
@@ -74,28 +73,29 @@ def picture(numbers: Numbers) -> Picture:
     best = [model for model in models if model is not network][-1]
     more = best["bits_per_char"] / network["bits_per_char"] - 1
     sign = "more" if more >= 0 else "fewer"
+    unit = numbers["text_unit"]
     sentences = [
         f"The best of the others, {best['name']}, needs {abs(more):.1%} {sign} bits.",
-        f"All were given {numbers['training_chars']:,} characters of the training part.",
-        "Order n is an n-gram model that sees n characters.",
+        f"All were given {numbers['training_chars']:,} {unit}s of the training part.",
+        f"Order n is an n-gram model that sees n {unit}s.",
     ]
     if numbers["chars"] < FEWEST_COMPRESSED:
-        sentences.append(f"Compressors are compared on {FEWEST_COMPRESSED:,} characters or more.")
+        sentences.append(f"Compressors are compared on {FEWEST_COMPRESSED:,} {unit}s or more.")
     elif numbers["missing"]:
         missing = " and ".join(numbers["missing"])
         sentences.append(f"Without {missing}: `pip install 'charrnn-cli[plots]'` brings them.")
+    measures = ("bits_per_byte",) if unit == "byte" else ("bits_per_char", "bits_per_byte")
     rows = [
         (
             model["name"],
-            f"{model['bits_per_char']:.3f}",
-            f"{model['bits_per_byte']:.3f}",
+            *(f"{model[each]:.3f}" for each in measures),
             f"{model['bits_per_char_alone']:.3f}" if model["bits_per_char_alone"] else "",
         )
         for model in models
     ]
-    columns = ("model", "bits per char", "bits per byte", "without training part")
+    columns = ("model", *(each.replace("_", " ") for each in measures), "without training part")
     bars = Bars(
-        title="Bits per character of the same text",
+        title=f"Bits per {unit} of the same text",
         names=[model["name"] for model in models],
         values=[model["bits_per_char"] for model in models],
         highlighted=NETWORK,

@@ -28,6 +28,7 @@ from charrnn.evaluation.evaluate import (
 )
 from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite, has_end
 from charrnn.explain.cells import TracedNetwork
+from charrnn.explain.picture import Numbers
 from charrnn.inference.network import NumpyNetwork
 from charrnn.messages import format_name
 from charrnn.network import FloatArray, IdArray
@@ -123,13 +124,23 @@ class Reading:
         if (found := len(self.targets_N)) < pairs:
             raise TooLittleError(
                 f"{self.source} is too short",
-                hint=f"it has {found} characters to predict, and {pairs} is the least here",
+                hint=f"it has {found} {self.unit}s to predict, and {pairs} is the least here",
             )
 
     @property
     def run(self) -> str:
         """The run's name, for people."""
         return self.model.path.name or str(self.model.path)
+
+    @property
+    def unit(self) -> str:
+        """What the text is counted in: character or byte."""
+        return self.model.vocabulary.unit
+
+    @property
+    def about(self) -> Numbers:
+        """What the numbers of a view begin with."""
+        return {"run": self.run, "source": self.source, "text_unit": self.unit}
 
     @property
     def is_lines(self) -> bool:
@@ -188,12 +199,12 @@ class Reading:
     @property
     def content_bytes(self) -> bytes:
         """The bytes of the text, with its line ends."""
-        return self.content.encode("latin-1" if self.model.vocabulary.unit == "byte" else "utf-8")
+        return self.content.encode("latin-1" if self.unit == "byte" else "utf-8")
 
     @property
     def characters(self) -> list[str]:
         """What stands for each unit of the content, for people."""
-        if self.model.vocabulary.unit == "character":
+        if self.unit == "character":
             return list(self.content)
         labels = {chr(byte): label_of_byte(byte) for byte in range(BYTES)}
         return [labels[unit] for unit in self.content]
