@@ -156,7 +156,7 @@ def _draw_chart(axes: "Axes", chart: Chart) -> None:
     levels = [series for series in chart.series if series.style == "level"]
     others = [series for series in chart.series if series.style != "level"]
     for number, series in enumerate(others):
-        _draw_series(axes, series, SERIES[number % len(SERIES)])
+        _draw_series(axes, series, SERIES[number % len(SERIES)], dashed=number >= len(SERIES))
     _draw_levels(axes, levels)
     if len(others) > 1:
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
@@ -183,7 +183,7 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
             )
 
 
-def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
+def _draw_series(axes: "Axes", series: Series, colour: str, *, dashed: bool) -> None:
     name = _plain(series.name)
     if series.style == "guide":
         axes.plot(series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=name)
@@ -196,7 +196,8 @@ def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
         axes.scatter(series.x, series.y, s=12, color=colour, alpha=0.6, label=name)
     else:
         marker = "o" if len(series.x) < 30 else None
-        axes.plot(series.x, series.y, color=colour, label=name, marker=marker, markersize=3)
+        style: dict[str, Any] = {"linestyle": "--" if dashed else "-", "marker": marker}
+        axes.plot(series.x, series.y, color=colour, label=name, markersize=3, **style)
         if series.low:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, lw=0)
 

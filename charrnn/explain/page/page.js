@@ -67,8 +67,13 @@ function colour(spans, clusters, bytes) {
   });
 }
 
+// With a mark after it, so that the number beside an Arabic letter stays at its right.
+function named(char) {
+  return `${visible(char)}\u200e`;
+}
+
 function descriptionOf(data, bytes, at) {
-  const lines = [visible(data.characters[at])];
+  const lines = [named(data.characters[at])];
   if (data.numbers) {
     const number = data.numbers[at];
     lines[0] += number === null ? "  could not be predicted" : `  ${number.toFixed(2)} ${data.unit}`;
@@ -76,7 +81,7 @@ function descriptionOf(data, bytes, at) {
     lines[0] += `  ${(bytes[at] / STEPS).toFixed(2)}`;
   }
   for (const [char, share] of data.likeliest[at] ?? []) {
-    lines.push(`${visible(char)}  ${(100 * share).toFixed(1)} %`);
+    lines.push(`${named(char)}  ${(100 * share).toFixed(1)} %`);
   }
   return lines.join("\n");
 }
