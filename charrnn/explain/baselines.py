@@ -15,7 +15,7 @@ import numpy as np
 from charrnn.evaluation.eval_text import own_split
 from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
 from charrnn.explain.picture import Bars, Numbers, Picture, Table
-from charrnn.explain.reading import Reading, Request, text_of_ids
+from charrnn.explain.reading import Reading, Request, Text
 
 SUMMARY = "the same text under n-gram models and compressors"
 NETWORK = "charrnn"
@@ -119,8 +119,8 @@ def training_part(reading: Reading) -> Reading:
             begin = int(starts[line])
             starts = starts[line:] - starts[line]
         ids = ids[begin:]
-    text = text_of_ids(ids, starts, reading.model.vocabulary, MOST_TRAINING)
-    return replace(reading, source="the training part", text=text)
+    text = Text(reading.model.vocabulary.decode(ids), ids, starts)
+    return replace(reading, name="the training part", text=text)
 
 
 def ngram_bits(training: Reading, reading: Reading, highest: int = HIGHEST_ORDER) -> list[float]:

@@ -44,7 +44,7 @@ def numbers(request: Request) -> Numbers:
 def picture(numbers: Numbers) -> Picture:
     """Show the beginning of the text, coloured, and the dearest words and lines of all of it."""
     unit, count, shown = numbers["text_unit"], len(numbers["bits"]), len(numbers["likeliest"])
-    part = "" if shown == count else f", the first {shown:,} {unit}s"
+    part = "" if shown == count else f", the first {shown:,} shown"
     if unit == "byte":
         numbers = _of_characters(numbers)
     characters, bits, shown = numbers["characters"], numbers["bits"], len(numbers["likeliest"])
