@@ -73,9 +73,14 @@ def write_result(text: str) -> None:
     out.flush()
 
 
+def as_json(value: object) -> str:
+    """Write a value as JSON, in one line of printable ASCII, which every encoding has."""
+    return json.dumps(value, allow_nan=False).replace("\x7f", r"\u007f")
+
+
 def write_json(value: dict[str, Any]) -> None:
-    """Write one JSON object as one line to stdout, in ASCII, which every encoding has."""
-    write_result(json.dumps(value, ensure_ascii=True, allow_nan=False))
+    """Write one JSON object as one line to stdout."""
+    write_result(as_json(value))
 
 
 class Console:

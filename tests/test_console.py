@@ -1,11 +1,12 @@
 """What may reach a terminal: what scripts need, and nothing that acts on it."""
 
+import json
 import sys
 import unicodedata
 
 import pytest
 
-from charrnn.console import escape_controls
+from charrnn.console import as_json, escape_controls
 
 PERSIAN = "می\u200cروم کتاب\u200cها"
 HINDI = "क्\u200dष र्\u200dय"
@@ -45,3 +46,10 @@ def test_of_all_characters_those_are_escaped_that_act_reverse_or_are_not_assigne
         harms = category in {"Cc", "Cs", "Cn", "Zl", "Zp"}
         harms = harms or (category == "Cf" and unicodedata.bidirectional(char) in embedded)
         assert (escape_controls(char, keep=frozenset()) != char) == harms, hex(ord(char))
+
+
+def test_json_has_nothing_that_a_terminal_does_not_print() -> None:
+    value = {"".join(map(chr, range(0x2FFF))): PERSIAN}
+    assert as_json(value).isascii()
+    assert as_json(value).isprintable()
+    assert json.loads(as_json(value)) == value

@@ -1,13 +1,12 @@
 """What each line of a text costs, one line of output a line: for `eval --by-line` and `explain`."""
 
 import heapq
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from charrnn.cli.options import check_range, option
-from charrnn.console import Console, escape_controls, write_result
+from charrnn.console import Console, as_json, escape_controls, write_result
 from charrnn.processors import free_threads
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def write_lines(
     *,
     dearest: int | None,
     data_dir: Path | None = None,
-    as_json: bool,
+    json: bool,
     console: Console,
     network: "Network | None" = None,
     rows: int | None = None,
@@ -56,12 +55,12 @@ def write_lines(
     costs: Iterable[LineCost] = cost_by_line(network, known, parts, cut_at=cut_at, rows=rows)
     if dearest is not None:
         costs = heapq.nlargest(dearest, costs, key=lambda cost: cost.bits_per_char)
-    if not as_json:
+    if not json:
         each = "per byte" if known.unit == "byte" else "per char"
         console.note(HEADING.format(bits="bits", each=each, line="line"))
     for cost in costs:
         check_finite(cost.bits_per_char, model.path)
-        write_result(_as_json(cost) if as_json else _as_text(cost))
+        write_result(as_json(_fields(cost)) if json else _as_text(cost))
 
 
 def _parts(
@@ -85,12 +84,11 @@ def _as_text(cost: "LineCost") -> str:
     return f"{cost.bits:9.1f} {cost.bits_per_char:9.3f} {cost.number:8}  {text}"
 
 
-def _as_json(cost: "LineCost") -> str:
-    fields = {
+def _fields(cost: "LineCost") -> dict[str, Any]:
+    return {
         "line": cost.number,
         "text": cost.text,
         "bits": cost.bits,
         "chars": cost.chars,
         "bits_per_char": cost.bits_per_char,
     }
-    return json.dumps(fields, allow_nan=False)

@@ -141,7 +141,7 @@ def evaluate(
             model,
             dearest=dearest,
             data_dir=data_dir,
-            as_json=json,
+            json=json,
             console=console,
             network=_network(engine, model),
             rows=batch_size,

@@ -117,7 +117,7 @@ def explain(
             models[0],
             dearest=dearest,
             data_dir=data_dir,
-            as_json=json,
+            json=json,
             console=console,
         )
         return

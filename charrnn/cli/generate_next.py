@@ -1,13 +1,12 @@
 """`charrnn generate --next K`: the likeliest next characters, in place of a text."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from charrnn.cli.generate import GenerateArguments, name_flags
 from charrnn.cli.generate_output import TextOutput
-from charrnn.console import Console
+from charrnn.console import Console, as_json
 from charrnn.errors import ExitCode, UserError
 from charrnn.generation.next_character import NextCharacter, next_characters
 from charrnn.generation.scheduler import prefix_of
@@ -60,7 +59,7 @@ def write_next(
             code = ExitCode.WRONG_INPUT
             console.warn(error.message)
             told = {"seed": text, "error": name_flags(error).to_json()}
-            line = json.dumps(told) if arguments.json else ""
+            line = as_json(told) if arguments.json else ""
         else:
             found = next_characters(task, prefix, arguments.next)
             line = _json_line(text, found) if arguments.json else _row(found, is_listed)
@@ -71,7 +70,7 @@ def write_next(
 
 
 def _json_line(seed: str, found: list[NextCharacter]) -> str:
-    return json.dumps({"seed": seed, "next": [asdict(each) for each in found]}, allow_nan=False)
+    return as_json({"seed": seed, "next": [asdict(each) for each in found]})
 
 
 def _row(found: list[NextCharacter], is_listed: bool) -> str:

@@ -7,7 +7,6 @@ twentieth of a second.
 """
 
 import codecs
-import json
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.generate import GenerateArguments, name_flags
 from charrnn.cli.signals import HeldSignals
-from charrnn.console import Console, escape_controls
+from charrnn.console import Console, as_json, escape_controls
 from charrnn.errors import RunFailedError
 from charrnn.generation.sequence import GeneratedText
 from charrnn.run.reader import TrainedModel
@@ -160,7 +159,7 @@ class ResultFormat:
                 "sample": text.sample,
                 "error": name_flags(text.error).to_json(),
             }
-            return json.dumps(told) + "\n"
+            return f"{as_json(told)}\n"
         mean = text.mean_log_probability
         result: dict[str, Any] = {
             "text": self._with_seed(text),
@@ -176,7 +175,7 @@ class ResultFormat:
             result["log_probabilities"] = [round(p, 6) for p in text.log_probabilities or ()]
         if self._novelty is not None:
             result["novelty"] = asdict(self._novelty(text.text))
-        return json.dumps(result, allow_nan=False) + "\n"
+        return f"{as_json(result)}\n"
 
     def novelty_note(self, text: GeneratedText) -> str:
         """A text's novelty, in words."""

@@ -11,7 +11,7 @@ from charrnn.cli.options import Debug, Json, NoColor, Quiet, option
 from charrnn.console import Console, escape_controls, write_json
 from charrnn.errors import UserError
 from charrnn.files import write_atomically
-from charrnn.messages import format_path
+from charrnn.messages import format_path, join_words
 from charrnn.run.paths import RUNS_FOLDER, START_HINT
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def runs(
     _debug: Debug = False,
 ) -> None:
     """List runs with their network, text, steps, minutes and loss, the best first.
+
+    Runs of bytes, whose losses are per byte, come after all others.
 
     For example:
 
@@ -94,14 +96,18 @@ def _drawn_curves(summaries: "list[RunSummary]", kind: str) -> bytes:
     from charrnn.explain.plots import plotted
     from charrnn.run.summary import loss_curve
 
-    curves = {each.run: loss_curve(Path(each.run)) for each in summaries}
+    curves = [(each, loss_curve(Path(each.run))) for each in summaries]
     chart = Chart(
         title="Validation loss",
         x_label="minutes of training",
-        y_label="nats per character",
+        y_label=f"nats per {join_words(dict.fromkeys(each.unit for each in summaries))}",
         series=[
-            Series(name=run, x=[x for x, _ in curve], y=[y for _, y in curve])
-            for run, curve in curves.items()
+            Series(
+                name=f"{run.run} ({run.unit}s)" if run.unit == "byte" else run.run,
+                x=[x for x, _ in curve],
+                y=[y for _, y in curve],
+            )
+            for run, curve in curves
             if curve
         ],
     )
@@ -150,13 +156,14 @@ def _columns_that_fit(rows: "list[dict[str, str]]", width: int) -> list[str]:
 def _cells(each: "RunSummary") -> tuple[str, ...]:
     source = each.source if isinstance(each.source, str) else " ".join(each.source)
     loss, bits = each.valid_loss_nats, each.bits_per_char
+    per_byte = "/byte" if each.unit == "byte" else ""
     return (
         each.run,
         f"{each.cell} {each.layers} × {each.hidden_size}",
         source,
         f"{each.step:,}/{each.steps:,}",
         f"{each.minutes:.1f}",
-        "" if loss is None else f"{loss:.4f}",
-        "" if bits is None else f"{bits:.4f}{'/byte' if each.unit == 'byte' else ''}",
+        "" if loss is None else f"{loss:.4f}{per_byte}",
+        "" if bits is None else f"{bits:.4f}{per_byte}",
         each.state,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from charrnn.evaluation.eval_text import own_split
 from charrnn.explain.ngrams import HIGHEST_ORDER, MOST_TRAINING, kneser_ney, sequence_of
 from charrnn.explain.picture import Bars, Numbers, Picture, Table
-from charrnn.explain.reading import Reading, Request, text_of_ids
+from charrnn.explain.reading import Reading, Request, Text
 
 SUMMARY = "the same text under n-gram models and compressors"
 NETWORK = "charrnn"
@@ -50,8 +50,7 @@ def numbers(request: Request) -> Numbers:
             alone[name] = 8.0 * len(compress(text))
     bits[NETWORK] = chars * reading.loss_nats / np.log(2)
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "chars": chars,
         "training_chars": len(training.text.ids),
         "missing": [name for name, compress in known.items() if compress is None],
@@ -74,28 +73,29 @@ def picture(numbers: Numbers) -> Picture:
     best = [model for model in models if model is not network][-1]
     more = best["bits_per_char"] / network["bits_per_char"] - 1
     sign = "more" if more >= 0 else "fewer"
+    unit = numbers["text_unit"]
     sentences = [
         f"The best of the others, {best['name']}, needs {abs(more):.1%} {sign} bits.",
-        f"All were given {numbers['training_chars']:,} characters of the training part.",
-        "Order n is an n-gram model that sees n characters.",
+        f"All were given {numbers['training_chars']:,} {unit}s of the training part.",
+        f"Order n is an n-gram model that sees n {unit}s.",
     ]
     if numbers["chars"] < FEWEST_COMPRESSED:
-        sentences.append(f"Compressors are compared on {FEWEST_COMPRESSED:,} characters or more.")
+        sentences.append(f"Compressors are compared on {FEWEST_COMPRESSED:,} {unit}s or more.")
     elif numbers["missing"]:
         missing = " and ".join(numbers["missing"])
         sentences.append(f"Without {missing}: `pip install 'charrnn-cli[plots]'` brings them.")
+    measures = ("bits_per_byte",) if unit == "byte" else ("bits_per_char", "bits_per_byte")
     rows = [
         (
             model["name"],
-            f"{model['bits_per_char']:.3f}",
-            f"{model['bits_per_byte']:.3f}",
+            *(f"{model[each]:.3f}" for each in measures),
             f"{model['bits_per_char_alone']:.3f}" if model["bits_per_char_alone"] else "",
         )
         for model in models
     ]
-    columns = ("model", "bits per char", "bits per byte", "without training part")
+    columns = ("model", *(each.replace("_", " ") for each in measures), "without training part")
     bars = Bars(
-        title="Bits per character of the same text",
+        title=f"Bits per {unit} of the same text",
         names=[model["name"] for model in models],
         values=[model["bits_per_char"] for model in models],
         highlighted=NETWORK,
@@ -119,8 +119,8 @@ def training_part(reading: Reading) -> Reading:
             begin = int(starts[line])
             starts = starts[line:] - starts[line]
         ids = ids[begin:]
-    text = text_of_ids(ids, starts, reading.model.vocabulary, MOST_TRAINING)
-    return replace(reading, source="the training part", text=text)
+    text = Text(reading.model.vocabulary.decode(ids), ids, starts)
+    return replace(reading, name="the training part", text=text)
 
 
 def ngram_bits(training: Reading, reading: Reading, highest: int = HIGHEST_ORDER) -> list[float]:

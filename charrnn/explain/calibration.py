@@ -34,8 +34,7 @@ def numbers(request: Request) -> Numbers:
         likeliest_3B += _binned(given_NV.max(axis=1), given_NV.argmax(axis=1) == targets_N)
     count_B, given_B, came_B = likeliest_3B
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "expected_calibration_error": float(np.abs(given_B - came_B).sum() / count_B.sum()),
         "all": _as_json(every_3B),
         "likeliest": _as_json(likeliest_3B),
@@ -65,7 +64,8 @@ def _as_json(sums_3B: Floats) -> list[Numbers]:
 
 def picture(numbers: Numbers) -> Picture:
     """Draw the reliability diagram."""
-    named = {"every character": numbers["all"], "the likeliest one": numbers["likeliest"]}
+    unit = numbers["text_unit"]
+    named = {f"every {unit}": numbers["all"], "the likeliest one": numbers["likeliest"]}
     lines = [
         Series(
             name=name,
@@ -75,7 +75,7 @@ def picture(numbers: Numbers) -> Picture:
         for name, bins in named.items()
     ]
     chart = Chart(
-        title="How often characters came, against the probability they were given",
+        title=f"How often {unit}s came, against the probability they were given",
         x_label="probability given",
         y_label="share that came",
         series=[Series(name="perfect", x=DIAGONAL, y=DIAGONAL, style="guide"), *lines],
@@ -94,7 +94,7 @@ def picture(numbers: Numbers) -> Picture:
     columns = ("probability", "how many", "given on average", "came")
     return Picture(
         title=f"Calibration: {numbers['run']} on {numbers['source']}",
-        sentences=[f"The expected calibration error of the likeliest character is {error:.2%}."],
+        sentences=[f"The expected calibration error of the likeliest {unit} is {error:.2%}."],
         charts=[chart],
-        tables=[Table("Every character at every place", columns, rows)],
+        tables=[Table(f"Every {unit} at every place", columns, rows)],
     )

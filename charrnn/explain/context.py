@@ -41,8 +41,7 @@ def numbers(request: Request) -> Numbers:
         for order, bits in enumerate(ngram_bits(training_part(reading), reading))
     ]
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "mode": reading.model.card.mode,
         "length": [*length, None],
         "loss_nats": [*loss, reading.loss_nats],
@@ -53,7 +52,8 @@ def numbers(request: Request) -> Numbers:
 def picture(numbers: Numbers) -> Picture:
     """Draw the loss against the length, with the n-gram models as levels."""
     is_lines = numbers["mode"] == "lines"
-    what = "place in the line" if is_lines else "characters seen before"
+    unit = numbers["text_unit"]
+    what = "place in the line" if is_lines else f"{unit}s seen before"
     length, loss, ngrams = numbers["length"], numbers["loss_nats"], numbers["ngrams"]
     levels = [
         Series(name=f"n-gram order {each['order']}", x=(1,), y=(each["loss_nats"],), style="level")
@@ -62,13 +62,13 @@ def picture(numbers: Numbers) -> Picture:
     chart = Chart(
         title=f"Loss against the {what}",
         x_label=what,
-        y_label="nats per character",
+        y_label=f"nats per {unit}",
         series=[Series(name=numbers["run"], x=length[:-1], y=loss[:-1]), *levels],
         log_x=True,
     )
     best = min(ngrams, key=lambda each: each["loss_nats"])
     enough = next(k for k, nats in zip(length, loss, strict=True) if nats <= loss[-1] + NEAR)
-    count = "1 character" if enough == 1 else f"{enough or 0:,} characters"
+    count = f"1 {unit}" if enough == 1 else f"{enough or 0:,} {unit}s"
     seen = "Only with all of the text" if enough is None else f"With {count}"
     near = f"{seen} the network is within {NEAR} nats of its loss with all of the text"
     rows = [
@@ -84,8 +84,8 @@ def picture(numbers: Numbers) -> Picture:
         ],
         charts=[chart],
         tables=[
-            Table("The network", (what, "nats per character"), rows),
-            Table("n-gram models", ("order", "nats per character"), ngram_rows),
+            Table("The network", (what, chart.y_label), rows),
+            Table("n-gram models", ("order", chart.y_label), ngram_rows),
         ],
     )
 

@@ -39,7 +39,8 @@ def numbers(request: Request) -> Numbers:
         name: _map(rows_VE[-len(characters) :], characters) for name, rows_VE in vectors.items()
     }
     kinds = list(map(kind_of, characters))
-    return {"run": request.model.path.name, "characters": characters, "kinds": kinds, "maps": maps}
+    about = {"run": request.model.path.name, "text_unit": vocabulary.unit}
+    return about | {"characters": characters, "kinds": kinds, "maps": maps}
 
 
 def _map(vectors_CE: Floats, characters: Sequence[str]) -> Numbers:
@@ -80,33 +81,36 @@ def kind_of(char: str) -> str:
 
 def picture(numbers: Numbers) -> Picture:
     """Draw the maps, and list each character's neighbours."""
-    characters, maps = numbers["characters"], numbers["maps"]
+    characters, maps, unit = numbers["characters"], numbers["maps"], numbers["text_unit"]
     shown = [visible(char) for char in characters[:MOST_SHOWN]]
     sentences = [
         f"As {name}: two directions hold {each['explained_variance']:.0%} of the vectors' variance."
         for name, each in maps.items()
     ]
     if len(characters) > MOST_SHOWN:
-        sentences.append(f"The first {MOST_SHOWN} of {len(characters):,} characters are shown.")
+        sentences.append(f"The first {MOST_SHOWN} of {len(characters):,} {unit}s are shown.")
     rows = [
         (char, *("  ".join(map(visible, each["neighbours"][at])) for each in maps.values()))
         for at, char in enumerate(shown)
     ]
-    columns = ("character", *(f"as {name}" for name in maps))
+    columns = (unit, *(f"as {name}" for name in maps))
     return Picture(
         title=f"Embedding: {numbers['run']}",
         sentences=sentences,
-        charts=[_chart(name, each, shown, numbers["kinds"]) for name, each in maps.items()],
+        charts=[
+            _chart(f"{unit.capitalize()}s as they are {name}", each, shown, numbers["kinds"])
+            for name, each in maps.items()
+        ],
         tables=[Table("The nearest by the angle between the vectors", columns, rows)],
     )
 
 
-def _chart(name: str, each: Numbers, shown: Sequence[str], kinds: Sequence[str]) -> Chart:
+def _chart(title: str, each: Numbers, shown: Sequence[str], kinds: Sequence[str]) -> Chart:
     by_kind: dict[str, list[int]] = {}
     for at, kind in zip(range(len(shown)), kinds, strict=False):
         by_kind.setdefault(kind, []).append(at)
     return Chart(
-        title=f"Characters as they are {name}",
+        title=title,
         x_label="first principal component",
         y_label="second principal component",
         series=[

@@ -40,8 +40,7 @@ def numbers(request: Request) -> Numbers:
     open_GLH /= len(reading.targets_N)
     kept_LH = open_GLH[names.index(KEEPING_GATE[card.cell])]
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "cell": card.cell,
         "units": kept_LH.size,
         "long_memories": int((kept_LH >= LONG).sum()),
@@ -54,7 +53,7 @@ def numbers(request: Request) -> Numbers:
 
 def picture(numbers: Numbers) -> Picture:
     """Draw one scatter for each gate: a point for each unit."""
-    gates = numbers["gates"]
+    gates, unit = numbers["gates"], numbers["text_unit"]
     rows = [
         (
             f"{name}, layer {layer}",
@@ -70,10 +69,10 @@ def picture(numbers: Numbers) -> Picture:
         title=f"Gates: {numbers['run']} on {numbers['source']}",
         sentences=[
             f"{numbers['long_memories']} of {numbers['units']} units work as long memories.",
-            f"Their {keeping} gate is open at {LONG:.0%} of the characters or more.",
+            f"Their {keeping} gate is open at {LONG:.0%} of the {unit}s or more.",
         ],
         charts=[_chart(name, gate) for name, gate in gates.items()],
-        tables=[Table("Share of the characters, mean over the units", columns, rows)],
+        tables=[Table(f"Share of the {unit}s, mean over the units", columns, rows)],
     )
 
 

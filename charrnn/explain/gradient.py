@@ -14,6 +14,7 @@ from charrnn.evaluation.scoring import check_finite
 from charrnn.explain.cells import Floats
 from charrnn.explain.picture import Chart, Numbers, Picture, Series, Table
 from charrnn.explain.reading import FEWEST, Reading, Request
+from charrnn.messages import join_words
 from charrnn.network import IdArray
 
 SUMMARY = "the gradient that vanishes, character by character, of one or several runs"
@@ -44,6 +45,7 @@ def _numbers(reading: Reading) -> Numbers:
     low_K, high_K = np.quantile(norm_KM, SPREAD, axis=1)
     return {
         "run": reading.run,
+        "text_unit": reading.unit,
         "cell": reading.model.card.cell,
         "distance": list(range(len(mean_K))),
         "norm": mean_K.tolist(),
@@ -101,6 +103,7 @@ def _places(reading: Reading) -> tuple[IdArray, IdArray, int]:
 def picture(numbers: Numbers) -> Picture:
     """Draw the norms against the distance, on a logarithmic axis, and state the half-lives."""
     runs = numbers["runs"]
+    counted = join_words(dict.fromkeys(f"{run['text_unit']}s" for run in runs))
     farthest = max(len(run["norm"]) for run in runs)
     rows = [(str(k), *(_share(run, k) for run in runs)) for k in SHOWN if k < farthest]
     return Picture(
@@ -109,7 +112,7 @@ def picture(numbers: Numbers) -> Picture:
         charts=[
             Chart(
                 title="Norm of d loss(t) / d h(t-k): mean, and where 80 % of the places lie",
-                x_label="k, characters back",
+                x_label=f"k, {counted} back",
                 y_label="norm of the gradient",
                 series=[_series(run) for run in runs],
                 log_y=True,
@@ -144,11 +147,12 @@ def _share(run: Numbers, k: int) -> str:
 
 
 def _half_life(run: Numbers) -> str:
+    units = f"{run['text_unit']}s"
     if len(run["norm"]) < FEWEST_FITTED:
         return f"{_name(run)}: the lines are too short to see whether the gradient vanishes."
     if run["half_life"] is None:
-        return f"{_name(run)}: the gradient does not vanish in {len(run['norm']) - 1} characters."
+        return f"{_name(run)}: the gradient does not vanish in {len(run['norm']) - 1} {units}."
     hundredth = _first_below(run, 0.01 * run["norm"][0])
-    fitted = f"half-life {run['half_life']:.1f} characters, fitted over all distances"
+    fitted = f"half-life {run['half_life']:.1f} {units}, fitted over all distances"
     reach = "" if hundredth is None else f"; 1 % of what stands at 0 is left after {hundredth}"
     return f"{_name(run)}: {fitted}{reach}."

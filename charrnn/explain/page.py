@@ -17,6 +17,7 @@ from charrnn import __version__
 from charrnn.console import escape_controls
 from charrnn.explain.picture import ColouredText, Picture, Table
 from charrnn.explain.plots import chart_as_svg
+from charrnn.messages import one_line
 
 PARTS = Path(__file__).parent / "page"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -82,14 +83,20 @@ def _text(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in table.columns)
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+    kinds = [' class="number"' * table.is_number(at) for at in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{kind}>{_text(column)}</th>'
+        for kind, column in zip(kinds, table.columns, strict=True)
     )
+    rows = "\n".join(f"<tr>{''.join(map(_cell, row, kinds))}</tr>" for row in table.rows)
     return (
         f"<table>\n<caption>{_text(table.title)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
     )
+
+
+def _cell(text: str, kind: str) -> str:
+    return f"<td{kind}>{escape(one_line(text))}</td>"
 
 
 def _coloured(text: ColouredText) -> str:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from charrnn.console import escape_controls
+from charrnn.console import escape_controls, escaped
 
 Numbers = dict[str, Any]
 """What a view computed, as `--json` prints it."""
 
 Rgb = tuple[int, int, int]
+NUMERIC = frozenset("0123456789.,+-%e ")
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a08c00")
 POSITIVE: Rgb = (240, 120, 50)
 NEGATIVE: Rgb = (80, 155, 235)
@@ -74,6 +75,10 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def is_number(self, column: int) -> bool:
+        """Whether there are only numbers in a column."""
+        return column > 0 and all(set(row[column]) <= NUMERIC for row in self.rows)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText:
@@ -108,27 +113,40 @@ class Picture:
     tables: Sequence[Table] = ()
 
 
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 Piece = tuple[str, float | None]
 """What is shown in one piece, a character with the marks that stand on it, and its number."""
 
 
 def pieces_of(text: ColouredText) -> list[Piece]:
-    """Cut a text into pieces, a line end shown as ⏎ and control characters escaped.
+    """Cut a text into pieces, a line end shown as ⏎ and what cannot be seen escaped, but spaces.
 
     The number of a piece is that of its character farthest from 0.
     """
     begins = [
         at
         for at, char in enumerate(text.characters)
-        if at == 0 or not unicodedata.category(char[0]).startswith("M")
+        if at == 0 or text.characters[at - 1] == "\n" or not _joins(char)
     ]
     pieces: list[Piece] = []
     for begin, end in pairwise([*begins, len(text.characters)]):
         shown = "".join(text.characters[begin:end])
         known = [number for number in text.shown[begin:end] if number is not None]
         number = max(known, key=abs, default=None)
-        pieces.append(("⏎" if shown == "\n" else escape_controls(shown, keep=frozenset()), number))
+        pieces.append((_written(shown), number))
     return pieces
+
+
+def _joins(char: str) -> bool:
+    """Whether a character belongs to the one before it: a mark, or a joiner."""
+    return unicodedata.category(char[0]).startswith("M") or char in JOINERS
+
+
+def _written(piece: str) -> str:
+    if piece == "\n":
+        return "⏎"
+    is_space = len(piece) == 1 and unicodedata.category(piece) == "Zs"
+    return piece if is_space else visible(piece)
 
 
 def lines_of(
@@ -146,15 +164,38 @@ def lines_of(
     yield line
 
 
+def whole_characters(units: Sequence[str]) -> tuple[list[str], list[int]]:
+    r"""Join bytes to the characters that they spell in UTF-8.
+
+    Args:
+        units: what stands for each byte: an ASCII character, or its number as in `\xe9`.
+
+    Returns:
+        The characters, a byte of no character as it was; and where each begins among the bytes,
+        and where the last one ends.
+    """
+    spelled = bytes(
+        ord(unit) if len(unit) == 1 else int(unit.removeprefix("\\x"), 16) for unit in units
+    )
+    characters, begins = [], [0]
+    for char in spelled.decode("utf-8", "surrogateescape"):
+        at, is_byte = begins[-1], "\udc80" <= char <= "\udcff"
+        characters.append(units[at] if is_byte else char)
+        begins.append(at + (1 if is_byte else len(char.encode())))
+    return characters, begins
+
+
 def visible(char: str) -> str:
-    r"""How a character is written where it stands alone: space as ␣, line end as \n.
+    r"""How a character is written where it stands alone: space as ␣, line end as \n, U+AD as \xad.
 
     The name of a special one, <unk>, is left as it is.
     """
     if char == " ":
         return "␣"
-    if len(char) == 1 and unicodedata.category(char).startswith("M"):
+    if unicodedata.category(char[0]).startswith("M"):
         return f"◌{char}"
+    if len(char) == 1:
+        return char if char.isprintable() else escaped(char)
     return escape_controls(char, keep=frozenset())
 
 

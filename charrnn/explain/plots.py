@@ -1,6 +1,7 @@
 """Pictures as SVG and PNG, by matplotlib, which is imported by nothing else."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ CHART_INCHES = (7.0, 4.2)
 TEXT_COLUMNS = 80
 TEXT_LINES = 24
 CELL_INCHES = (0.1, 0.21)
+ESCAPED_IN_A_CELL = 3
 DOTS_PER_INCH = 144
 GREY = "#7f7f7f"
 LONGEST_NAME = 40
@@ -64,10 +66,10 @@ def plotted(picture: Picture, kind: str) -> bytes:
 
 
 def chart_as_svg(chart: Chart | Bars) -> str:
-    """Draw one chart as an SVG element, to stand in a page."""
+    """Draw one chart as an SVG element, to stand in a page: black is the colour of its text."""
     with _settings(chart.title):
         svg = _saved(_figure_of_charts([chart]), "svg", transparent=True).decode()
-    return svg[svg.index("<svg") :]
+    return svg[svg.index("<svg") :].replace("#000000", "currentColor")
 
 
 @contextmanager
@@ -154,10 +156,11 @@ def _draw_chart(axes: "Axes", chart: Chart) -> None:
     levels = [series for series in chart.series if series.style == "level"]
     others = [series for series in chart.series if series.style != "level"]
     for number, series in enumerate(others):
-        _draw_series(axes, series, SERIES[number % len(SERIES)])
+        _draw_series(axes, series, SERIES[number % len(SERIES)], dashed=number >= len(SERIES))
     _draw_levels(axes, levels)
     if len(others) > 1:
-        axes.legend()
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+        axes.legend(**beside if all(series.labels for series in others) else {})
 
 
 def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
@@ -180,20 +183,21 @@ def _draw_levels(axes: "Axes", levels: Sequence[Series]) -> None:
             )
 
 
-def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
+def _draw_series(axes: "Axes", series: Series, colour: str, *, dashed: bool) -> None:
     name = _plain(series.name)
     if series.style == "guide":
         axes.plot(series.x, series.y, color=GREY, linestyle="--", linewidth=1, label=name)
     elif series.labels:
         axes.scatter(series.x, series.y, alpha=0)
-        axes.scatter([], [], color=colour, label=name)
+        axes.scatter([], [], color=colour, label=_name(series.name))
         for x, y, label in zip(series.x, series.y, series.labels, strict=True):
             axes.text(x, y, _plain(label), color=colour, ha="center", va="center", fontsize=9)
     elif series.style == "points":
         axes.scatter(series.x, series.y, s=12, color=colour, alpha=0.6, label=name)
     else:
         marker = "o" if len(series.x) < 30 else None
-        axes.plot(series.x, series.y, color=colour, label=name, marker=marker, markersize=3)
+        style: dict[str, Any] = {"linestyle": "--" if dashed else "-", "marker": marker}
+        axes.plot(series.x, series.y, color=colour, label=name, markersize=3, **style)
         if series.low:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, lw=0)
 
@@ -202,14 +206,14 @@ def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
 
 
 def _figure_of_text(text: ColouredText) -> "Figure":
-    """Draw the first lines of a text on a grid, a character in each cell."""
+    """Draw the first lines of a text on a grid of cells."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     fonts = _installed(TEXT_FONTS)
-    lines = list(islice(lines_of(text, TEXT_COLUMNS, lambda _piece: 1), TEXT_LINES))
+    lines = list(islice(lines_of(text, TEXT_COLUMNS, _cells), TEXT_LINES))
     title = shorten(text.title, TEXT_COLUMNS)
-    columns = max(len(title), *map(len, lines))
+    columns = max(len(title), *(sum(_cells(shown) for shown, _ in line) for line in lines))
     width, height = CELL_INCHES
     figure = Figure(figsize=(columns * width + 0.2, (len(lines) + 1.5) * height))
     axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, 1))
@@ -218,18 +222,32 @@ def _figure_of_text(text: ColouredText) -> "Figure":
     axes.set_ylim(len(lines) + 0.25, -1.25)
     axes.text(0, -0.5, _plain(title), va="center", style="italic")
     for row, line in enumerate(lines):
-        for column, (shown, number) in enumerate(line):
+        column = 0
+        for shown, number in line:
+            cells = _cells(shown)
             colour = colour_of(number, text.most)
             if colour is not None:
                 face = tuple(part / 255 for part in colour)
-                axes.add_patch(Rectangle((column, row), 1, 1, facecolor=face, linewidth=0))
+                axes.add_patch(Rectangle((column, row), cells, 1, facecolor=face, linewidth=0))
             axes.text(
-                column + 0.5,
+                column + cells / 2,
                 row + 0.5,
                 _plain(shown),
-                fontsize=4 if shown.startswith("\\") and len(shown) > 1 else 9,
+                fontsize=4 if _is_escape(shown) else 9,
                 family=fonts,
                 ha="center",
                 va="center",
             )
+            column += cells
     return figure
+
+
+def _is_escape(shown: str) -> bool:
+    return len(shown) > 1 and shown.startswith("\\")
+
+
+def _cells(shown: str) -> int:
+    """How many cells a piece of text takes; an escape is small."""
+    from rich.cells import cell_len
+
+    return math.ceil(len(shown) / ESCAPED_IN_A_CELL) if _is_escape(shown) else cell_len(shown) or 1

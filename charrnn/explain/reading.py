@@ -28,6 +28,7 @@ from charrnn.evaluation.evaluate import (
 )
 from charrnn.evaluation.scoring import Counts, Flags, Starts, check_finite, has_end
 from charrnn.explain.cells import TracedNetwork
+from charrnn.explain.picture import Numbers
 from charrnn.inference.network import NumpyNetwork
 from charrnn.messages import format_name
 from charrnn.network import FloatArray, IdArray
@@ -81,9 +82,11 @@ class Reading:
 
     model: TrainedModel
     data: DataConfig
-    source: str
+    name: str
     """The text's name, in words."""
     text: Text
+    is_cut: bool = False
+    """Whether this is only the beginning of it."""
     data_dir: Path | None = None
     """Where prepared corpora are kept, if not where charrnn looks by itself."""
 
@@ -104,13 +107,14 @@ class Reading:
         if name is None:
             own = own_split(model, data, "valid", progress, data_dir=data_dir)
             names = ", ".join(each.rsplit("/", 1)[-1] for each in data.sources)
-            source = f"the validation split of {format_name(names)}"
-            text = text_of_ids(*_uncut(own), model.vocabulary, MOST_CHARACTERS)
+            shown = f"the validation split of {format_name(names)}"
+            ids, starts = _uncut(own)
+            text = Text(model.vocabulary.decode(ids[:MOST_CHARACTERS]), ids, starts)
         else:
-            source = "stdin" if name == "-" else format_name(name)
+            shown = "stdin" if name == "-" else format_name(name)
             parts = parts_of_text(name, model, data, progress, "explain VIEW")
-            text = _read_beginning(parts, model.vocabulary)
-        reading = cls(model, data, source, text, data_dir)
+            text = _read_beginning(parts, model.vocabulary, MOST_CHARACTERS + 1)
+        reading = cls(model, data, shown, text, data_dir=data_dir).beginning(MOST_CHARACTERS)
         reading.require(1)
         return reading
 
@@ -123,13 +127,30 @@ class Reading:
         if (found := len(self.targets_N)) < pairs:
             raise TooLittleError(
                 f"{self.source} is too short",
-                hint=f"it has {found} characters to predict, and {pairs} is the least here",
+                hint=f"it has {found} {self.unit}s to predict, and {pairs} is the least here",
             )
 
     @property
     def run(self) -> str:
         """The run's name, for people."""
         return self.model.path.name or str(self.model.path)
+
+    @property
+    def source(self) -> str:
+        """What is read, in words."""
+        if not self.is_cut:
+            return self.name
+        return f"the first {len(self.text.ids):,} {self.unit}s of {self.name}"
+
+    @property
+    def unit(self) -> str:
+        """What the text is counted in: character or byte."""
+        return self.model.vocabulary.unit
+
+    @property
+    def about(self) -> Numbers:
+        """What the numbers of a view begin with."""
+        return {"run": self.run, "source": self.source, "text_unit": self.unit}
 
     @property
     def is_lines(self) -> bool:
@@ -188,12 +209,12 @@ class Reading:
     @property
     def content_bytes(self) -> bytes:
         """The bytes of the text, with its line ends."""
-        return self.content.encode("latin-1" if self.model.vocabulary.unit == "byte" else "utf-8")
+        return self.content.encode("latin-1" if self.unit == "byte" else "utf-8")
 
     @property
     def characters(self) -> list[str]:
         """What stands for each unit of the content, for people."""
-        if self.model.vocabulary.unit == "character":
+        if self.unit == "character":
             return list(self.content)
         labels = {chr(byte): label_of_byte(byte) for byte in range(BYTES)}
         return [labels[unit] for unit in self.content]
@@ -233,9 +254,16 @@ class Reading:
         """The mean of what the targets cost."""
         return float(self.nats_N.mean(dtype=np.float64))
 
-    def sample(self) -> "Reading":
+    def sample(self) -> Self:
         """The beginning of the text that is enough to look into the network."""
-        return replace(self, text=self.text.beginning(SAMPLE))
+        return self.beginning(SAMPLE)
+
+    def beginning(self, most: int) -> Self:
+        """The beginning of the text, or all of it if it is no longer."""
+        text = self.text.beginning(most)
+        return (
+            self if len(text.ids) == len(self.text.ids) else replace(self, text=text, is_cut=True)
+        )
 
     def read(
         self, advance: Callable[[IdArray, FloatArray], tuple[Read, FloatArray]]
@@ -308,11 +336,6 @@ class Request:
         return self.readings[0]
 
 
-def text_of_ids(ids: IdArray, starts: Starts | None, vocabulary: Vocabulary, most: int) -> Text:
-    """The beginning of a text that is known by its ids."""
-    return Text(vocabulary.decode(ids[:most]), ids, starts).beginning(most)
-
-
 def _uncut(split: EvalText) -> tuple[IdArray, Starts | None]:
     """The ids of a split and where each line starts, without examples that were cut."""
     if split.starts is None or split.cut_at is None:
@@ -322,7 +345,7 @@ def _uncut(split: EvalText) -> tuple[IdArray, Starts | None]:
     return split.ids[np.repeat(kept, lengths)], starts
 
 
-def _read_beginning(parts: Iterator[Part], vocabulary: Vocabulary) -> Text:
+def _read_beginning(parts: Iterator[Part], vocabulary: Vocabulary, most: int) -> Text:
     """Read a text in parts until there is enough of it."""
     length = 0
     chars, lengths = [""], [np.zeros(1, np.int64)]
@@ -331,8 +354,8 @@ def _read_beginning(parts: Iterator[Part], vocabulary: Vocabulary) -> Text:
         if part.lengths is not None:
             lengths.append(part.lengths[part.lengths > 0])
         length += len(part.chars)
-        if length >= MOST_CHARACTERS:
+        if length >= most:
             break
     text = "".join(chars)
     starts = np.cumsum(np.concatenate(lengths)) if vocabulary.has_lines else None
-    return Text(text, vocabulary.encode(text), starts).beginning(MOST_CHARACTERS)
+    return Text(text, vocabulary.encode(text), starts)

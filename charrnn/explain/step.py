@@ -75,6 +75,7 @@ def numbers(request: Request) -> Numbers:
     row = model.weights["embedding.weight"][ids[-1]].tolist() if card.input == "embedding" else None
     return {
         "run": model.path.name,
+        "text_unit": vocabulary.unit,
         "cell": card.cell,
         "text": text,
         "character": vocabulary.label(int(ids[-1])),
@@ -100,7 +101,9 @@ def picture(numbers: Numbers) -> Picture:
     for unit in numbers["units"]:
         lines += ["", *_worked(numbers["cell"], unit)]
     rows = [(visible(each), f"{share:.1%}") for each, share in numbers["likeliest"]]
-    table = Table("softmax(W_y h' + b_y), the likeliest", ("character", "probability"), rows)
+    table = Table(
+        "softmax(W_y h' + b_y), the likeliest", (numbers["text_unit"], "probability"), rows
+    )
     return Picture(
         title=f"One step of {numbers['run']}, the last of {quote(numbers['text'][-40:])}",
         sentences=[

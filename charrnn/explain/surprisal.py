@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.explain.cells import softmax
-from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
+from charrnn.explain.picture import ColouredText, Numbers, Picture, Table, whole_characters
 from charrnn.explain.reading import Reading, Request
 
 SUMMARY = "the text, each character coloured by what it cost in bits"
@@ -33,8 +33,7 @@ def numbers(request: Request) -> Numbers:
         bits = [None, *bits]
         likeliest = [None, *likeliest][: request.show]
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "bits_per_char": reading.loss_nats / np.log(2),
         "characters": reading.characters,
         "bits": bits,
@@ -44,8 +43,11 @@ def numbers(request: Request) -> Numbers:
 
 def picture(numbers: Numbers) -> Picture:
     """Show the beginning of the text, coloured, and the dearest words and lines of all of it."""
+    unit, count, shown = numbers["text_unit"], len(numbers["bits"]), len(numbers["likeliest"])
+    part = "" if shown == count else f", the first {shown:,} shown"
+    if unit == "byte":
+        numbers = _of_characters(numbers)
     characters, bits, shown = numbers["characters"], numbers["bits"], len(numbers["likeliest"])
-    part = "" if shown == len(bits) else f", the first {shown:,} characters"
     words = _dearest(numbers, " \n\t", per_char=False)
     lines = _dearest(numbers, "\n", per_char=True)
     word_rows = [(f"{word.bits:.1f}", f"{word.begin:,}", word.text) for word in words]
@@ -53,7 +55,7 @@ def picture(numbers: Numbers) -> Picture:
     return Picture(
         title=f"Surprisal: {numbers['run']}",
         sentences=[
-            f"{len(bits):,} characters cost {numbers['bits_per_char']:.3f} bits each on average.",
+            f"{count:,} {unit}s cost {numbers['bits_per_char']:.3f} bits each on average.",
             "A probability p costs -log2 p bits: 1 bit for one chance in two, 8 for one in 256.",
         ],
         text=ColouredText(
@@ -69,6 +71,18 @@ def picture(numbers: Numbers) -> Picture:
             Table("The dearest lines", ("bits per char", "line", "text"), line_rows),
         ],
     )
+
+
+def _of_characters(numbers: Numbers) -> Numbers:
+    """The same of characters in place of bytes: each costs what its bytes cost together."""
+    characters, begins = whole_characters(numbers["characters"])
+    bits_C = np.add.reduceat(np.array(numbers["bits"], np.float64), begins[:-1])
+    likeliest = numbers["likeliest"]
+    return numbers | {
+        "characters": characters,
+        "bits": [None if np.isnan(each) else each for each in bits_C.tolist()],
+        "likeliest": [likeliest[at] for at in begins[:-1] if at < len(likeliest)],
+    }
 
 
 class Piece(NamedTuple):

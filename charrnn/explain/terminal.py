@@ -29,12 +29,12 @@ from charrnn.explain.picture import (
     colour_of,
     lines_of,
 )
+from charrnn.messages import one_line
 
 MARKS = "●○▲△■□◆◇"
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS = 16
 WIDEST = 100
-NUMERIC = frozenset("0123456789.,+-%e ")
 BLACK = Color.from_rgb(0, 0, 0)
 
 Cell = tuple[str, str]
@@ -146,7 +146,7 @@ def _chart(chart: Chart, width: int) -> Text:
         legend.append(f"{name}   " if series.labels else f"{mark} {name}   ", style)
     if levels := [series.name for series in chart.series if series.style == "level"]:
         legend.append(f"╌ {escape_controls(levels[0])} to {escape_controls(levels[-1])}")
-    text = Text(no_wrap=True)
+    text = Text(f"{'':>{margin}} {escape_controls(chart.y_label)}\n", no_wrap=True)
     for number in reversed(range(ROWS)):
         text.append(f"{ticks.get(number, ''):>{margin}}│")
         for shown, style in grid[number]:
@@ -196,9 +196,8 @@ def _bars(bars: Bars) -> RichTable:
 def _table(table: Table) -> RichTable:
     drawn_table = RichTable(box=None, padding=(0, 2, 0, 0))
     for at, column in enumerate(table.columns):
-        is_number = at > 0 and all(set(row[at]) <= NUMERIC for row in table.rows)
-        justify: Any = "right" if is_number else "left"
+        justify: Any = "right" if table.is_number(at) else "left"
         drawn_table.add_column(Text(escape_controls(column)), justify=justify, no_wrap=at == 0)
     for row in table.rows:
-        drawn_table.add_row(*(Text(escape_controls(cell)) for cell in row))
+        drawn_table.add_row(*(Text(one_line(cell)) for cell in row))
     return drawn_table

@@ -13,7 +13,7 @@ import numpy as np
 
 from charrnn.errors import UserError
 from charrnn.explain.cells import Floats
-from charrnn.explain.picture import ColouredText, Numbers, Picture, Table
+from charrnn.explain.picture import ColouredText, Numbers, Picture, Table, whole_characters
 from charrnn.explain.reading import Places, Reading, Request
 
 SUMMARY = "hidden units that follow quotes, lines, capitals, and the text in a unit's colours"
@@ -47,7 +47,11 @@ def numbers(request: Request) -> Numbers:
     if unit is not None and not 0 <= unit < count:
         raise UserError(f"there is no unit {unit}", hint=f"this run has the units 0 to {count - 1}")
     characters = reading.input_characters
-    features_NF = features_of(characters)
+    if reading.unit == "byte":
+        whole, begins = whole_characters(characters)
+        features_NF = np.repeat(features_of(whole), np.diff(begins), axis=0)
+    else:
+        features_NF = features_of(characters)
     show = min(request.show, len(characters), MOST_NUMBERS // count)
     shown_NU = np.zeros((show, count), np.float32)
     centred_NF = features_NF - features_NF.mean(axis=0)
@@ -72,8 +76,7 @@ def numbers(request: Request) -> Numbers:
     best = _best(correlation_FU)
     others = by_strength if request.all_units else [each["unit"] for each in best]
     return {
-        "run": reading.run,
-        "source": reading.source,
+        **reading.about,
         "hidden_size": card.hidden_size,
         "best": best,
         "unit": unit,
@@ -102,7 +105,12 @@ def picture(numbers: Numbers) -> Picture:
     for each in reversed(best):
         unit = str(each["unit"])
         names[unit] = f"unit {unit}: {each['feature']} ({each['correlation']:+.2f})"
-    channels = {names[unit]: values for unit, values in numbers["activations"].items()}
+    characters, channels = numbers["characters"], numbers["activations"]
+    if numbers["text_unit"] == "byte":
+        characters, begins = whole_characters(characters)
+        channels = {
+            unit: [values[end - 1] for end in begins[1:]] for unit, values in channels.items()
+        }
     rows = [
         (
             each["feature"],
@@ -120,8 +128,8 @@ def picture(numbers: Numbers) -> Picture:
         ],
         text=ColouredText(
             title=f"{numbers['source']}, {names[str(numbers['unit'])]}",
-            characters=numbers["characters"],
-            channels=channels,
+            characters=characters,
+            channels={names[unit]: values for unit, values in channels.items()},
         ),
         tables=[Table("The unit that follows each best", columns, rows)],
     )

@@ -151,10 +151,10 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def by_loss(summary: RunSummary) -> tuple[float, str]:
-    """Sort key: the lowest loss first, runs without one last."""
+def by_loss(summary: RunSummary) -> tuple[bool, float, str]:
+    """Sort key: the lowest loss first, runs without one last; runs of bytes after all others."""
     loss = summary.valid_loss_nats
-    return (math.inf if loss is None else loss, summary.run)
+    return (summary.unit == "byte", math.inf if loss is None else loss, summary.run)
 
 
 def summarize_all(paths: Sequence[Path]) -> tuple[list[RunSummary], list[UserError]]:

@@ -241,7 +241,9 @@ def test_every_view_shows_a_run_of_bytes(folder: Path, run: str) -> None:
     assert len(found["embedding"]["characters"]) == 256
     cost = {each["name"]: each for each in found["baselines"]["models"]}["charrnn"]
     assert cost["bits_per_byte"] == cost["bits_per_char"]
-    assert succeed("explain", "surprisal", "--run", f"runs/{run}", cwd=folder)
+    picture = succeed("explain", "surprisal", "--run", f"runs/{run}", cwd=folder)
+    assert f"{len(shown):,} bytes cost" in picture
+    assert ("жук" in picture) == (run != "binary")
     assert succeed("explain", "step", "ab", "--run", f"runs/{run}", cwd=folder)
 
 

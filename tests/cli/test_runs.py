@@ -56,13 +56,19 @@ def test_a_trained_run_is_listed_with_what_its_files_say(tmp_path: Path) -> None
     assert run["bits_per_char"] == pytest.approx(trained["valid_loss_nats"] / math.log(2))
 
 
-def test_the_lowest_loss_comes_first_and_a_run_without_one_last(tmp_path: Path) -> None:
+def test_the_lowest_loss_comes_first_then_runs_without_one_then_those_of_bytes(
+    tmp_path: Path,
+) -> None:
     for name, loss in [("a", 2.0), ("b", 1.0), ("c", 3.0)]:
         run = write_run(tmp_path / name)
         card = json.loads((run / "model.json").read_text())
         (run / "model.json").write_text(json.dumps(card | {"valid_loss_nats": loss}))
     (write_run(tmp_path / "begun") / "model.json").unlink()
-    assert list(runs_in(tmp_path)) == ["b", "a", "c", "begun"]
+    of_bytes = write_run(tmp_path / "a run of bytes")
+    config = read_run_config(of_bytes / "config.yaml")
+    changed = replace(config, data=replace(config.data, unit="byte"))
+    (of_bytes / "config.yaml").write_text(dump_config(changed))
+    assert list(runs_in(tmp_path)) == ["b", "a", "c", "begun", "a run of bytes"]
     assert runs_in(tmp_path)["begun"]["valid_loss_nats"] is None
 
 

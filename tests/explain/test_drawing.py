@@ -13,7 +13,16 @@ import pytest
 from rich.cells import cell_len
 
 from charrnn.explain.page import page_of
-from charrnn.explain.picture import Bars, Chart, ColouredText, Picture, Series, Table
+from charrnn.explain.picture import (
+    Bars,
+    Chart,
+    ColouredText,
+    Picture,
+    Series,
+    Table,
+    pieces_of,
+    visible,
+)
 from charrnn.explain.terminal import drawn
 from charrnn.explain.views import VIEWS
 from tests.explain.runs import lines_run, numbers, stream_run
@@ -46,6 +55,18 @@ HOSTILE_PICTURE = Picture(
 )
 
 
+MIXED_CHARACTERS = "a\u200b\xad می\u200cر\xa0e\u0301\n\u0301\x1b\U000e0001"
+MIXED = ColouredText(
+    title="mixed",
+    characters=list(MIXED_CHARACTERS),
+    channels={"one": [0.5] * len(MIXED_CHARACTERS)},
+)
+PIECES = [
+    *("a", r"\u200b", r"\xad", " ", "م", "ی\u200c", "ر", "\xa0", "e\u0301", "⏎"),
+    *("◌\u0301", r"\x1b", r"\U000e0001"),
+]
+
+
 @pytest.fixture(autouse=True)
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -66,6 +87,11 @@ def test_every_picture_fits_into_sixty_columns(tmp_path: Path) -> None:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
             assert max(map(cell_len, plain.split("\n"))) <= 60, view
             assert ("\x1b" in text) == (colours is not None)
+
+
+def test_what_cannot_be_seen_is_escaped_and_joiners_stay_with_their_letter() -> None:
+    assert [shown for shown, _ in pieces_of(MIXED)] == PIECES
+    assert visible("\xa0") == r"\xa0"
 
 
 def test_nothing_hostile_reaches_a_terminal() -> None:
@@ -151,6 +177,14 @@ def test_hovering_shows_the_numbers_that_json_prints(tmp_path: Path, browser: An
         assert f"{found['bits'][at]:.2f} bits" in said[0]
         shares = [f"{100 * share:.1f} %" for _, share in found["likeliest"][at]]
         assert [line.split("  ")[1] for line in said[1:]] == shares
+    assert heard == []
+
+
+def test_a_page_cuts_a_text_as_a_terminal_does(tmp_path: Path, browser: Any) -> None:
+    (tmp_path / "page.html").write_text(page_of({"x": Picture(title="x", text=MIXED)}, "x"))
+    page, heard = open_page(browser, tmp_path / "page.html")
+    spans = page.locator(".characters span").all_text_contents()
+    assert [span.removesuffix("\n") for span in spans] == PIECES
     assert heard == []
 
 

@@ -14,6 +14,7 @@ from charrnn.evaluation.evaluate import score_text
 from charrnn.explain import baselines, units
 from charrnn.explain.cells import TracedNetwork
 from charrnn.explain.gradient import half_life
+from charrnn.explain.picture import whole_characters
 from charrnn.explain.reading import Reading
 from charrnn.inference.network import NumpyNetwork
 from charrnn.run.reader import TrainedModel
@@ -57,7 +58,9 @@ def test_of_an_endless_text_the_beginning_is_read(
     monkeypatch.setattr("charrnn.explain.reading.parts_of_text", endless)
     for model in (stream_run(tmp_path), lines_run(tmp_path)):
         asked = 0
-        text = Reading.of(model, "endless").text
+        reading = Reading.of(model, "endless")
+        text = reading.text
+        assert reading.source == f"the first {len(text.ids):,} characters of endless"
         assert len(text.characters) == len(text.ids)
         assert 999_900 < len(text.ids) <= 1_000_000
         assert asked <= 8
@@ -74,6 +77,13 @@ def test_the_surprisal_of_all_characters_is_the_loss(model: TrainedModel) -> Non
     assert sum(bits) / len(bits) == pytest.approx(found["bits_per_char"])
     assert found["bits_per_char"] == pytest.approx(evaluated(model), rel=1e-6)
     assert TEXT.endswith("".join(found["characters"])[1:])
+
+
+def test_bytes_are_joined_to_the_characters_that_they_spell() -> None:
+    units = ["a", "\\xc3", "\\xa9", "\\xff", "\\xe2", "\\x82", "\n"]
+    characters, begins = whole_characters(units)
+    assert characters == ["a", "é", "\\xff", "\\xe2", "\\x82", "\n"]
+    assert begins == [0, 1, 3, 4, 5, 6, 7]
 
 
 def test_the_likeliest_characters_have_the_probabilities_that_the_bits_say(

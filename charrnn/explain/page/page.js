@@ -8,6 +8,7 @@ const UNKNOWN = -128;
 const STRONG = 80; // from here on black is read better than white, on dark paper too
 const POSITIVE = [240, 120, 50];
 const NEGATIVE = [80, 155, 235];
+const INVISIBLE = /^[\p{C}\p{Z}]$/u;
 const tip = document.getElementById("tip");
 
 function tint(share) {
@@ -17,12 +18,14 @@ function tint(share) {
 function visible(char) {
   if (char === " ") return "␣";
   if (/^\p{M}/u.test(char)) return `◌${char}`;
-  return /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(char) ? escaped(char) : char;
+  return INVISIBLE.test(char) ? escaped(char) : char;
 }
 
 function escaped(char) {
   const names = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
-  return names[char] ?? `\\u{${char.codePointAt(0).toString(16)}}`;
+  const code = char.codePointAt(0);
+  const [letter, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
+  return names[char] ?? `\\${letter}${code.toString(16).padStart(digits, "0")}`;
 }
 
 function bytesOf(base64) {
@@ -45,9 +48,9 @@ function spanOf(char) {
   if (char === "\n") {
     span.className = "control";
     span.textContent = "⏎\n";
-  } else if (char.length === 1 && char !== "\t" && visible(char) !== char && char !== " ") {
+  } else if (visible(char) !== char && !/^[\t\p{Zs}]$/u.test(char)) {
     span.className = "control";
-    span.textContent = escaped(char);
+    span.textContent = visible(char);
   } else {
     span.textContent = char;
   }
@@ -64,8 +67,13 @@ function colour(spans, clusters, bytes) {
   });
 }
 
+// With a mark after it, so that the number beside an Arabic letter stays at its right.
+function named(char) {
+  return `${visible(char)}\u200e`;
+}
+
 function descriptionOf(data, bytes, at) {
-  const lines = [visible(data.characters[at])];
+  const lines = [named(data.characters[at])];
   if (data.numbers) {
     const number = data.numbers[at];
     lines[0] += number === null ? "  could not be predicted" : `  ${number.toFixed(2)} ${data.unit}`;
@@ -73,7 +81,7 @@ function descriptionOf(data, bytes, at) {
     lines[0] += `  ${(bytes[at] / STEPS).toFixed(2)}`;
   }
   for (const [char, share] of data.likeliest[at] ?? []) {
-    lines.push(`${visible(char)}  ${(100 * share).toFixed(1)} %`);
+    lines.push(`${named(char)}  ${(100 * share).toFixed(1)} %`);
   }
   return lines.join("\n");
 }
