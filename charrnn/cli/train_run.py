@@ -115,8 +115,7 @@ def _begin(arguments: TrainArguments, group: ProcessGroup, console: Console) -> 
     for note in loaded.notes:
         console.note(note)
     console.note_waiting(loaded.config.data.sources)
-    if (out := arguments.out) is not None:
-        group.first(lambda: check_free(out, overwrite=arguments.overwrite))
+    group.first(lambda: check_free(_path_of_new_run(arguments), overwrite=arguments.overwrite))
     try:
         trainer = _trainer_of(arguments, loaded, source, begin, group, console)
     except Interrupted:
@@ -210,7 +209,7 @@ def _claim(arguments: TrainArguments, corpus: Corpus, group: ProcessGroup) -> Ru
 
     def claim() -> Path:
         nonlocal writer
-        path = arguments.out or _path_of_new_run(arguments)
+        path = _path_of_new_run(arguments)
         writer = RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite)
         group.remember_run(path)
         return path
@@ -248,6 +247,8 @@ def _with_room(config: Config, explicit: frozenset[str], corpus: Corpus) -> Conf
 
 
 def _path_of_new_run(arguments: TrainArguments) -> Path:
+    if arguments.out is not None:
+        return arguments.out
     name = arguments.name or "default"
     return RUNS_FOLDER / name if arguments.overwrite else free_run_path(name)
 
