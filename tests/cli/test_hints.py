@@ -166,6 +166,12 @@ def an_option_is_unknown(folder: Path) -> str:
     return said(folder, "eval", "--bogus")
 
 
+def an_option_has_no_value(folder: Path) -> str:
+    told = said(folder, "train", "--config")
+    assert "`charrnn train --help`" in told
+    return told
+
+
 def a_command_is_unknown(folder: Path) -> str:
     return said(folder, "fly")
 
@@ -202,6 +208,7 @@ SITUATIONS: list[Callable[[Path], str]] = [
     a_folder_is_not_prepared,
     a_seed_has_no_quotation_marks,
     an_option_is_unknown,
+    an_option_has_no_value,
     a_command_is_unknown,
     a_setting_is_unknown,
     a_run_is_misspelled,
