@@ -415,11 +415,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
             console.note(f"finishing this step and saving{at_once}")
 
     if trainer.is_over:
-        steps, run = trainer.config.train.steps, shell_word(trainer.writer.path)
-        console.note(
-            f"all {steps:,} steps were done before; `charrnn train --resume --out {run} "
-            f"--set train.steps={2 * steps}` trains on"
-        )
+        console.note(_over_in_words(trainer))
     losses: list[float] = []
     with (
         HeldSignals(stop, is_patient=is_launched()) as signals,
@@ -442,6 +438,20 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     trainer.group.close()
     if event.reason == "stopped" and not is_launched():  # torchrun would begin anew
         signals.check()
+
+
+def _over_in_words(trainer: "Trainer") -> str:
+    """Say why no step is left, and how to have more."""
+    done, run = trainer.progress.step, shell_word(trainer.writer.path)
+    if done < trainer.config.train.steps:
+        return (
+            f"stopped early before, at step {done:,}; `charrnn train --resume --out {run} "
+            "--set train.patience=null` trains on"
+        )
+    return (
+        f"all {done:,} steps were done before; `charrnn train --resume --out {run} "
+        f"--set train.steps={2 * done}` trains on"
+    )
 
 
 def _tensorboard(
