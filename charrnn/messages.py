@@ -35,6 +35,14 @@ def quote(text: str) -> str:
     return "".join(char if char.isprintable() else escaped(char) for char in quoted)
 
 
+def code_of(char: str) -> str:
+    """The number of a character, `U+00E6`; of a byte that Python could not decode, the byte's."""
+    byte = ord(char) - 0xDC00
+    return (
+        f"byte 0x{byte:02X}, which is not UTF-8" if 0x80 <= byte <= 0xFF else f"U+{ord(char):04X}"
+    )
+
+
 def format_name(name: str) -> str:
     """Format a key: bare, unless it could be misread or mislead."""
     if name and name == name.strip() and name.isprintable():

@@ -118,6 +118,15 @@ def _no_type(ctx: Any) -> None:
 class PlainCommand(PlainParameters, TyperCommand):
     """A command."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; an option without its value is an error of this command."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:
+                vars(error)["ctx"] = ctx
+            raise
+
 
 class LazyGroup(PlainParameters, TyperGroup):
     """The group of all commands, each imported when it is asked for."""

@@ -9,6 +9,7 @@ from urllib.parse import quote as url_path
 
 import typer
 
+from charrnn.cli.listing import listed
 from charrnn.cli.options import Debug, NoColor, completer
 from charrnn.console import write_result
 from charrnn.errors import UserError
@@ -17,7 +18,7 @@ from charrnn.shipped import shipped_path
 
 PAGES = {
     "tutorial": "from a text file to a page in the browser, in ten minutes",
-    "training": "what a training does, and the settings with the lowest loss in a time",
+    "training": "what a training does, and how to reach the lowest loss in a time",
     "generation": "how characters are chosen, seeds, constraints, many texts at once",
     "evaluation": "losses, line by line, and what they can be compared with",
     "explain": "what the numbers of each view are",
@@ -58,9 +59,7 @@ def docs(
         charrnn docs cli | grep temperature
     """
     if page is None:
-        width = max(map(len, PAGES))
-        lines = [f"  {name:<{width}}  {about}" for name, about in PAGES.items()]
-        write_result("\n".join(["charrnn docs PAGE shows:", "", *lines]))
+        write_result(listed("charrnn docs PAGE shows:", PAGES))
         return
     name = page.removesuffix(".md")
     if name not in PAGES:

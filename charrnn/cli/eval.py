@@ -25,7 +25,7 @@ from charrnn.cli.options import (
 from charrnn.console import Advance, Console, write_json, write_result
 from charrnn.errors import UserError
 from charrnn.machine import use_one_blas_thread
-from charrnn.messages import format_name, quote
+from charrnn.messages import code_of, format_name, quote
 from charrnn.processors import free_threads, processor_count
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ def warn_of_unknown(unknown: Sequence[tuple[str, int]], console: Console) -> Non
     if not unknown:
         return
     examples = [
-        f"{quote(char)} (U+{ord(char):04X}) {count:,}x" for char, count in unknown[:UNKNOWN_SHOWN]
+        f"{quote(char)} ({code_of(char)}) {count:,}x" for char, count in unknown[:UNKNOWN_SHOWN]
     ]
     more = len(unknown) - len(examples)
     rest = f" and {more:,} others" if more else ""

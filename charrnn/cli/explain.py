@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
+from charrnn.cli.listing import PIPE_COLUMNS, listed
 from charrnn.cli.new_file import Overwrite, check_new_file
 from charrnn.cli.options import (
     DataDir,
@@ -47,7 +48,6 @@ STDOUT = "-"
 SHOWN_IN_TERMINAL = 1200
 SHOWN_IN_FILE = 10_000
 MOST_SHOWN = 1_000_000
-PIPE_COLUMNS = 80
 
 
 def _views() -> list[str]:
@@ -150,9 +150,7 @@ def _list_of_views() -> str:
     from charrnn.explain.views import REPORT, REPORT_SUMMARY, VIEWS
 
     summaries = {name: view.SUMMARY for name, view in VIEWS.items()} | {REPORT: REPORT_SUMMARY}
-    width = max(map(len, summaries))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
-    return "\n".join(["charrnn explain VIEW [FILE|-] shows:", "", *lines])
+    return listed("charrnn explain VIEW [FILE|-] shows:", summaries)
 
 
 def _check(

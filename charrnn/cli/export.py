@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charrnn.export.loss import Losses
     from charrnn.generation.language_model import LanguageModel
 
-FORMATS = ("html", "onnx", "card")
+FORMATS = {"html": "a page", "onnx": "an ONNX file", "card": "a model card"}
 PRECISIONS = ("float32", "bfloat16")
 STDOUT = "-"
 TO = """html is a page that runs the model in a browser; onnx a file for ONNX runtimes (needs the
@@ -93,7 +93,7 @@ def export(
         console.note(exported.note)
     if target is None:
         return
-    console.note(f"{format_path(target)}: {byte_size(len(exported.content))}")
+    console.note(f"{FORMATS[to]} of {byte_size(len(exported.content))}:")
     if json:
         written = {"run": str(path), "to": to, "path": str(target), "bytes": len(exported.content)}
         write_json(written | exported.facts)

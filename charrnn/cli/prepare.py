@@ -77,7 +77,7 @@ def prepare(
         progress=console.progress,
     )
     path, manifest = str(prepared.corpus.path), prepared.corpus.manifest
-    title = path if prepared.fresh else f"{path}: prepared before, nothing to do"
+    title = "prepared" if prepared.fresh else "prepared before, nothing to do"
     _show(manifest, title, unit_of(data), console)
     for warning in prepared.warnings:
         console.warn(warning)

@@ -67,7 +67,8 @@ class TrainingView:
                 self._speed = f"{event.chars / max(event.seconds, 1e-9):,.0f} {self._unit}s/s"
                 self._loss = f"train {event.train_loss_nats:.4f}"
                 step = f"step {event.step:,} of {self._steps:,}"
-                self._progress = f"{step} | {event.seconds:.0f} s | {self._speed} | {self._loss}"
+                speed = [self._speed] if self._bar is None else []  # which shows it, too
+                self._progress = " | ".join([step, f"{event.seconds:.0f} s", *speed, self._loss])
                 if self._bar is not None:
                     head = f"step {event.step:,}/{self._steps:,}"
                     self._draw(self._bar, completed=event.step, head=head)

@@ -115,8 +115,7 @@ def _begin(arguments: TrainArguments, group: ProcessGroup, console: Console) -> 
     for note in loaded.notes:
         console.note(note)
     console.note_waiting(loaded.config.data.sources)
-    if (out := arguments.out) is not None:
-        group.first(lambda: check_free(out, overwrite=arguments.overwrite))
+    group.first(lambda: check_free(_path_of_new_run(arguments), overwrite=arguments.overwrite))
     try:
         trainer = _trainer_of(arguments, loaded, source, begin, group, console)
     except Interrupted:
@@ -210,7 +209,7 @@ def _claim(arguments: TrainArguments, corpus: Corpus, group: ProcessGroup) -> Ru
 
     def claim() -> Path:
         nonlocal writer
-        path = arguments.out or _path_of_new_run(arguments)
+        path = _path_of_new_run(arguments)
         writer = RunWriter.claim(path, corpus.vocabulary, overwrite=arguments.overwrite)
         group.remember_run(path)
         return path
@@ -248,6 +247,8 @@ def _with_room(config: Config, explicit: frozenset[str], corpus: Corpus) -> Conf
 
 
 def _path_of_new_run(arguments: TrainArguments) -> Path:
+    if arguments.out is not None:
+        return arguments.out
     name = arguments.name or "default"
     return RUNS_FOLDER / name if arguments.overwrite else free_run_path(name)
 
@@ -414,11 +415,7 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
             console.note(f"finishing this step and saving{at_once}")
 
     if trainer.is_over:
-        steps, run = trainer.config.train.steps, shell_word(trainer.writer.path)
-        console.note(
-            f"all {steps:,} steps were done before; `charrnn train --resume --out {run} "
-            f"--set train.steps={2 * steps}` trains on"
-        )
+        console.note(_over_in_words(trainer))
     losses: list[float] = []
     with (
         HeldSignals(stop, is_patient=is_launched()) as signals,
@@ -441,6 +438,20 @@ def _train(trainer: "Trainer", arguments: TrainArguments, console: Console) -> N
     trainer.group.close()
     if event.reason == "stopped" and not is_launched():  # torchrun would begin anew
         signals.check()
+
+
+def _over_in_words(trainer: "Trainer") -> str:
+    """Say why no step is left, and how to have more."""
+    done, run = trainer.progress.step, shell_word(trainer.writer.path)
+    if done < trainer.config.train.steps:
+        return (
+            f"stopped early before, at step {done:,}; `charrnn train --resume --out {run} "
+            "--set train.patience=null` trains on"
+        )
+    return (
+        f"all {done:,} steps were done before; `charrnn train --resume --out {run} "
+        f"--set train.steps={2 * done}` trains on"
+    )
 
 
 def _tensorboard(

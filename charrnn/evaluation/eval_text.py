@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
-from charrnn.errors import UserError
+from charrnn.errors import RunFailedError, UserError
 from charrnn.evaluation.scoring import IDS_AT_ONCE, Starts, count_ids, has_end
 from charrnn.messages import format_name, format_path, join_words, shell_word
 from charrnn.network import IdArray
@@ -228,12 +228,15 @@ def _prepared_again(
         if corpus.manifest.corpus_sha256 != expected:
             raise UserError(f"{', '.join(names)} has changed")
         return corpus
+    except RunFailedError as error:
+        raise RunFailedError(
+            error.message, hint=f"{error.hint}; {_any_text_hint(model)}"
+        ) from error
     except UserError as error:
         raise UserError(
             f"the text that {model.path} was trained on cannot be had: {error.message}",
             hint=f"`charrnn prepare FILE --config {shell_word(model.path / CONFIG_FILE)}` "
             f"prepares it from where it is now; {_any_text_hint(model)}",
-            exit_code=error.exit_code,
         ) from error
 
 

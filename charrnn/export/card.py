@@ -47,7 +47,7 @@ Trained with charrnn $version.
 pip install charrnn-cli
 hf download USER/$name --local-dir $name
 charrnn generate --run $name --length 300
-charrnn eval --run $name text.txt
+charrnn eval --run $name text.txt   # any text
 charrnn export --run $name --to $form
 ```
 
@@ -74,8 +74,8 @@ where it was lowest, so it is slightly lower than on a text that had no part in 
 - It has learned the spelling, words and layout of this one text, and knows nothing else: what it
   writes is fluent at best, and neither true nor meant.
 - It may repeat passages of its training text word for word, and what is offensive or private there
-  can come out of it. `charrnn generate --novelty 20` tells how much of what it writes stands in the
-  training text.
+  can come out of it. Where that text is, `charrnn prepare --config $name/config.yaml` prepares it,
+  and `charrnn generate --run $name --novelty 20` tells how much of what is written stands in it.
 - $knows
 """)
 

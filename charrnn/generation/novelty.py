@@ -104,7 +104,8 @@ def novelty_measure(
     if corpus is None:
         raise UserError(
             "`novelty` needs the text that this model was trained on, and it is not prepared here",
-            hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it",
+            hint=f"`charrnn prepare --config {shell_word(config_file)}` prepares it; "
+            "`data_dir` is the folder of one that is kept elsewhere",
         )
     meter = NoveltyMeter(corpus.train.ids, span, starts=corpus.train.starts)
     vocabulary = corpus.vocabulary

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from charrnn.config.schema import CountOrZero, GenerateConfig, described
 from charrnn.errors import UserError
-from charrnn.messages import nearest
+from charrnn.messages import code_of, nearest
 from charrnn.validation import check_bounds
 
 Unknown = Literal["error", "replace", "skip", "nearest"]
@@ -71,6 +71,7 @@ def change_options(options: GenerateConfig, changes: Mapping[str, Any]) -> Gener
     given = {name: value for name, value in changes.items() if value is not None}
     changed = GenerationOptions(**{**asdict(options), **given})
     check_bounds(changed)
+    _refuse_half_characters(changed)
     _refuse_conflicts(changed)
     return changed
 
@@ -106,6 +107,14 @@ def _refuse_unknown(changes: Mapping[str, Any]) -> None:
                 f"`{name}` is not an option of a generation",
                 hint=f"did you mean `{meant}`?" if meant else "",
             )
+
+
+def _refuse_half_characters(options: GenerationOptions) -> None:
+    """Refuse what no text has: a byte that is not UTF-8, half of a surrogate pair."""
+    for name in ("stop", "allow", "ban", *CONSTRAINTS):
+        text = "".join(getattr(options, name) or ())
+        if half := next((char for char in text if "\ud800" <= char <= "\udfff"), None):
+            raise UserError(f"`{name}` has a part that is no character: {code_of(half)}")
 
 
 def _refuse_conflicts(options: GenerationOptions) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from charrnn.console import escaped
 from charrnn.errors import UserError
 from charrnn.generation.options import Unknown
+from charrnn.messages import code_of
 from charrnn.network import FloatArray
 from charrnn.text.vocabulary import Vocabulary
 
@@ -94,7 +95,7 @@ def _replacement(char: str, position: int, vocabulary: Vocabulary, unknown: Unkn
     elif unknown == "nearest":
         hint = "nothing in it is near; `unknown` replace or skip goes on"
     shown = char if char.isprintable() else escaped(char)
-    name = f"U+{ord(char):04X} {unicodedata.name(char, '')}".strip()
+    name = f"{code_of(char)} {unicodedata.name(char, '')}".strip()
     raise UserError(
         f"the model does not know the character '{shown}' ({name}), "
         f"number {position + 1} of the seed",

@@ -5,7 +5,7 @@ Imported when a generation has one.
 
 from charrnn.errors import UserError
 from charrnn.generation.options import GenerationOptions
-from charrnn.messages import quote
+from charrnn.messages import code_of, quote
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -21,7 +21,7 @@ def refuse_impossible_stops(options: GenerationOptions, vocabulary: Vocabulary) 
                 ends = char == "\n" and vocabulary.has_lines
                 raise UserError(
                     f"`stop` {quote(stop)} cannot occur: "
-                    f"the model does not know {quote(char)} (U+{ord(char):04X})",
+                    f"the model does not know {quote(char)} ({code_of(char)})",
                     hint="leave it out: every line ends by itself"
                     if ends
                     else "a text ends only where the model writes the whole string",

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -71,6 +72,7 @@ RUN_FILES = (
 NOTE = "# "
 LOCK_SECONDS = 0.2
 """How long a training waits for a lock: `charrnn runs` holds it for a moment to see who has it."""
+ELSEWHERE = "--out names another folder"
 OVERWRITE_HINT = "--overwrite puts the new run in its place, another --out beside it"
 
 
@@ -81,9 +83,13 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         UserError: The folder holds something already.
+        RunFailedError: It cannot be written to, or not made.
     """
-    with write_errors(path):
-        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    with write_errors(path, elsewhere=ELSEWHERE):
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+        names = {entry.name for entry in path.iterdir()} if nearest == path else set()
+        with tempfile.TemporaryFile(prefix=".", suffix=".partial", dir=nearest):
+            pass
     if all(map(_may_be_left_by_a_kill, names)) or (overwrite and CONFIG_FILE in names):
         return
     raise UserError(
@@ -118,7 +124,7 @@ class RunWriter:
             UserError: The folder holds something already.
         """
         check_free(path, overwrite=overwrite)
-        with write_errors(path, elsewhere="--out names another folder"):
+        with write_errors(path, elsewhere=ELSEWHERE):
             path.mkdir(parents=True, exist_ok=True)
         writer = cls(path)
         try:

@@ -21,6 +21,7 @@ def test_every_page_is_listed() -> None:
     assert sorted(PAGES) == sorted(path.stem for path in DOCS.glob("*.md"))
     listed = succeed("docs")
     assert all(f"  {name} " in listed for name in PAGES)
+    assert max(map(len, listed.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -404,6 +404,14 @@ def test_a_text_that_is_gone_is_named(
     assert evaluated(capsys)["chars"] == 399
 
 
+def test_a_folder_that_takes_no_file_is_answered_with_the_option_that_moves_it(
+    stream_run: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("data").rename("elsewhere")
+    Path("data").write_text("in the way")
+    assert "hint: --data-dir or CHARRNN_DATA names another folder" in refused(capsys, code=1)
+
+
 def test_a_run_trained_on_stdin_does_not_wait_for_it_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

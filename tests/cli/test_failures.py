@@ -61,6 +61,7 @@ def test_what_cannot_be_written_is_answered_with_the_option_that_moves_it(
     assert done.returncode == 1
     assert "cannot write /proc" in done.stderr
     assert f"hint: {option} names another folder" in done.stderr
+    assert not (tmp_path / "data").exists()  # nothing was read before
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,8 @@ def test_a_seed_file_may_be_in_the_encoding_of_the_text(composed_run: Path, tmp_
             '--stop "ab" cannot occur: --allow and --ban leave no "b"',
         ),
         (["--run", "lines", "--stop", "\n"], "every line ends by itself"),
+        (["--stop", "a\udce6"], "--stop has a part that is no character: byte 0xE6"),
+        (["--match", "a\udce6"], "--match has a part that is no character: byte 0xE6"),
     ],
 )
 def test_a_stop_string_that_cannot_occur_is_refused(

@@ -96,6 +96,12 @@ def all_steps_are_done(folder: Path) -> str:
     return said(folder, "train", "--resume", "--out", RUN)
 
 
+def the_patience_has_run_out(folder: Path) -> str:
+    still = ("--set=train.patience=1", "--set=train.learning_rate=1e-30", "--set=train.steps=40")
+    succeed(*TRAIN, *still, "--out", "new run", cwd=folder)
+    return said(folder, "train", "--resume", "--out", "new run")
+
+
 def more_time_is_wanted(folder: Path) -> str:
     (folder / "my runs").rename(folder / "runs")
     return said(folder, "train", "--resume", "--minutes", 1)
@@ -166,6 +172,12 @@ def an_option_is_unknown(folder: Path) -> str:
     return said(folder, "eval", "--bogus")
 
 
+def an_option_has_no_value(folder: Path) -> str:
+    told = said(folder, "train", "--config")
+    assert "`charrnn train --help`" in told
+    return told
+
+
 def a_command_is_unknown(folder: Path) -> str:
     return said(folder, "fly")
 
@@ -192,6 +204,7 @@ SITUATIONS: list[Callable[[Path], str]] = [
     a_training_is_killed_before_its_first_save,
     the_last_save_is_damaged,
     all_steps_are_done,
+    the_patience_has_run_out,
     more_time_is_wanted,
     the_prepared_text_is_gone,
     the_text_is_gone,
@@ -202,6 +215,7 @@ SITUATIONS: list[Callable[[Path], str]] = [
     a_folder_is_not_prepared,
     a_seed_has_no_quotation_marks,
     an_option_is_unknown,
+    an_option_has_no_value,
     a_command_is_unknown,
     a_setting_is_unknown,
     a_run_is_misspelled,

@@ -38,7 +38,7 @@ def test_a_stream_without_a_seed_begins_after_a_line_end_or_what_is_nearest_to_o
         ("abX", "'X' (U+0058 LATIN CAPITAL LETTER X), number 3 of the seed"),
         ("a\x1b[31m", "'\\x1b' (U+001B), number 2 of the seed"),
         ("\N{SNOWMAN}", "'\N{SNOWMAN}' (U+2603 SNOWMAN), number 1 of the seed"),
-        ("a\udcff", "'\\udcff' (U+DCFF), number 2 of the seed"),
+        ("a\udcff", "'\\udcff' (byte 0xFF, which is not UTF-8), number 2 of the seed"),
     ],
 )
 def test_an_unknown_character_is_named_with_code_point_place_and_option(
