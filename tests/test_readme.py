@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.corpora import prose
-from tests.documents import ROOT, SHORTENED, SMALL, blocks, commands, put_command, run
+from tests.documents import ROOT, SHORTENED, SMALL, blocks, commands, run
 
 README = ROOT / "README.md"
 IDEAS = ROOT / "docs" / "ideas.md"
@@ -22,12 +22,11 @@ def shortened(command: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkout's configurations and data, two texts, and the command on the path."""
+    """A checkout's configurations and data and two texts."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "data").mkdir()
     shutil.copy(ROOT / "data" / "names.txt", tmp_path / "data")
     (tmp_path / "poems.txt").write_text("Once. The Hello hello\n" + prose(5000))
-    put_command(tmp_path)
     return tmp_path
 
 

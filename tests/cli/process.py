@@ -1,15 +1,19 @@
 """charrnn as a real process, as a shell starts it."""
 
 import atexit
+import contextlib
 import functools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from tests.cli.fork_client import ask, ended
 
 COMMAND = (sys.executable, "-m", "charrnn")
 SECONDS = 120
@@ -33,67 +37,64 @@ def together(
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run some commands at the same time, each with something in its environment, to their ends."""
     given = stdin.encode("utf-8") if isinstance(stdin, str) else stdin
-    output = os.O_WRONLY | os.O_CREAT
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "stdin").write_bytes(given)
-        requests: list[dict[str, Any]] = [
-            {
-                "arguments": [str(argument) for argument in arguments],
-                "cwd": str(cwd or Path.cwd()),
-                "seconds": SECONDS,
-                "env": {**os.environ, **environment},
-                "streams": [
-                    (f"{name}/stdin", os.O_RDONLY),
-                    (f"{name}/stdout-{number}", output),
-                    (f"{name}/stderr-{number}", output),
-                ],
-            }
-            for number, (arguments, environment) in enumerate(
-                zip(commands, environments, strict=True)
+    started = []
+    with contextlib.ExitStack() as stack:
+        for command, environment in zip(commands, environments, strict=True):
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            files[0].write(given)
+            files[0].seek(0)
+            arguments = [str(argument) for argument in command]
+            connection = ask(
+                fork_server(),
+                arguments,
+                str(cwd or Path.cwd()),
+                {**os.environ, **environment},
+                [file.fileno() for file in files],
             )
-        ]
-        codes = _fork_server().run(requests)
+            started.append((arguments, files[1:], connection))
         return [
             subprocess.CompletedProcess(
-                [*COMMAND, *request["arguments"]],
-                code,
-                *(Path(path).read_bytes().decode() for path, _ in request["streams"][1:]),
+                [*COMMAND, *arguments],
+                ended(connection),
+                *map(_written, outputs),
             )
-            for request, code in zip(requests, codes, strict=True)
+            for arguments, outputs, connection in started
         ]
 
 
-class _ForkServer:
-    """A process that has imported what a training needs, and forks for every command."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cli.fork_server"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, requests: list[dict[str, Any]]) -> list[int]:
-        """Run commands to their ends; returns exit codes, or minus the signals that ended them."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(requests) + "\n")
-        self._process.stdin.flush()
-        codes: list[int] = json.loads(self._process.stdout.readline())
-        return codes
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 @functools.cache
-def _fork_server() -> _ForkServer:
-    server = _ForkServer()
-    atexit.register(server.close)
-    return server
+def fork_server() -> str:
+    """The socket of a process that has imported what commands need, and forks for each."""
+    folder = tempfile.TemporaryDirectory()
+    path = f"{folder.name}/socket"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.fork_server", path],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    atexit.register(folder.cleanup)
+    atexit.register(process.communicate)
+    return path
+
+
+def environment_with_command() -> dict[str, str]:
+    """The environment of a shell that finds `charrnn`, as what the fork server runs."""
+    server = fork_server()
+    client = (sys.executable, "-S", "-E", str(ROOT / "tests/cli/fork_client.py"), server)
+    folder = Path(server).parent
+    command = folder / "charrnn"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
+    command.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
 def succeed(*arguments: object, cwd: Path | None = None, stdin: str | bytes = b"") -> str:
