@@ -2,7 +2,8 @@
 
     python -S -E fork_client.py SOCKET [ARGUMENT...]
 
-Imports little, as starting quickly is all that it is for.
+Imports little, as starting quickly is all that it is for. Signals do not pass through it: the
+command's own process is named to the descriptor that `PID_TO` in the environment names.
 """
 
 import json
@@ -10,6 +11,9 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from typing import IO
+
+PID_TO = "CHARRNN_PID_TO"
 
 
 def ask(
@@ -18,23 +22,27 @@ def ask(
     cwd: str,
     environment: Mapping[str, str],
     streams: Sequence[int],
-) -> socket.socket:
-    """Have a command started whose stdin, stdout and stderr are these descriptors."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(server)
-    socket.send_fds(connection, [b"\n"], streams)
-    command = {"arguments": arguments, "cwd": cwd, "environment": dict(environment)}
-    connection.sendall(json.dumps(command).encode())
-    connection.shutdown(socket.SHUT_WR)
-    return connection
+) -> IO[bytes]:
+    """Have a command started whose stdin, stdout and stderr are these descriptors.
 
-
-def ended(connection: socket.socket) -> int:
-    """Wait for a command to end; returns its exit code, or minus the signal that ended it."""
-    with connection:
-        return int(connection.recv(16))
+    The answer has the id of its process, and when it has ended a line with its exit code, or minus
+    the signal that ended it.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(server)
+        socket.send_fds(connection, [b"\n"], streams)
+        command = {"arguments": arguments, "cwd": cwd, "environment": dict(environment)}
+        connection.sendall(json.dumps(command).encode())
+        connection.shutdown(socket.SHUT_WR)
+        return connection.makefile("rb")
 
 
 if __name__ == "__main__":
-    code = ended(ask(sys.argv[1], sys.argv[2:], os.getcwd(), os.environ, (0, 1, 2)))  # noqa: PTH109
+    pid_to = os.environ.pop(PID_TO, None)
+    answer = ask(sys.argv[1], sys.argv[2:], os.getcwd(), os.environ, (0, 1, 2))  # noqa: PTH109
+    pid = answer.readline()
+    if pid_to:
+        os.write(int(pid_to), pid)
+        os.close(int(pid_to))
+    code = int(answer.readline())
     sys.exit(code if code >= 0 else 128 - code)

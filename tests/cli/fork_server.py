@@ -20,7 +20,7 @@ from tests.cli.process import SECONDS
 
 
 def answer(connection: socket.socket) -> None:
-    """Run the command that is asked for, in a process of its own; answer with its exit code."""
+    """Run the command that is asked for, in a process of its own; tell its id and exit code."""
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     command = json.loads(connection.makefile("rb").read())
     child = os.fork()
@@ -28,9 +28,10 @@ def answer(connection: socket.socket) -> None:
         become(command, streams)
     for descriptor in streams:
         os.close(descriptor)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(BrokenPipeError):  # whoever asked may be gone
-        connection.sendall(str(code).encode())
+        connection.sendall(f"{child}\n".encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        connection.sendall(f"{code}\n".encode())
 
 
 def become(command: dict[str, Any], streams: list[int]) -> None:

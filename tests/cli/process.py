@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests.cli.fork_client import ask, ended
+from tests.cli.fork_client import PID_TO, ask
 
 COMMAND = (sys.executable, "-m", "charrnn")
 SECONDS = 120
@@ -44,21 +44,21 @@ def together(
             files[0].write(given)
             files[0].seek(0)
             arguments = [str(argument) for argument in command]
-            connection = ask(
+            answer = ask(
                 fork_server(),
                 arguments,
                 str(cwd or Path.cwd()),
                 {**os.environ, **environment},
                 [file.fileno() for file in files],
             )
-            started.append((arguments, files[1:], connection))
+            started.append((arguments, files[1:], stack.enter_context(answer)))
         return [
             subprocess.CompletedProcess(
                 [*COMMAND, *arguments],
-                ended(connection),
+                int(answer.readlines()[1]),
                 *map(_written, outputs),
             )
-            for arguments, outputs, connection in started
+            for arguments, outputs, answer in started
         ]
 
 
@@ -86,13 +86,17 @@ def fork_server() -> str:
     return path
 
 
+def forked_command() -> tuple[str, ...]:
+    """How `charrnn` is started so that the fork server runs it; `Command` gets signals to it."""
+    client = ROOT / "tests/cli/fork_client.py"
+    return (sys.executable, "-S", "-E", str(client), fork_server())
+
+
 def environment_with_command() -> dict[str, str]:
-    """The environment of a shell that finds `charrnn`, as what the fork server runs."""
-    server = fork_server()
-    client = (sys.executable, "-S", "-E", str(ROOT / "tests/cli/fork_client.py"), server)
-    folder = Path(server).parent
+    """The environment of a shell that finds `charrnn`, run by the fork server."""
+    folder = Path(fork_server()).parent
     command = folder / "charrnn"
-    command.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(forked_command())} "$@"\n')
     command.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
@@ -113,13 +117,26 @@ def succeed_json(
     return answer
 
 
-def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start a command whose streams the test reads itself."""
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Command(subprocess.Popen[str]):
+    """A command at work, whose streams the test reads itself."""
+
+    def __init__(self, *arguments: object, cwd: Path | None = None) -> None:
+        reader, writer = os.pipe()
+        super().__init__(
+            [*forked_command(), *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, PID_TO: str(writer)},
+            pass_fds=(writer,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            self._command = int(told.read())
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal to the command itself."""
+        if self.poll() is None:
+            os.kill(self._command, sig)
