@@ -1,9 +1,10 @@
-"""Imports all that commands may import, so that what is forked from here starts quickly."""
+"""Imports all that commands may import, and compiles the kernels: what is forked has them."""
 
 import importlib
 import pkgutil
 
 import charrnn
+from charrnn.training.kernels.compiler import compiled_kernels
 
 LIBRARIES = (
     *("numpy.random", "rich.console", "rich.live", "rich.markdown", "rich.progress"),
@@ -14,3 +15,4 @@ for module in pkgutil.walk_packages(charrnn.__path__, "charrnn."):
     importlib.import_module(module.name)
 for name in LIBRARIES:
     importlib.import_module(name)
+compiled_kernels()
