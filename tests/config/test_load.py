@@ -19,7 +19,6 @@ from charrnn.config.load import (
     RETIRED,
     apply_overrides,
     dump_config,
-    load_config,
     load_for_training,
     parse_config,
     read_run_config,
@@ -126,7 +125,7 @@ def configs(draw: st.DrawFn) -> Config:
 def test_nothing_at_all_is_the_default_configuration() -> None:
     assert config_of("") == Config()
     assert config_of("data:\nmodel: {}\ntrain: null\n") == Config()
-    assert load_config(None) == Config()
+    assert load_for_training(None).config == Config()
 
 
 @given(configs())
@@ -312,7 +311,7 @@ def test_the_later_source_wins(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("train: {steps: 10, batch_size: 4}\n")
     overrides = ["train.steps=20", "train.steps=30", "model.cell=gru"]
-    config = load_config(path, overrides)
+    config = load_for_training(path, overrides).config
     assert config.train == TrainConfig(steps=30, batch_size=4)
     assert config.model == ModelConfig(cell="gru")
 
@@ -330,7 +329,7 @@ def test_the_later_source_wins(tmp_path: Path) -> None:
     ],
 )
 def test_set_changes_one_setting(override: str, expected: Config) -> None:
-    assert load_config(None, [override]) == expected
+    assert load_for_training(None, [override]).config == expected
     assert apply_overrides(Config(), [override]) == expected
 
 
@@ -358,7 +357,7 @@ def test_a_wrong_set_is_refused_by_its_key(override: str, message: str) -> None:
         apply_overrides(Config(), [override])
     assert caught.value.message.startswith(message)
     with pytest.raises(UserError) as caught:
-        load_config(None, [override])
+        load_for_training(None, [override])
     assert caught.value.message.startswith(message)
 
 
@@ -366,7 +365,7 @@ def test_mistakes_in_the_file_and_in_sets_are_reported_together(tmp_path: Path) 
     path = tmp_path / "x.yaml"
     path.write_text("train: {steps: 0}\n")
     with pytest.raises(UserError) as caught:
-        load_config(path, ["train.seed=-1", "model.layers=x"])
+        load_for_training(path, ["train.seed=-1", "model.layers=x"])
     assert [line.partition(": expected")[0] for line in caught.value.message.splitlines()] == [
         f"{path}: train.steps",
         "--set train.seed",
