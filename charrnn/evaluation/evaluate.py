@@ -28,16 +28,6 @@ from charrnn.evaluation.stateful import ParallelReading
 from charrnn.network import FloatArray, IdArray, Network
 from charrnn.text.vocabulary import Vocabulary
 
-__all__ = [
-    "Progress",
-    "Score",
-    "score_lines",
-    "score_sample",
-    "score_stream",
-    "score_text",
-    "score_windows",
-]
-
 Progress = Callable[[int], None]
 """Told how many targets were scored since it was told last."""
 

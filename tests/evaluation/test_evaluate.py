@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from charrnn.evaluation import evaluate as evaluation
 from charrnn.evaluation import scoring
 from charrnn.evaluation.evaluate import (
-    Score,
     ThreadedNetwork,
     score_lines,
     score_sample,
     score_stream,
     score_windows,
 )
+from charrnn.evaluation.scoring import Score
 from charrnn.inference.network import NumpyNetwork
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
