@@ -27,7 +27,8 @@ import numpy as np  # noqa: E402 - BLAS reads its number of threads when NumPy i
 
 from charrnn.config.load import read_run_config  # noqa: E402
 from charrnn.evaluation.eval_text import own_split  # noqa: E402
-from charrnn.evaluation.evaluate import Score, ThreadedNetwork, rows_for, score_stream  # noqa: E402
+from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_stream  # noqa: E402
+from charrnn.evaluation.scoring import Score  # noqa: E402
 from charrnn.inference.network import NumpyNetwork  # noqa: E402
 from charrnn.network import FloatArray, IdArray, Network  # noqa: E402
 from charrnn.processors import free_threads  # noqa: E402

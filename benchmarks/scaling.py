@@ -183,7 +183,8 @@ def this_group() -> Any:
     """The process group that the environment tells of; process 0 has the store."""
     from torch._C._distributed_c10d import TCPStore
 
-    from charrnn.training.process_group import ProcessGroup, TorchProcessGroup
+    from charrnn.training.process_group import ProcessGroup
+    from charrnn.training.torch_process_group import TorchProcessGroup
 
     if os.environ["WORLD_SIZE"] == "1":
         return ProcessGroup()

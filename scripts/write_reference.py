@@ -54,7 +54,7 @@ def settings_in(section: str) -> list[Setting]:
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 7, which editors know best) that accepts what `load_config` accepts.
+    """A JSON Schema (draft 7, which editors know best) of the configurations that are accepted.
 
     It cannot express conflicts between settings, nor what a machine has memory for.
     """

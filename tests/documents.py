@@ -1,10 +1,10 @@
 """The commands and programs that a document prints, run as printed, with trainings cut short."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.cli.process import environment_with_command
 
 ROOT = Path(__file__).parent.parent
 SMALL = (
@@ -36,24 +36,12 @@ def commands(document: Path) -> list[str]:
     return [line for line in bare if line and not line.startswith(ELSEWHERE)]
 
 
-def put_command(folder: Path) -> None:
-    """Make `charrnn` a command that `run` finds."""
-    command = folder / "bin" / "charrnn"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charrnn "$@"\n')
-    command.chmod(0o755)
-
-
 def run(folder: Path, *command: str) -> str:
-    """Run a command that must succeed; returns its stdout."""
+    """Run a command, which finds `charrnn`, and must succeed; returns its stdout."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env={
-            **os.environ,
-            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-        },
+        env={**environment_with_command(), "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

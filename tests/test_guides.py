@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.corpora import prose
-from tests.documents import ROOT, SHORTENED, SMALL, blocks, commands, put_command, run
+from tests.documents import ROOT, SHORTENED, SMALL, blocks, commands, run
 
 TUTORIAL, EXPORT, PYTHON = (
     ROOT / "docs" / f"{name}.md" for name in ("tutorial", "export", "python")
@@ -30,7 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tutorial has been followed to its end."""
     folder = tmp_path_factory.mktemp("guides")
     (folder / "text.txt").write_text(OPENING + prose(6000))
-    put_command(folder)
     for command in commands(TUTORIAL):
         run(folder, "bash", "-c", shortened(command))
     return folder

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FEW = ("--every=60", "--random=1", "--signals=1", "--cold=0")
+FEW = ("--every=100", "--random=1", "--signals=1", "--cold=0")
 
 
 def test_a_few_kills_at_chosen_and_random_moments_lose_nothing() -> None:

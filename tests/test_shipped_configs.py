@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from charrnn.config.load import dump_config, load_config
+from charrnn.config.load import dump_config, load_for_training
 from charrnn.config.schema import Config
 from charrnn.config.yaml_reader import read_yaml
 from scripts.write_reference import json_schema
@@ -29,7 +29,7 @@ def test_the_configurations_that_the_documentation_names_are_there() -> None:
 
 @every_config
 def test_a_shipped_configuration_is_valid(path: Path) -> None:
-    assert isinstance(load_config(path), Config)
+    assert isinstance(load_for_training(path).config, Config)
 
 
 @every_config
@@ -53,20 +53,20 @@ def test_a_shipped_configuration_says_in_prose_what_it_is_for(path: Path) -> Non
 @every_config
 def test_a_shipped_configuration_survives_being_written_out(path: Path, tmp_path: Path) -> None:
     written = tmp_path / "config.yaml"
-    written.write_text(dump_config(load_config(path)), encoding="utf-8")
-    assert load_config(written) == load_config(path)
+    written.write_text(dump_config(load_for_training(path).config), encoding="utf-8")
+    assert load_for_training(written).config == load_for_training(path).config
 
 
 @every_config
 def test_a_local_source_of_a_shipped_configuration_is_there(path: Path) -> None:
-    source = load_config(path).data.source
+    source = load_for_training(path).config.data.source
     assert isinstance(source, str)
     is_local = not source.startswith(("builtin:", "https:"))
     assert not is_local or path.stem in BROUGHT or (ROOT / source).is_file()
 
 
 def test_tiny_shakespeare_is_pinned_to_the_bytes_that_everybody_compares_on() -> None:
-    data = load_config(ROOT / "configs" / "shakespeare.yaml").data
+    data = load_for_training(ROOT / "configs" / "shakespeare.yaml").config.data
     assert data.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
 
@@ -74,9 +74,9 @@ def test_tiny_shakespeare_is_pinned_to_the_bytes_that_everybody_compares_on() ->
 def test_a_shipped_configuration_trains(path: Path, tmp_path: Path) -> None:
     """Shortened, and what would be downloaded replaced; everything else as it is shipped."""
     overrides = ["model.hidden_size=16", "train.steps=3", "train.threads=1"]
-    if path.stem in BROUGHT or str(load_config(path).data.source).startswith("https:"):
+    if path.stem in BROUGHT or str(load_for_training(path).config.data.source).startswith("https:"):
         overrides += ["data.source=builtin:python-docs", "data.sha256=null"]
-    if load_config(path).data.valid_chars is not None:
+    if load_for_training(path).config.data.valid_chars is not None:
         overrides += ["data.valid_chars=5000"]
     (tmp_path / "data").mkdir()
     shutil.copy(ROOT / "data" / "names.txt", tmp_path / "data")

@@ -1,8 +1,8 @@
 """`charrnn eval`: how well a trained network predicts a text."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ from charrnn.cli.options import (
     check_share,
     option,
     rate_option,
+    signature_of,
 )
 from charrnn.console import Advance, Console, write_json, write_result
 from charrnn.errors import UserError
@@ -55,30 +56,95 @@ MOST_ROWS = 65_536
 UNKNOWN_SHOWN = 8
 
 
-def evaluate(
-    text: Annotated[str | None, typer.Argument(metavar="FILE|-", help=TEXT)] = None,
-    run: RunPath = None,
-    split: Annotated[
-        str | None,
-        option(SPLIT, "|".join(SPLITS), default="valid", words=SPLITS),
-    ] = None,
-    data_dir: DataDir = None,
-    window: Annotated[int | None, option(WINDOW, "N")] = None,
-    engine: Annotated[
-        str,
-        option(ENGINE, "|".join(ENGINES), words=ENGINES),
-    ] = "auto",
-    batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None,
-    dynamic: Annotated[bool, option(DYNAMIC, None, "--dynamic")] = False,
-    dynamic_rate: Annotated[float | None, rate_option("--dynamic-rate")] = None,
-    dynamic_decay: Annotated[float | None, option(DYNAMIC_DECAY, "X", default="0.001")] = None,
-    by_line: ByLine = False,
-    dearest: Dearest = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    _no_color: NoColor = False,
-    _debug: Debug = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalArguments:
+    """What a command line asks for."""
+
+    text: Annotated[str | None, typer.Argument(metavar="FILE|-", help=TEXT)] = None
+    run: RunPath = None
+    split: Annotated[str | None, option(SPLIT, "|".join(SPLITS), default="valid", words=SPLITS)] = (
+        None
+    )
+    data_dir: DataDir = None
+    window: Annotated[int | None, option(WINDOW, "N")] = None
+    engine: Annotated[str, option(ENGINE, "|".join(ENGINES), words=ENGINES)] = "auto"
+    batch_size: Annotated[int | None, option(BATCH_SIZE, "N")] = None
+    dynamic: Annotated[bool, option(DYNAMIC, None, "--dynamic")] = False
+    dynamic_rate: Annotated[float | None, rate_option("--dynamic-rate")] = None
+    dynamic_decay: Annotated[float | None, option(DYNAMIC_DECAY, "X", default="0.001")] = None
+    by_line: ByLine = False
+    dearest: Dearest = None
+    json: Json = False
+    quiet: Quiet = False
+    no_color: NoColor = False
+    debug: Debug = False
+
+    @property
+    def own_split(self) -> "SplitName":
+        """Which split of the run's own corpus is scored, if no other text is named."""
+        return "train" if self.split == "train" else "valid"
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether each line has a cost of its own."""
+        return self.by_line or self.dearest is not None
+
+    def check(self) -> None:
+        """Look for what can be wrong before anything is read.
+
+        Raises:
+            UserError: Options contradict each other or are out of range.
+        """
+        check_choice("--split", self.split, SPLITS)
+        check_choice("--engine", self.engine, ENGINES)
+        check_range("--window", self.window)
+        check_range("--batch-size", self.batch_size, most=MOST_ROWS)
+        check_share("--dynamic-rate", self.dynamic_rate)
+        check_share("--dynamic-decay", self.dynamic_decay)
+        if self.dynamic:
+            self._refuse_beside_dynamic()
+        elif self.dynamic_rate is not None or self.dynamic_decay is not None:
+            raise UserError("--dynamic-rate and --dynamic-decay go with --dynamic")
+        if self.text is not None and self.split is not None:
+            raise UserError(
+                "--split is a part of the run's own corpus, and another text is named",
+                hint="leave one of the two out",
+            )
+
+    def _refuse_beside_dynamic(self) -> None:
+        """Refuse what is about texts that are read side by side, by a network as it is."""
+        others = {
+            "--window": self.window is not None,
+            "--batch-size": self.batch_size is not None,
+            "--by-line": self.by_line,
+            "--dearest": self.dearest is not None,
+            "--engine numpy": self.engine == "numpy",
+        }
+        for name, is_given in others.items():
+            if is_given:
+                raise UserError(
+                    f"--dynamic learns from a text from its beginning to its end: {name} cannot go "
+                    "with it",
+                    hint="leave one of the two out",
+                )
+
+    def check_for(self, model: "TrainedModel") -> None:
+        """Look for what cannot be done with a run.
+
+        Raises:
+            UserError: Windows are asked for where there are none.
+        """
+        if self.window is not None and model.card.mode == "lines":
+            kind = _kind_of(model)
+            raise UserError(
+                f"--window cuts up a stream of text, and {model.path} was trained on {kind}s",
+                hint=f"leave it out: every {kind} begins from a zero state anyway",
+            )
+        if self.window is not None and self.wants_lines:
+            raise UserError("--by-line is stateful: --window cannot go with it")
+
+
+def evaluate(**values: Any) -> None:
     """Score a text: loss, bits per character and byte, perplexity and accuracy.
 
     For example:
@@ -93,79 +159,66 @@ def evaluate(
 
         charrnn eval --dynamic poem.txt
     """
-    check_choice("--split", split, SPLITS)
-    check_choice("--engine", engine, ENGINES)
-    check_range("--window", window)
-    check_range("--batch-size", batch_size, most=MOST_ROWS)
-    check_share("--dynamic-rate", dynamic_rate)
-    check_share("--dynamic-decay", dynamic_decay)
-    if dynamic:
-        _refuse_beside_dynamic(
-            {
-                "--window": window,
-                "--batch-size": batch_size,
-                "--by-line": by_line or None,
-                "--dearest": dearest,
-                "--engine numpy": engine if engine == "numpy" else None,
-            }
-        )
-    elif dynamic_rate is not None or dynamic_decay is not None:
-        raise UserError("--dynamic-rate and --dynamic-decay go with --dynamic")
-    if text is not None and split is not None:
-        raise UserError(
-            "--split is a part of the run's own corpus, and another text is named",
-            hint="leave one of the two out",
-        )
-    if engine != "torch":
+    arguments = EvalArguments(**values)
+    arguments.check()
+    if arguments.engine != "torch":
         use_one_blas_thread()
-    from charrnn.evaluation.scoring import check_finite
     from charrnn.run.paths import resolve_run
     from charrnn.run.reader import read_model
 
-    console = Console(quiet=quiet)
-    console.note_waiting([text or ""])
-    model = read_model(resolve_run(run))
-    kind = "line" if model.card.separator == "\n" else "example"
-    if window is not None and model.card.mode == "lines":
-        raise UserError(
-            f"--window cuts up a stream of text, and {model.path} was trained on {kind}s",
-            hint=f"leave it out: every {kind} begins from a zero state anyway",
-        )
-    own: SplitName = "train" if split == "train" else "valid"
-    if by_line or dearest is not None:
-        if window is not None:
-            raise UserError("--by-line is stateful: --window cannot go with it")
+    console = Console(quiet=arguments.quiet)
+    console.note_waiting([arguments.text or ""])
+    model = read_model(resolve_run(arguments.run))
+    arguments.check_for(model)
+    if arguments.wants_lines:
         write_lines(
-            text,
-            own,
+            arguments.text,
+            arguments.own_split,
             model,
-            dearest=dearest,
-            data_dir=data_dir,
-            json=json,
+            dearest=arguments.dearest,
+            data_dir=arguments.data_dir,
+            json=arguments.json,
             console=console,
-            network=_network(engine, model),
-            rows=batch_size,
+            network=_network(arguments.engine, model),
+            rows=arguments.batch_size,
         )
-        return
-    scored = _text_to_score(text, own, model, data_dir, console)
-    if dynamic:
-        read, followed = _dynamic_reading(model, engine, dynamic_rate, dynamic_decay)
     else:
-        read, followed = _reading(model, engine, window, batch_size), None
+        _write_score(arguments, model, console)
+
+
+evaluate.__signature__ = signature_of(EvalArguments)  # type: ignore[attr-defined]
+
+
+def _write_score(arguments: EvalArguments, model: "TrainedModel", console: Console) -> None:
+    """Score a text as a whole, and print what came of it."""
+    from charrnn.evaluation.scoring import check_finite
+
+    scored = _text_to_score(arguments.text, arguments.own_split, model, arguments.data_dir, console)
+    engine, window, followed = arguments.engine, arguments.window, None
+    if arguments.dynamic:
+        rate, decay = arguments.dynamic_rate, arguments.dynamic_decay
+        read, followed = _dynamic_reading(model, engine, rate, decay)
+    else:
+        read = _reading(model, engine, window, arguments.batch_size)
     begin = time.perf_counter()
     with console.progress("scoring", scored.targets, unit=f"{model.vocabulary.unit}s") as advance:
         score = read(scored, advance)
     report = {
         **_report(model, scored, score, window, followed),
-        "engine": "torch" if dynamic or engine == "torch" else "numpy",
+        "engine": "torch" if arguments.dynamic or engine == "torch" else "numpy",
         "seconds": round(time.perf_counter() - begin, 3),
     }
     check_finite(score.loss_nats, model.path)
     warn_of_unknown(scored.unknown, console)
-    if json:
+    if arguments.json:
         write_json(report)
     else:
-        write_result(_table(report, kind))
+        write_result(_table(report, _kind_of(model)))
+
+
+def _kind_of(model: "TrainedModel") -> str:
+    """What one of a run's examples is called, where it is no stream."""
+    return "line" if model.card.separator == "\n" else "example"
 
 
 def _text_to_score(
@@ -184,17 +237,6 @@ def _text_to_score(
     if name is not None:
         return other_text(name, model, data, warn=console.warn, progress=console.progress)
     return own_split(model, data, split, data_dir=data_dir, progress=console.progress)
-
-
-def _refuse_beside_dynamic(others: Mapping[str, object]) -> None:
-    """Refuse options that are about texts which are read side by side, by a network as it is."""
-    for name, value in others.items():
-        if value is not None:
-            raise UserError(
-                f"--dynamic learns from a text from its beginning to its end: {name} cannot go "
-                "with it",
-                hint="leave one of the two out",
-            )
 
 
 def _reading(

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from charrnn.training.clock import Clock
     from charrnn.training.trainer import Trainer
 
-SECONDS_A_MINUTE = 60
 STARTING_SECONDS = 1.0
 """What starting Python may have taken before the command began, at most."""
 PLACES = {"data.source", "data.valid_source", "data.include", "data.exclude", "data.sha256"}
@@ -169,7 +168,7 @@ def _trainer_of(
     clock = None
     if arguments.minutes is not None and group.is_first:
         slowdown = max(1.0, (time.monotonic() - begin) / time.process_time())
-        clock = Clock(SECONDS_A_MINUTE * arguments.minutes, begin, slowdown)
+        clock = Clock(60 * arguments.minutes, begin, slowdown)
     config = group.first(
         lambda: _tune(loaded, corpus, clock, group, by_rule=arguments.deterministic)
     )

@@ -72,22 +72,13 @@ class LoadedConfig(NamedTuple):
     """What was ignored, and why."""
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Load a configuration to train with: a file (`-` is stdin) or a shipped one, then `--set`s.
-
-    Raises:
-        UserError: Anything is wrong with it, or it needs more memory than this machine has.
-    """
-    return load_for_training(path, overrides).config
-
-
 def load_for_training(
     path: Path | None,
     overrides: Sequence[str] = (),
     *,
     model: Mapping[str, Any] = MappingProxyType({}),
 ) -> LoadedConfig:
-    """Load a configuration, and tell which of its settings were given.
+    """Load a configuration to train with: a file (`-` is stdin) or a shipped one, then `--set`s.
 
     `model` gives settings of that section which file and `--set`s may still change.
 

@@ -28,16 +28,6 @@ from charrnn.evaluation.stateful import ParallelReading
 from charrnn.network import FloatArray, IdArray, Network
 from charrnn.text.vocabulary import Vocabulary
 
-__all__ = [
-    "Progress",
-    "Score",
-    "score_lines",
-    "score_sample",
-    "score_stream",
-    "score_text",
-    "score_windows",
-]
-
 Progress = Callable[[int], None]
 """Told how many targets were scored since it was told last."""
 
@@ -78,19 +68,11 @@ def score_text(  # noqa: PLR0913 - what it takes beyond the text is named
         rows: how many streams, windows or lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    bos_id, eos_id, unknown_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.unk_id
-    if starts is not None and bos_id is not None and eos_id is not None:
+    if starts is not None:
         return score_lines(
-            network,
-            ids,
-            starts,
-            bos_id=bos_id,
-            eos_id=eos_id,
-            unknown_id=unknown_id,
-            cut_at=cut_at,
-            batch_size=rows,
-            progress=progress,
+            network, ids, starts, vocabulary, cut_at=cut_at, batch_size=rows, progress=progress
         )
+    unknown_id = vocabulary.unk_id
     if window is not None:
         return score_windows(
             network, ids, window, unknown_id=unknown_id, batch_size=rows, progress=progress
@@ -184,14 +166,12 @@ def score_windows(
     return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
 
-def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
+def score_lines(
     network: Network,
     ids: IdArray,
     starts: Starts,
+    vocabulary: Vocabulary,
     *,
-    bos_id: int,
-    eos_id: int,
-    unknown_id: int,
     cut_at: int | None = None,
     batch_size: int = ROWS_AT_ONCE,
     progress: Progress = unheard,
@@ -202,15 +182,13 @@ def score_lines(  # noqa: PLR0913 - what it takes beyond the text is named
         network: what predicts.
         ids: the characters of all lines, one line after the other.
         starts: where each line begins in `ids`, and after the last where it ends.
-        bos_id: the id that every line is read from.
-        eos_id: the id that every line ends with.
-        unknown_id: the id of <unk>.
+        vocabulary: what the ids mean.
         cut_at: the length of those that were cut, whose end is no target.
         batch_size: how many lines to read side by side at most.
         progress: told of every batch of targets scored.
     """
-    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
-    unknown_chars = int(count_ids(ids, network.vocabulary_size)[unknown_id])
+    rows = Rows.lines(ids, starts, vocabulary, cut_at)
+    unknown_chars = int(count_ids(ids, network.vocabulary_size)[vocabulary.unk_id])
     return _score_rows(network, rows, batch_size, progress, unknown_chars)
 
 
@@ -227,10 +205,7 @@ def nats_of_lines(
 
     Without cut ones, the target t of line i stands at `starts[i] + i + t`.
     """
-    assert vocabulary.bos_id is not None
-    assert vocabulary.eos_id is not None
-    bos_id, eos_id = vocabulary.bos_id, vocabulary.eos_id
-    rows = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
+    rows = Rows.lines(ids, starts, vocabulary, cut_at)
     ends_before = np.concatenate([[0], np.cumsum(has_end(starts, cut_at))])
     borders = np.asarray(starts).astype(np.int64) + ends_before
     firsts = borders[:-1][longest_first(np.diff(borders))]
@@ -257,12 +232,10 @@ def score_sample(  # noqa: PLR0913 - what it takes beyond the text is named
     A text of lines is read in every n-th of them, the longest being first; a stream in `rows`
     stretches, each from a zero state. Unknown characters are not counted.
     """
-    if starts is not None and vocabulary.bos_id is not None and vocabulary.eos_id is not None:
-        bos_id, eos_id = vocabulary.bos_id, vocabulary.eos_id
-        lines = Rows.lines(ids, starts, bos_id=bos_id, eos_id=eos_id, cut_at=cut_at)
-        sample = lines.every(-(-len(ids) // chars))
-    else:
+    if starts is None:
         sample = Rows.spread(ids, rows, max(1, chars // rows))
+    else:
+        sample = Rows.lines(ids, starts, vocabulary, cut_at).every(-(-len(ids) // chars))
     return _score_rows(network, sample, rows, progress, unknown_chars=0)
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from charrnn.errors import RunFailedError
 from charrnn.messages import format_path
 from charrnn.network import FloatArray, IdArray, Network
+from charrnn.text.vocabulary import Vocabulary
 
 Counts = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
@@ -121,7 +122,7 @@ class Rows:
 
     @classmethod
     def lines(
-        cls, ids: IdArray, starts: Starts, *, bos_id: int, eos_id: int, cut_at: int | None = None
+        cls, ids: IdArray, starts: Starts, vocabulary: Vocabulary, cut_at: int | None = None
     ) -> "Rows":
         """Whole lines: read from <bos>, and <eos> is a target like any other.
 
@@ -135,8 +136,8 @@ class Rows:
             ids,
             borders[:-1][order] - 1,
             lengths[order],
-            bos_id=bos_id,
-            eos_id=eos_id,
+            bos_id=vocabulary.bos_id,
+            eos_id=vocabulary.eos_id,
             ended=ended[order],
         )
 

@@ -21,7 +21,6 @@ from charrnn.run.paths import CARD_FILE, CONFIG_FILE, LAST_FOLDER, LOCK_FILE, ME
 from charrnn.tensors import DESCRIPTION, HEADER_LIMIT_BYTES, parse_metadata
 
 METRICS_LIMIT_BYTES = 1024**3
-SECONDS_A_MINUTE = 60.0
 
 RunState = Literal["training", "stopped", "done"]
 
@@ -84,7 +83,7 @@ def summarize(path: Path) -> RunSummary:
         source=config.data.source,
         step=last.step,
         steps=config.train.steps,
-        minutes=round(last.seconds / SECONDS_A_MINUTE, 2),
+        minutes=round(last.seconds / 60, 2),
         valid_loss_nats=loss,
         bits_per_char=None if loss is None else loss / math.log(2),
         state=_state(path, config.train, metrics),
@@ -94,7 +93,7 @@ def summarize(path: Path) -> RunSummary:
 def loss_curve(path: Path) -> list[tuple[float, float]]:
     """Return minutes of training and validation loss in nats at each evaluation of a run."""
     return [
-        (line.seconds / SECONDS_A_MINUTE, line.valid_loss_nats)
+        (line.seconds / 60, line.valid_loss_nats)
         for line in read_metrics(path)
         if line.valid_loss_nats is not None
     ]

@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from charrnn.config.schema import TrainConfig
+from charrnn.evaluation.scoring import Starts
+from charrnn.network import IdArray
 from charrnn.text.corpus import Split
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.rng import derived_seed
@@ -75,14 +77,14 @@ class StreamDataset(Dataset[Batch]):
 
 
 class LineDataset(Dataset[Tensor]):
-    """The examples of a split, each between `<bos>` and `<eos>`, which one that was cut lacks."""
+    """Lines or examples, each between `<bos>` and `<eos>`, which one that was cut lacks."""
 
-    def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
-        if split.starts is None or vocabulary.bos_id is None or vocabulary.eos_id is None:
-            raise ValueError("examples need a corpus prepared in lines or examples mode")
-        self.ids = split.ids
-        self.cut_at = split.cut_at
-        self.starts = split.starts
+    def __init__(
+        self, ids: IdArray, starts: Starts, vocabulary: Vocabulary, cut_at: int | None = None
+    ) -> None:
+        self.ids = ids
+        self.cut_at = cut_at
+        self.starts = starts
         self.bos = np.array([vocabulary.bos_id])
         self.eos = np.array([vocabulary.eos_id])
 
@@ -129,7 +131,8 @@ class Batches:
             streams = StreamDataset(self.split, config.batch_size, config.sequence_length, offset)
             steps = range(start, len(streams))
             return iter(DataLoader(streams, generator=order, sampler=steps, batch_size=None))
-        lines = LineDataset(self.split, self.vocabulary)
+        assert self.split.starts is not None
+        lines = LineDataset(self.split.ids, self.split.starts, self.vocabulary, self.split.cut_at)
         shuffled = torch.randperm(len(lines), generator=order).numpy()
         return iter(
             DataLoader(

@@ -31,7 +31,6 @@ from charrnn.training.model_size import (
 )
 from charrnn.training.process_group import ProcessGroup
 
-SECONDS_A_MINUTE = 60.0
 FEWEST_STEPS = 8
 """What a time must be expected to be enough for, with the smallest network that may be chosen."""
 MARGIN = 1.25
@@ -185,9 +184,9 @@ def _check_long_enough(
     needed = FEWEST_STEPS * operations_a_step(config, corpus) / operations_a_second(config)
     if needed > clock.left:
         gone = clock.seconds - clock.left
-        least = math.ceil(100 * MARGIN * (gone + needed) / SECONDS_A_MINUTE) / 100
+        least = math.ceil(100 * MARGIN * (gone + needed) / 60) / 100
         raise UserError(
-            f"--minutes {clock.seconds / SECONDS_A_MINUTE:g} is too short: loading torch and "
+            f"--minutes {clock.seconds / 60:g} is too short: loading torch and "
             f"preparing the text took {gone:.1f} s, and a few steps take some {needed:.2g} s",
             hint=f"the least that works here is --minutes {least:g}",
         )

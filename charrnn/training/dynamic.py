@@ -15,7 +15,6 @@ Shapes: S parts of the state, L layers, T time, H hidden.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,12 +23,12 @@ from torch.nn import functional
 
 from charrnn.errors import RunFailedError
 from charrnn.evaluation.evaluate import Progress, unheard
-from charrnn.evaluation.scoring import LARGEST_LOSS, Score, Starts, check_finite, has_end
+from charrnn.evaluation.scoring import LARGEST_LOSS, Score, Starts, check_finite
 from charrnn.generation.seeds import Prefix
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.reader import TrainedModel
-from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import kernels
+from charrnn.training.batches import LineDataset
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PlainWeights
 from charrnn.training.model import load_network
@@ -122,7 +121,7 @@ class DynamicNetwork:
     ) -> Iterator[Score]:
         """Read a text as `read` does; yields the score of each segment."""
         length = self._options.segment
-        for row in _rows(ids, starts, self._trained.vocabulary, cut_at):
+        for row in self._rows(ids, starts, cut_at):
             self._state_SL1H = self._model.initial_state(1)
             for at in range(0, len(row) - 1, length):
                 yield self._learn(row[at : at + length + 1])
@@ -135,6 +134,14 @@ class DynamicNetwork:
     def state(self) -> FloatArray:
         """The state after all that was read but the last character, (S, L, 1, H)."""
         return self._state_SL1H.cpu().numpy()
+
+    def _rows(self, ids: IdArray, starts: Starts | None, cut_at: int | None) -> Iterator[IdArray]:
+        """What is read from a zero state: a whole stream, or each line or example by itself."""
+        if starts is None:
+            yield ids
+        else:
+            lines = LineDataset(ids, starts, self._trained.vocabulary, cut_at)
+            yield from (lines[index].numpy() for index in range(len(lines)))
 
     def _learn(self, ids: IdArray) -> Score:
         """Score all ids but the first, then take a step."""
@@ -203,16 +210,3 @@ def adapt(
     network.read(ids, starts, progress=progress)
     end = Prefix(ids[-1:].tolist(), network.state()) if starts is None else None
     return replace(trained, weights=network.weights()), end
-
-
-def _rows(
-    ids: IdArray, starts: Starts | None, vocabulary: Vocabulary, cut_at: int | None
-) -> Iterator[IdArray]:
-    """What is read from a zero state: a whole stream, or each line between its <bos> and <eos>."""
-    if starts is None:
-        yield ids
-        return
-    ends = has_end(starts, cut_at)
-    for (begin, end), is_whole in zip(pairwise(starts.tolist()), ends.tolist(), strict=True):
-        last = [vocabulary.eos_id] if is_whole else []
-        yield np.concatenate([[vocabulary.bos_id], ids[begin:end], last]).astype(np.int64)

@@ -32,7 +32,7 @@ from charrnn.run.writer import RunWriter
 from charrnn.text.corpus import Corpus
 from charrnn.training import training_state
 from charrnn.training.batches import Batch, Batches
-from charrnn.training.clock import LAST_SHARE, SECONDS_A_MINUTE, Clock
+from charrnn.training.clock import LAST_SHARE, Clock
 from charrnn.training.evaluator import Evaluator
 from charrnn.training.events import (
     EndReason,
@@ -189,7 +189,7 @@ class Trainer:
         """How many steps there are to be, whether a save is late, and steps until the next look."""
         train, step = self.config.train, self.progress.step
         minutes = math.inf if train.save_every_minutes is None else train.save_every_minutes
-        is_late = time.perf_counter() - self.saved_at >= SECONDS_A_MINUTE * minutes
+        is_late = time.perf_counter() - self.saved_at >= 60 * minutes
         pause = 1
         if self.group.size > 1 and step:
             pause = max(1, round(CONFERENCE_SECONDS * step / self.seconds))
@@ -266,24 +266,20 @@ class Trainer:
                 state_SLBH[:, :, 0] = 0.0
                 self.state_SLBH = self.training_step.own_state(state_SLBH)
 
-    def evaluate(self) -> float:
-        """Score the validation split, or a part of it; returns nats per character."""
-        return self.evaluator.estimate(self.kept.model())
-
     def _heed_stop(self, _targets: int) -> None:
         if self.group.is_stopping:
             raise _EvaluationStopped
 
     def _evaluate(self) -> Evaluated:
         self._look()
-        progress = self.progress
-        loss = self.evaluate()
+        progress, model = self.progress, self.kept.model()
+        loss = self.evaluator.estimate(model)
         if not math.isfinite(loss):
             raise self._diverged(f"the validation loss is not finite after step {progress.step:,}")
         is_best = progress.best_loss_nats is None or loss < progress.best_loss_nats
         if is_best:
             progress.best_loss_nats, progress.best_step = loss, progress.step
-            self._save_best(self.kept.model(), loss)
+            self._save_best(model, loss)
         progress.evaluations_without_gain = 0 if is_best else progress.evaluations_without_gain + 1
         progress.evaluated_step = progress.step
         sample = self.evaluator.sample

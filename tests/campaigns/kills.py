@@ -37,12 +37,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401 - loaded once, for all that is forked
 from safetensors.numpy import load_file
 
 from charrnn.cli.app import main
 from charrnn.errors import ExitCode
 from charrnn.run.paths import CARD_FILE, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, WEIGHTS_FILE
+from tests import preloaded  # noqa: F401 - loaded once, for all that is forked
 from tests.corpora import prose, word_lines
 
 STREAM = ("--set=data.source=stream.txt",)

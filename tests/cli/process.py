@@ -1,15 +1,19 @@
 """charrnn as a real process, as a shell starts it."""
 
 import atexit
+import contextlib
 import functools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from tests.cli.fork_client import PID_TO, ask
 
 COMMAND = (sys.executable, "-m", "charrnn")
 SECONDS = 120
@@ -33,67 +37,68 @@ def together(
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run some commands at the same time, each with something in its environment, to their ends."""
     given = stdin.encode("utf-8") if isinstance(stdin, str) else stdin
-    output = os.O_WRONLY | os.O_CREAT
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "stdin").write_bytes(given)
-        requests: list[dict[str, Any]] = [
-            {
-                "arguments": [str(argument) for argument in arguments],
-                "cwd": str(cwd or Path.cwd()),
-                "seconds": SECONDS,
-                "env": {**os.environ, **environment},
-                "streams": [
-                    (f"{name}/stdin", os.O_RDONLY),
-                    (f"{name}/stdout-{number}", output),
-                    (f"{name}/stderr-{number}", output),
-                ],
-            }
-            for number, (arguments, environment) in enumerate(
-                zip(commands, environments, strict=True)
+    started = []
+    with contextlib.ExitStack() as stack:
+        for command, environment in zip(commands, environments, strict=True):
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            files[0].write(given)
+            files[0].seek(0)
+            arguments = [str(argument) for argument in command]
+            answer = ask(
+                fork_server(),
+                arguments,
+                str(cwd or Path.cwd()),
+                {**os.environ, **environment},
+                [file.fileno() for file in files],
             )
-        ]
-        codes = _fork_server().run(requests)
+            started.append((arguments, files[1:], stack.enter_context(answer)))
         return [
             subprocess.CompletedProcess(
-                [*COMMAND, *request["arguments"]],
-                code,
-                *(Path(path).read_bytes().decode() for path, _ in request["streams"][1:]),
+                [*COMMAND, *arguments],
+                int(answer.readlines()[1]),
+                *map(_written, outputs),
             )
-            for request, code in zip(requests, codes, strict=True)
+            for arguments, outputs, answer in started
         ]
 
 
-class _ForkServer:
-    """A process that has imported what a training needs, and forks for every command."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cli.fork_server"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, requests: list[dict[str, Any]]) -> list[int]:
-        """Run commands to their ends; returns exit codes, or minus the signals that ended them."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(requests) + "\n")
-        self._process.stdin.flush()
-        codes: list[int] = json.loads(self._process.stdout.readline())
-        return codes
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 @functools.cache
-def _fork_server() -> _ForkServer:
-    server = _ForkServer()
-    atexit.register(server.close)
-    return server
+def fork_server() -> str:
+    """The socket of a process that has imported what commands need, and forks for each."""
+    folder = tempfile.TemporaryDirectory()
+    path = f"{folder.name}/socket"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.fork_server", path],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    atexit.register(folder.cleanup)
+    atexit.register(process.communicate)
+    return path
+
+
+def forked_command() -> tuple[str, ...]:
+    """How `charrnn` is started so that the fork server runs it; `Command` gets signals to it."""
+    client = ROOT / "tests/cli/fork_client.py"
+    return (sys.executable, "-S", "-E", str(client), fork_server())
+
+
+def environment_with_command() -> dict[str, str]:
+    """The environment of a shell that finds `charrnn`, run by the fork server."""
+    folder = Path(fork_server()).parent
+    command = folder / "charrnn"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(forked_command())} "$@"\n')
+    command.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
 def succeed(*arguments: object, cwd: Path | None = None, stdin: str | bytes = b"") -> str:
@@ -112,13 +117,26 @@ def succeed_json(
     return answer
 
 
-def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start a command whose streams the test reads itself."""
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Command(subprocess.Popen[str]):
+    """A command at work, whose streams the test reads itself."""
+
+    def __init__(self, *arguments: object, cwd: Path | None = None) -> None:
+        reader, writer = os.pipe()
+        super().__init__(
+            [*forked_command(), *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, PID_TO: str(writer)},
+            pass_fds=(writer,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            self._command = int(told.read())
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal to the command itself."""
+        if self.poll() is None:
+            os.kill(self._command, sig)

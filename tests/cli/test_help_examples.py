@@ -1,6 +1,5 @@
 """Every example of every `--help`, run as it stands, with trainings cut short."""
 
-import os
 import re
 import shlex
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cli_reference import cli_reference
-from tests.cli.process import COMMAND, ROOT, SECONDS, charrnn, succeed
+from tests.cli.process import ROOT, SECONDS, charrnn, environment_with_command, succeed
 from tests.corpora import prose
 from tests.models import write_run
 
@@ -24,7 +23,7 @@ POEMS = "Once upon a time. To be, or ROMEO:\n" + prose(5000)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the examples speak of: texts, a run of text and one of names, the command itself."""
+    """What the examples speak of: texts, a run of text and one of names."""
     folder = tmp_path_factory.mktemp("work")
     for name in (
         "poems.txt",
@@ -45,9 +44,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, cell in (("rnn", "rnn"), ("lstm", "lstm"), ("shakespeare", "lstm")):
         run = ("--out", f"runs/{name}", f"--set=model.cell={cell}")
         succeed("train", "poems.txt", *run, *SMALL, cwd=folder)
-    (folder / "bin").mkdir()
-    (folder / "bin/charrnn").write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
-    (folder / "bin/charrnn").chmod(0o755)
     return folder
 
 
@@ -83,7 +79,7 @@ def in_a_shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", line],
         cwd=folder,
-        env={**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+        env=environment_with_command(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

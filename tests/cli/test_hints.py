@@ -23,7 +23,7 @@ from charrnn.console import Console
 from charrnn.errors import UserError
 from charrnn.text.corpus import read_manifest
 from charrnn.training.events import Finished
-from tests.cli.process import charrnn, start, succeed
+from tests.cli.process import Command, charrnn, succeed
 from tests.corpora import prose
 
 PACKAGE = Path(__file__).parents[2] / "charrnn"
@@ -73,7 +73,7 @@ def a_training_is_killed_before_its_first_evaluation(folder: Path) -> str:
 
 def _end_a_training(folder: Path, number: int) -> str:
     endless = ("--set=train.steps=1000000", "--set=train.eval_every_steps=1000000")
-    process = start(*TRAIN, *endless, "--out", "new run", cwd=folder)
+    process = Command(*TRAIN, *endless, "--out", "new run", cwd=folder)
     while not (folder / "new run/config.yaml").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(number)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from charrnn.config.load import apply_overrides, load_config, read_run_config
+from charrnn.config.load import apply_overrides, load_for_training, read_run_config
 from charrnn.config.memory import (
     activation_count,
     check_memory,
@@ -65,7 +65,7 @@ def test_an_absurd_size_is_refused_by_arithmetic_with_the_bytes_named(tmp_path: 
     path = tmp_path / "x.yaml"
     path.write_text("model: {hidden_size: 65536, layers: 64}\n")
     with pytest.raises(UserError) as caught:
-        load_config(path)
+        load_for_training(path)
     needed = estimated_bytes(read_run_config(path), 3)
     assert f"{path}: training takes {needed:,} bytes (35.0 TB) of memory or more" in (
         caught.value.message

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from charrnn.evaluation import evaluate as evaluation
 from charrnn.evaluation import scoring
 from charrnn.evaluation.evaluate import (
-    Score,
     ThreadedNetwork,
     score_lines,
     score_sample,
     score_stream,
     score_windows,
 )
+from charrnn.evaluation.scoring import Score
 from charrnn.inference.network import NumpyNetwork
 from charrnn.network import FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
@@ -32,6 +32,8 @@ from tests.models import DEFAULT_CARD, random_ids, random_weights
 
 UNKNOWN = 1
 BOS, EOS = 2, 3
+LINES = Vocabulary.from_characters("abc", lines=True)
+"""Of which only the special ids matter here."""
 Doubles = npt.NDArray[np.float64]
 
 
@@ -296,15 +298,7 @@ def joined(lines: list[IdArray]) -> tuple[IdArray, npt.NDArray[np.uint64]]:
 
 def score_of(network: NumpyNetwork, lines: list[IdArray], batch_size: int = 64) -> Score:
     ids, starts = joined(lines)
-    return score_lines(
-        network,
-        ids,
-        starts,
-        bos_id=BOS,
-        eos_id=EOS,
-        unknown_id=UNKNOWN,
-        batch_size=batch_size,
-    )
+    return score_lines(network, ids, starts, LINES, batch_size=batch_size)
 
 
 @settings(deadline=None, max_examples=40)
@@ -342,9 +336,7 @@ def test_lines_that_were_cut_are_scored_without_an_end(
         for line, target in zip(lines, targets, strict=True)
     ]
     ids, starts = joined(lines)
-    score = score_lines(
-        network, ids, starts, bos_id=BOS, eos_id=EOS, unknown_id=UNKNOWN, cut_at=cut_at
-    )
+    score = score_lines(network, ids, starts, LINES, cut_at=cut_at)
     assert_same(score, sum(expected, Score()))
     assert score.chars == sum(map(len, targets))
 
@@ -365,7 +357,7 @@ def test_lines_that_have_ended_are_not_read_on() -> None:
     network, _, card = model(mode="lines")
     counting = CountingNetwork(network)
     ids, starts = joined(lines_of([10_000, *[5] * 63], card, 0))
-    score_lines(counting, ids, starts, bos_id=BOS, eos_id=EOS, unknown_id=UNKNOWN, batch_size=64)
+    score_lines(counting, ids, starts, LINES, batch_size=64)
     assert counting.characters < 10_000 + 64 * scoring.LONGEST_CHUNK
 
 
@@ -405,15 +397,7 @@ def test_progress_is_told_of_every_target_once() -> None:
     score_windows(network, ids, 30, unknown_id=UNKNOWN, progress=told.append)
     assert sum(told) == 4999
     told.clear()
-    score_lines(
-        network,
-        ids,
-        np.array([0, 10, 2000, 5000]),
-        bos_id=BOS,
-        eos_id=EOS,
-        unknown_id=UNKNOWN,
-        progress=told.append,
-    )
+    score_lines(network, ids, np.array([0, 10, 2000, 5000]), LINES, progress=told.append)
     assert sum(told) == 5003
 
 
@@ -422,9 +406,7 @@ def test_unknown_characters_are_counted_where_they_are_predicted() -> None:
     ids = np.array([UNKNOWN, 5, UNKNOWN, UNKNOWN, 6, 7], np.uint8)
     assert score_stream(network, ids, unknown_id=UNKNOWN).unknown_chars == 2
     assert score_windows(network, ids, 2, unknown_id=UNKNOWN).unknown_chars == 2
-    lines = score_lines(
-        network, ids, np.array([0, 2, 6]), bos_id=BOS, eos_id=EOS, unknown_id=UNKNOWN
-    )
+    lines = score_lines(network, ids, np.array([0, 2, 6]), LINES)
     assert lines.unknown_chars == 3
 
 

@@ -21,7 +21,7 @@ from charrnn.cli.seed_input import read_seeds
 from charrnn.config.load import (
     apply_overrides,
     dump_config,
-    load_config,
+    load_for_training,
     parse_config,
     read_run_config,
 )
@@ -104,7 +104,7 @@ def _use_corpus(bench: Bench) -> None:
 
 
 def _use_config(bench: Bench, path: Path) -> None:
-    config = load_config(path)
+    config = load_for_training(path).config
     assert parse_config(parse_yaml(dump_config(config), source="dump"), source="dump") == config
     run = read_run_config(path)  # a run that says nothing of it has no longest example
     assert replace(run, data=replace(run.data, max_length=config.data.max_length)) == config

@@ -86,7 +86,7 @@ OPTIONS = st.builds(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=50)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=3), options=OPTIONS, size=st.integers(1, 20))
 def test_a_corpus_is_what_reading_everything_at_once_would_give(
     texts: list[str], options: TextOptions, size: int

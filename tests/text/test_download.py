@@ -17,7 +17,7 @@ from charrnn.errors import RunFailedError, UserError
 from charrnn.messages import one_line
 from charrnn.text import download
 from charrnn.text.download import cache_folder, fetch
-from tests.cli.process import start
+from tests.cli.process import Command
 from tests.text.server import TEXT, Server, running
 
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -228,7 +228,7 @@ def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -
 def test_a_download_that_was_killed_leaves_nothing_that_could_be_taken_for_whole(
     server: Server, cache: Path
 ) -> None:
-    process = start("prepare", server.url("stalled"))
+    process = Command("prepare", server.url("stalled"))
     try:
         while not list(cache.glob(".*.partial/*")):
             assert process.poll() is None

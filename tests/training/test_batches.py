@@ -116,7 +116,7 @@ def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list
     vocabulary = Vocabulary.from_characters("abc", lines=True)
     ids = np.concatenate([vocabulary.encode(line) for line in lines])
     starts = np.cumsum([0, *map(len, lines)]).astype(np.uint64)
-    dataset = LineDataset(Split(ids, starts), vocabulary)
+    dataset = LineDataset(ids, starts, vocabulary)
 
     batch = pad_lines([dataset[index] for index in range(len(dataset))], vocabulary.pad_id)
 
@@ -132,7 +132,7 @@ def test_padded_lines_have_their_characters_and_their_end_as_targets(lines: list
 def test_an_example_that_was_cut_has_no_end_to_be_learned() -> None:
     vocabulary = Vocabulary.from_characters("abc", lines=True)
     ids, starts = vocabulary.encode("abcab"), np.array([0, 3, 5], np.uint64)
-    dataset = LineDataset(Split(ids, starts, cut_at=3), vocabulary)
+    dataset = LineDataset(ids, starts, vocabulary, cut_at=3)
 
     batch = pad_lines([dataset[0], dataset[1]], vocabulary.pad_id)
 

@@ -85,9 +85,7 @@ def test_sums_of_neighbours_are_steps_of_the_sum_of_all(
     assert torch.equal(pairwise_sum(of_processes), pairwise_sum(values))
 
 
-@pytest.mark.parametrize(
-    "kind", ["lstm-stream-adamw", "gru-lines-muon", "rnn-stream-muon", "lstm-lines-adamw"]
-)
+@pytest.mark.parametrize("kind", ["lstm-stream-adamw", "gru-lines-muon"])
 def test_two_processes_take_the_steps_of_one_with_two_threads(kind: str, folder: Path) -> None:
     settings = (*settings_of(kind), *FEW)
     one = train(folder, 0, 2, "one", *settings)
@@ -157,14 +155,14 @@ def test_a_divergence_is_told_once(folder: Path) -> None:
 
 def test_minutes_are_one_plan_for_all(folder: Path) -> None:
     settings = ("--set=model.hidden_size=16", "--set=train.optimizer=muon")
-    command = ("train", "stream.txt", "--minutes=0.15", "--out=run", *settings)
+    command = ("train", "stream.txt", "--minutes=0.1", "--out=run", *settings)
     first, second = group([command] * 2, folder)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert read_model(folder / "run").card.step > 0
 
 
 def test_torchrun_begins_anew_after_a_kill_and_one_stop_ends_all(folder: Path) -> None:
-    settings = (*settings_of("lstm-stream-adamw"), "--set=train.steps=700")
+    settings = (*settings_of("lstm-stream-adamw"), "--set=train.steps=400")
     whole = train(folder, 0, 1, "whole", *settings)
 
     disturbed = Disturbed(folder, 2, "run", *settings)
