@@ -50,7 +50,10 @@ RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 """A learning rate that stays high, and the mean of what is learned with it."""
 LOGIT_SCALE = 0.95
 """Gains 0.002 to 0.005 nats where a network is too sure of itself, and costs 0.002 where not."""
-BATCH_SIZES = {"adamw": 32, "muon": 64}
+OF_OPTIMIZER = {
+    "adamw": {"batch_size": 32, "learning_rate": 0.004},
+    "muon": {"batch_size": 64, "learning_rate": 0.0075},
+}
 """Muon's products cost the same for every batch, and it learns as much from larger ones."""
 
 
@@ -110,9 +113,9 @@ def with_defaults(config: Config, named: frozenset[str], section: str, **setting
 
 
 def _with_optimizer(config: Config, named: frozenset[str], optimizer: str) -> Config:
-    """The configuration with an optimiser and the batch that suits it."""
+    """The configuration with an optimiser, and the batch and the learning rate that suit it."""
     config = with_train(config, optimizer=optimizer)
-    return with_defaults(config, named, "train", batch_size=BATCH_SIZES[optimizer])
+    return with_defaults(config, named, "train", **OF_OPTIMIZER[optimizer])
 
 
 def _with_size(config: Config, size: int) -> Config:

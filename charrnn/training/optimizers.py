@@ -39,6 +39,9 @@ They apply it five times; here three times do, and two learn less."""
 UPDATE_SIZE = 0.7
 """Root mean square of what is added to a matrix, for a learning rate of 1: 3.5 times what Liu et
 al. take for transformers."""
+ADAMW_FACTOR = 4.0
+"""How many times the learning rate AdamW has beside Muon. The embedding and the output, which it
+moves, have to keep up with the matrices between them."""
 SMALLEST_NORM = 1e-12
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Of AdamW, as the paper and torch have them."""
@@ -49,15 +52,25 @@ Moments = dict[str, Tensor]
 class Optimizer(ABC):
     """Moves weights, in groups with a `weight_decay` and an `lr` each, and remembers moments.
 
+    Args:
+        groups: Weights, as `params`, with what they have in common.
+        factor: How many times the learning rate these weights are moved at.
+
     Stands in for `torch.optim.Optimizer`, which imports torch._dynamo: 1.7 s of every start.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, groups: Sequence[dict[str, Any]], factor: float = 1.0) -> None:
+        self._factor = factor
         self.param_groups = [{"lr": 0.0, **group} for group in groups]
         self.state: dict[Tensor, Moments] = {}
         """What is remembered of each weight, from the first step on."""
         self.found_inf = torch.zeros(())
         """1 where the next step is to change nothing: a number on the device, so nobody waits."""
+
+    def set_rate(self, rate: float) -> None:
+        """Take the next step at this learning rate."""
+        for group in self.param_groups:
+            group["lr"] = rate * self._factor
 
     @abstractmethod
     def step(self) -> None:
@@ -236,7 +249,7 @@ def optimizers_for(
     """
     weights = list(model.parameters())
     if config.optimizer == "adamw":
-        return [_adamw(weights, config)]
+        return [_adamw(weights, config.weight_decay)]
     # What one-hot characters enter by is a table, and no matrix between units.
     tables = {"weight_ih_l0"} if model.embedding is None else set()
     recurrent = [
@@ -253,16 +266,20 @@ def optimizers_for(
         pool=pool,
         processes=processes,
     )
-    return [muon, _adamw([weight for weight in weights if id(weight) not in ours], config)]
+    others = [weight for weight in weights if id(weight) not in ours]
+    return [muon, _adamw(others, config.weight_decay, ADAMW_FACTOR)]
 
 
-def _adamw(weights: Sequence[Tensor], config: TrainConfig) -> AdamW:
+def _adamw(weights: Sequence[Tensor], weight_decay: float, factor: float = 1.0) -> AdamW:
     """Biases are not decayed."""
+    matrices = [weight for weight in weights if weight.dim() > 1]
+    biases = [weight for weight in weights if weight.dim() <= 1]
     return AdamW(
         [
-            {"params": [w for w in weights if w.dim() > 1], "weight_decay": config.weight_decay},
-            {"params": [w for w in weights if w.dim() <= 1], "weight_decay": 0.0},
-        ]
+            {"params": matrices, "weight_decay": weight_decay},
+            {"params": biases, "weight_decay": 0.0},
+        ],
+        factor,
     )
 
 

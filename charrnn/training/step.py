@@ -153,8 +153,7 @@ class TrainingStep:
         figures = torch.stack([loss, norm])
         found_inf = (~figures.isfinite().all()).float()
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            optimizer.set_rate(rate)
             optimizer.found_inf = found_inf
             optimizer.step()
         if self.loss_scale is not None:

@@ -122,6 +122,10 @@ def test_muon_moves_the_matrices_between_units_and_adamw_the_rest(
     assert sorted(held[0] + held[1]) == sorted(map(id, model.parameters()))
     names = {id(weight): name for name, weight in model.rnn.named_parameters()}
     assert {names[each] for each in held[0]} == moved_by_muon
+    for optimizer in optimizers:
+        optimizer.set_rate(RATE)
+    rates = [{group["lr"] for group in optimizer.param_groups} for optimizer in optimizers]
+    assert rates == [{RATE}, {4 * RATE}]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -148,6 +152,8 @@ def test_adamw_moves_everything_where_it_is_asked_for() -> None:
     model = CharRNN(ModelConfig(hidden_size=8), 11)
     optimizers = optimizers_for(model, TrainConfig(), torch.float32, POOL)
     assert [type(optimizer) for optimizer in optimizers] == [AdamW]
+    optimizers[0].set_rate(RATE)
+    assert {group["lr"] for group in optimizers[0].param_groups} == {RATE}
     assert sum(len(group["params"]) for group in optimizers[0].param_groups) == len(
         list(model.parameters())
     )
