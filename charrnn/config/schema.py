@@ -133,8 +133,8 @@ class TrainConfig:
     """Optimiser steps; the learning rate has decayed to its last value at the end."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """What turns gradients into updates. muon makes those of the matrices between units orthogonal
-    and leaves all other weights to AdamW: it learns far more from each step, and is for a text
-    that is read a few times."""
+    and leaves all other weights to AdamW: it learns far more from each step, and wants
+    a learning_rate of 0.0075 or so."""
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.004
     """The peak learning rate, reached after the warm-up."""
     final_learning_rate_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.02

@@ -22,12 +22,12 @@ from charrnn.training.autotune import (
 from charrnn.training.batches import chars_a_step, steps_an_epoch
 from charrnn.training.evaluator import LEARNING_COST
 from charrnn.training.model_size import (
-    OF_OPTIMIZER,
     SIZES,
     choose_regularization,
     choose_size,
     is_size_open,
     with_defaults,
+    with_optimizer,
 )
 from charrnn.training.process_group import ProcessGroup
 
@@ -180,7 +180,7 @@ def _check_long_enough(
     """
     if is_open:
         config = with_defaults(config, named, "model", hidden_size=SIZES[0])
-        config = with_defaults(config, named, "train", **OF_OPTIMIZER["muon"])
+        config = with_optimizer(config, named)
     needed = FEWEST_STEPS * operations_a_step(config, corpus) / operations_a_second(config)
     if needed > clock.left:
         gone = clock.seconds - clock.left

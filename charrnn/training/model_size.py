@@ -44,15 +44,13 @@ BY_EPOCHS = (
     (math.inf, Regularization(0.15, 0.4)),
 )
 """For a text that is read at most so often."""
-FEW_EPOCHS = BY_EPOCHS[0][0]
-"""Up to so many epochs Muon is ahead of AdamW; above this it overfits."""
 RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 """A learning rate that stays high, and the mean of what is learned with it."""
 LOGIT_SCALE = 0.95
 """Gains 0.002 to 0.005 nats where a network is too sure of itself, and costs 0.002 where not."""
 OF_OPTIMIZER = {
-    "adamw": {"batch_size": 32, "learning_rate": 0.004},
     "muon": {"batch_size": 64, "learning_rate": 0.0075},
+    "adamw": {"batch_size": 32, "learning_rate": 0.004},
 }
 """Muon's products cost the same for every batch, and it learns as much from larger ones."""
 
@@ -62,8 +60,14 @@ def is_size_open(config: Config, named: frozenset[str]) -> bool:
     return "model.hidden_size" not in named and not config.model.tie_weights
 
 
+def with_optimizer(config: Config, named: frozenset[str]) -> Config:
+    """The configuration with Muon, if none is named; and the batch and the rate that suit it."""
+    config = with_defaults(config, named, "train", optimizer="muon")
+    return with_defaults(config, named, "train", **OF_OPTIMIZER[config.train.optimizer])
+
+
 def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
-    """Choose a size, with the optimiser, the batch and the arithmetic that suit it.
+    """Choose a size, with the arithmetic that suits it: trained by Muon, unless AdamW is named.
 
     Args:
         config: what is wanted, its size left open.
@@ -74,12 +78,8 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     Raises:
         UserError: What is named does not work here.
     """
-    optimizer = config.train.optimizer if "train.optimizer" in named else "muon"
-    first = _with_size(_with_optimizer(config, named, optimizer), FIRST_SIZE)
-    fast = tuner.choose_arithmetic(first)
+    fast = tuner.choose_arithmetic(_with_size(with_optimizer(config, named), FIRST_SIZE))
     fitted = _fit_size(fast, tuner, seconds)
-    if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > FEW_EPOCHS:
-        fitted = _fit_size(_with_optimizer(fast, named, "adamw"), tuner, seconds)
     if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
         return fitted
     wanted = config.train
@@ -110,12 +110,6 @@ def with_defaults(config: Config, named: frozenset[str], section: str, **setting
     """The configuration with these settings, except those that were named."""
     free = {name: value for name, value in settings.items() if f"{section}.{name}" not in named}
     return replace(config, **{section: replace(getattr(config, section), **free)})
-
-
-def _with_optimizer(config: Config, named: frozenset[str], optimizer: str) -> Config:
-    """The configuration with an optimiser, and the batch and the learning rate that suit it."""
-    config = with_train(config, optimizer=optimizer)
-    return with_defaults(config, named, "train", **OF_OPTIMIZER[optimizer])
 
 
 def _with_size(config: Config, size: int) -> Config:

@@ -85,7 +85,7 @@ def test_more_time_never_means_a_smaller_network(small_corpus: Corpus) -> None:
 
 
 def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(small_corpus: Corpus) -> None:
-    small, large = of_length(small_corpus, 30_000), of_length(small_corpus, 300_000)
+    small, large = of_length(small_corpus, 50_000), of_length(small_corpus, 300_000)
     for_small, for_large = (choose(wanted(), corpus, 1e4) for corpus in (small, large))
 
     assert for_small.model.hidden_size < for_large.model.hidden_size
@@ -125,27 +125,25 @@ def test_the_rate_stays_high_where_a_mean_is_kept_and_only_there(small_corpus: C
         assert named.final_learning_rate_fraction == plain.final_learning_rate_fraction
 
 
-def test_what_is_read_a_few_times_is_learned_with_muon_in_larger_batches(
-    small_corpus: Corpus,
-) -> None:
+def test_muon_learns_in_larger_batches_at_a_higher_rate(small_corpus: Corpus) -> None:
     corpus = of_length(small_corpus, 200_000)
-    hasty, thorough = (choose(wanted(), corpus, s) for s in (0.5, 1e3))
+    chosen = choose(wanted(), corpus, 1.0).train
 
-    assert (hasty.train.optimizer, hasty.train.batch_size) == ("muon", 64)
-    assert (thorough.train.optimizer, thorough.train.batch_size) == ("adamw", 32)
+    assert (chosen.optimizer, chosen.batch_size) == ("muon", 64)
+    assert chosen.learning_rate > TrainConfig().learning_rate
 
 
-@pytest.mark.parametrize(("optimizer", "batch_size"), [("adamw", 32), ("muon", 64)])
-def test_an_optimiser_that_is_named_stays(
-    small_corpus: Corpus, optimizer: str, batch_size: int
-) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_optimiser_that_is_named_stays(small_corpus: Corpus, optimizer: str) -> None:
     corpus = of_length(small_corpus, 200_000)
     train = replace(wanted().train, optimizer=optimizer)  # type: ignore[arg-type]
-    for seconds in (0.5, 1e3):
-        config = choose(
-            replace(wanted(), train=train), corpus, seconds, DECIDED | {"train.optimizer"}
-        )
-        assert (config.train.optimizer, config.train.batch_size) == (optimizer, batch_size)
+    chosen = choose(
+        replace(wanted(), train=train), corpus, 1.0, DECIDED | {"train.optimizer"}
+    ).train
+
+    assert chosen.optimizer == optimizer
+    assert chosen.batch_size == {"adamw": 32, "muon": 64}[optimizer]
+    assert (chosen.learning_rate == TrainConfig().learning_rate) == (optimizer == "adamw")
 
 
 def test_what_is_named_stays(tmp_path: Path) -> None:
