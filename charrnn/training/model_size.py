@@ -44,6 +44,8 @@ BY_EPOCHS = (
     (math.inf, Regularization(0.15, 0.4)),
 )
 """For a text that is read at most so often."""
+FEW_EPOCHS = 36.0
+"""Up to so many epochs Muon is ahead of AdamW; above this it overfits."""
 RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 """A learning rate that stays high, and the mean of what is learned with it."""
 LOGIT_SCALE = 0.95
@@ -60,14 +62,14 @@ def is_size_open(config: Config, named: frozenset[str]) -> bool:
     return "model.hidden_size" not in named and not config.model.tie_weights
 
 
-def with_optimizer(config: Config, named: frozenset[str]) -> Config:
-    """The configuration with Muon, if none is named; and the batch and the rate that suit it."""
-    config = with_defaults(config, named, "train", optimizer="muon")
+def with_optimizer(config: Config, named: frozenset[str], optimizer: str) -> Config:
+    """The configuration with this one, if none is named; and the batch and rate that suit it."""
+    config = with_defaults(config, named, "train", optimizer=optimizer)
     return with_defaults(config, named, "train", **OF_OPTIMIZER[config.train.optimizer])
 
 
 def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
-    """Choose a size, with the arithmetic that suits it: trained by Muon, unless AdamW is named.
+    """Choose a size, with the optimiser, the batch, the rate and the arithmetic that suit it.
 
     Args:
         config: what is wanted, its size left open.
@@ -78,8 +80,11 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     Raises:
         UserError: What is named does not work here.
     """
-    fast = tuner.choose_arithmetic(_with_size(with_optimizer(config, named), FIRST_SIZE))
+    first = _with_size(with_optimizer(config, named, "muon"), FIRST_SIZE)
+    fast = tuner.choose_arithmetic(first)
     fitted = _fit_size(fast, tuner, seconds)
+    if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > FEW_EPOCHS:
+        fitted = _fit_size(with_optimizer(fast, named, "adamw"), tuner, seconds)
     if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
         return fitted
     wanted = config.train
