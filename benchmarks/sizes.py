@@ -31,6 +31,7 @@ class Pick(NamedTuple):
     weight_dropout: float
     optimizer: str = "adamw"
     batch_size: int = 32
+    learning_rate: float = 0.004
 
     def __str__(self) -> str:
         return ", ".join(map(str, self))
@@ -41,23 +42,23 @@ PICKS = {
         Pick(384, 0.15, 0.3),
         Pick(512, 0.1, 0.2),
         Pick(512, 0.15, 0.4),
-        Pick(384, 0.15, 0.3, "muon", 64),
+        Pick(384, 0.15, 0.3, "muon", 64, 0.0075),
     ),
     "shakespeare": (
         Pick(384, 0.1, 0.2),
         Pick(512, 0.05, 0.1),
-        Pick(384, 0.0, 0.05, "muon", 64),
-        Pick(384, 0.05, 0.1, "muon", 64),
+        Pick(384, 0.0, 0.05, "muon", 64, 0.0075),
+        Pick(384, 0.05, 0.1, "muon", 64, 0.0075),
     ),
     "names": (
         Pick(64, 0.3, 0.3),
         Pick(128, 0.3, 0.3),
         Pick(128, 0.4, 0.5),
         Pick(256, 0.3, 0.3),
-        Pick(128, 0.3, 0.3, "muon", 64),
+        Pick(128, 0.3, 0.3, "muon", 64, 0.0075),
     ),
 }
-OF_TRAINING = frozenset({"optimizer", "batch_size"})
+OF_TRAINING = frozenset({"optimizer", "batch_size", "learning_rate"})
 """What of a pick belongs to section `train`; the rest is the model's."""
 
 
@@ -99,9 +100,8 @@ def _section(name: str) -> str:
 def compare(corpus: str, minutes: float, seeds: list[int], shakespeare: str | None) -> None:
     """Print one table."""
     settings = data_settings(corpus, shakespeare)
-    print(
-        f"\n{corpus}, {minutes:g} minutes | units, dropout, weight dropout, optimiser, batch | loss"
-    )
+    what = "units, dropout, weight dropout, optimiser, batch, rate"
+    print(f"\n{corpus}, {minutes:g} minutes | {what} | loss")
     print("---|---|---")
     chosen = [valid_loss(settings, minutes, seed, None) for seed in seeds]
     ours = [loss for loss, _ in chosen]

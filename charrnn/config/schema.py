@@ -136,7 +136,7 @@ class TrainConfig:
     and leaves all other weights to AdamW: it learns far more from each step, and wants
     a learning_rate of 0.0075 or so."""
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.004
-    """The peak learning rate, reached after the warm-up."""
+    """The peak learning rate, reached after the warm-up. Beside muon, AdamW has four times it."""
     final_learning_rate_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.02
     """The share of learning_rate that the cosine decay ends at."""
     average_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0

@@ -120,7 +120,7 @@ def training_part(reading: Reading) -> Reading:
             starts = starts[line:] - starts[line]
         ids = ids[begin:]
     text = Text(reading.model.vocabulary.decode(ids), ids, starts)
-    return replace(reading, name="the training part", text=text)
+    return replace(reading, name="the training part", text=text, is_cut=False)
 
 
 def ngram_bits(training: Reading, reading: Reading, highest: int = HIGHEST_ORDER) -> list[float]:

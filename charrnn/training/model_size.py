@@ -44,7 +44,7 @@ BY_EPOCHS = (
     (math.inf, Regularization(0.15, 0.4)),
 )
 """For a text that is read at most so often."""
-FEW_EPOCHS = 36.0
+MUON_EPOCHS = 36.0
 """Up to so many epochs Muon is ahead of AdamW; above this it overfits."""
 RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 """A learning rate that stays high, and the mean of what is learned with it."""
@@ -54,7 +54,8 @@ OF_OPTIMIZER = {
     "muon": {"batch_size": 64, "learning_rate": 0.0075},
     "adamw": {"batch_size": 32, "learning_rate": 0.004},
 }
-"""Muon's products cost the same for every batch, and it learns as much from larger ones."""
+"""Muon's products cost the same for every batch; it learns as much from larger ones, and wants a
+higher rate."""
 
 
 def is_size_open(config: Config, named: frozenset[str]) -> bool:
@@ -63,7 +64,7 @@ def is_size_open(config: Config, named: frozenset[str]) -> bool:
 
 
 def with_optimizer(config: Config, named: frozenset[str], optimizer: str) -> Config:
-    """The configuration with this one, if none is named; and the batch and rate that suit it."""
+    """The configuration with this optimiser unless one is named, and what suits the one it has."""
     config = with_defaults(config, named, "train", optimizer=optimizer)
     return with_defaults(config, named, "train", **OF_OPTIMIZER[config.train.optimizer])
 
@@ -83,7 +84,7 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     first = _with_size(with_optimizer(config, named, "muon"), FIRST_SIZE)
     fast = tuner.choose_arithmetic(first)
     fitted = _fit_size(fast, tuner, seconds)
-    if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > FEW_EPOCHS:
+    if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > MUON_EPOCHS:
         fitted = _fit_size(with_optimizer(fast, named, "adamw"), tuner, seconds)
     if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
         return fitted

@@ -179,9 +179,10 @@ class Muon(Optimizer):
             return ours
         shares = [ahead[turn::size] for turn in range(size)]
         counts = [sum(gate.numel() for gate in share) for share in shares]
-        none = torch.zeros(0, 1, dtype=self._dtype, device=ahead[0].device)
-        sent = torch.cat([none, *(gate.reshape(-1, 1) for gate in ours)])
-        received = self._processes.gather(sent, counts).flatten()
+        # As bytes: not every torch can send bfloat16.
+        none = ahead[0].new_zeros(0, self._dtype.itemsize, dtype=torch.uint8)
+        sent = torch.cat([none, *(gate.reshape(-1, 1).view(torch.uint8) for gate in ours)])
+        received = self._processes.gather(sent, counts).view(self._dtype).flatten()
         in_turns = iter(received.split([gate.numel() for share in shares for gate in share]))
         directions = list(ahead)
         for turn, share in enumerate(shares):

@@ -106,9 +106,9 @@ class TorchProcessGroup(ProcessGroup):
                 self._wait_for_all()
 
     def total(self, values: Tensor) -> Tensor:
-        """Sum up, in pairs of neighbours.
+        """The sum of every process's values, (N,), added pairwise, neighbours first.
 
-        Each process adds up one stretch of them: two exchanges, in which it sends and receives
+        Each process adds up one stretch of the N: two exchanges, in which it sends and receives
         about N values each, however many processes there are.
         """
         length = len(values)

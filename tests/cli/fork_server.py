@@ -2,7 +2,7 @@
 
     python -m tests.cli.fork_server SOCKET
 
-Listens at a socket of Unix until stdin is closed. `fork_client.py` says what it is asked.
+Listens at a Unix socket until stdin is closed. `fork_client.py` says what it is asked.
 """
 
 import json

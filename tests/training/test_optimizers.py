@@ -1,5 +1,7 @@
 """Muon and AdamW: which weights each moves, and where to; the learning rate of each step."""
 
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +21,7 @@ from charrnn.training.optimizers import (
     nearly_orthogonal,
     optimizers_for,
 )
+from charrnn.training.process_group import ProcessGroup
 
 POOL = ThreadPoolExecutor(1)
 RATE, DECAY = 0.01, 0.1
@@ -33,8 +36,17 @@ def by_singular_values(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
     return np.asarray(left * values @ right)
 
 
-def muon(weight: torch.Tensor, *, gates: int = 1, pool: ThreadPoolExecutor = POOL) -> Muon:
-    optimizer = Muon([weight], gates=gates, weight_decay=DECAY, dtype=torch.float32, pool=pool)
+def muon(
+    weight: torch.Tensor,
+    *,
+    gates: int = 1,
+    dtype: torch.dtype = torch.float32,
+    pool: ThreadPoolExecutor = POOL,
+    processes: ProcessGroup | None = None,
+) -> Muon:
+    optimizer = Muon(
+        [weight], gates=gates, weight_decay=DECAY, dtype=dtype, pool=pool, processes=processes
+    )
     optimizer.param_groups[0]["lr"] = RATE
     return optimizer
 
@@ -99,6 +111,39 @@ def test_the_number_of_threads_changes_nothing() -> None:
         muon(weight, gates=4, pool=ThreadPoolExecutor(threads)).step()
         ends.append(weight)
     assert torch.equal(*ends)
+
+
+class InThread(ProcessGroup):
+    """One of two processes that are threads."""
+
+    def __init__(self, rank: int, sent: dict[int, torch.Tensor], both: threading.Barrier) -> None:
+        super().__init__(rank, 2, rank, 2)
+        self.sent, self.both = sent, both
+
+    def gather(self, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        assert len(rows) == counts[self.rank]
+        self.sent[self.rank] = rows
+        self.both.wait(10)
+        return torch.cat([self.sent[0], self.sent[1]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("gates", [1, 3, 4])
+def test_the_number_of_processes_changes_nothing(dtype: torch.dtype, gates: int) -> None:
+    sent: dict[int, torch.Tensor] = {}
+    both = threading.Barrier(2)
+
+    def trained(processes: ProcessGroup) -> torch.Tensor:
+        weight = torch.randn(24, 10, generator=torch.Generator().manual_seed(3))
+        weight.grad = weight.sin()
+        muon(weight, gates=gates, dtype=dtype, processes=processes).step()
+        return weight
+
+    groups = [ProcessGroup(), InThread(0, sent, both), InThread(1, sent, both)]
+    with ThreadPoolExecutor(3) as threads:
+        alone, first, second = threads.map(trained, groups)
+    assert torch.equal(alone, first)
+    assert torch.equal(alone, second)
 
 
 @pytest.mark.parametrize(
