@@ -134,9 +134,11 @@ class TrainConfig:
     optimizer: Literal["adamw", "muon"] = "adamw"
     """What turns gradients into updates. muon makes those of the matrices between units orthogonal
     and leaves all other weights to AdamW: it learns far more from each step, and wants
-    a learning_rate of 0.0075 or so."""
+    a learning_rate of 0.0075 and an adamw_rate_factor of 4 or so."""
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.004
-    """The peak learning rate, reached after the warm-up. Beside muon, AdamW has four times it."""
+    """The peak learning rate, reached after the warm-up."""
+    adamw_rate_factor: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    """How many times the learning rate AdamW has beside muon, for embedding, output and biases."""
     final_learning_rate_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.02
     """The share of learning_rate that the cosine decay ends at."""
     average_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0

@@ -51,11 +51,11 @@ RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 LOGIT_SCALE = 0.95
 """Gains 0.002 to 0.005 nats where a network is too sure of itself, and costs 0.002 where not."""
 OF_OPTIMIZER = {
-    "muon": {"batch_size": 64, "learning_rate": 0.0075},
-    "adamw": {"batch_size": 32, "learning_rate": 0.004},
+    "muon": {"batch_size": 64, "learning_rate": 0.0075, "adamw_rate_factor": 4.0},
+    "adamw": {"batch_size": 32, "learning_rate": 0.004, "adamw_rate_factor": 1.0},
 }
 """Muon's products cost the same for every batch; it learns as much from larger ones, and wants a
-higher rate."""
+higher rate, and AdamW beside it one still higher: embedding and output have to keep up."""
 
 
 def is_size_open(config: Config, named: frozenset[str]) -> bool:

@@ -39,9 +39,6 @@ They apply it five times; here three times do, and two learn less."""
 UPDATE_SIZE = 0.7
 """Root mean square of what is added to a matrix, for a learning rate of 1: 3.5 times what Liu et
 al. take for transformers."""
-ADAMW_FACTOR = 4.0
-"""How many times the learning rate AdamW has beside Muon. The embedding and the output, which it
-moves, have to keep up with the matrices between them."""
 SMALLEST_NORM = 1e-12
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Of AdamW, as the paper and torch have them."""
@@ -268,7 +265,7 @@ def optimizers_for(
         processes=processes,
     )
     others = [weight for weight in weights if id(weight) not in ours]
-    return [muon, _adamw(others, config.weight_decay, ADAMW_FACTOR)]
+    return [muon, _adamw(others, config.weight_decay, config.adamw_rate_factor)]
 
 
 def _adamw(weights: Sequence[Tensor], weight_decay: float, factor: float = 1.0) -> AdamW:

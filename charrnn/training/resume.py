@@ -29,6 +29,7 @@ CHANGEABLE = frozenset(
         "data.sha256",
         "train.steps",
         "train.learning_rate",
+        "train.adamw_rate_factor",
         "train.final_learning_rate_fraction",
         "train.warmup_steps",
         "train.weight_decay",

@@ -159,7 +159,8 @@ def test_muon_moves_the_matrices_between_units_and_adamw_the_rest(
     cell: str, settings: dict[str, object], moved_by_muon: set[str]
 ) -> None:
     model = CharRNN(ModelConfig(cell=cell, hidden_size=8, **settings), 11)  # type: ignore[arg-type]
-    optimizers = optimizers_for(model, TrainConfig(optimizer="muon"), torch.float32, POOL)
+    config = TrainConfig(optimizer="muon", adamw_rate_factor=4)
+    optimizers = optimizers_for(model, config, torch.float32, POOL)
     held = [
         [id(weight) for group in optimizer.param_groups for weight in group["params"]]
         for optimizer in optimizers
@@ -195,7 +196,8 @@ def test_moments_begin_under_the_names_and_in_the_shapes_that_a_step_gives_them(
 
 def test_adamw_moves_everything_where_it_is_asked_for() -> None:
     model = CharRNN(ModelConfig(hidden_size=8), 11)
-    optimizers = optimizers_for(model, TrainConfig(), torch.float32, POOL)
+    config = TrainConfig(adamw_rate_factor=4)
+    optimizers = optimizers_for(model, config, torch.float32, POOL)
     assert [type(optimizer) for optimizer in optimizers] == [AdamW]
     optimizers[0].set_rate(RATE)
     assert {group["lr"] for group in optimizers[0].param_groups} == {RATE}
