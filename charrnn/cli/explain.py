@@ -1,7 +1,6 @@
 """`charrnn explain`: what a trained network learned, as pictures and as numbers."""
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.by_line import ByLine, Dearest, write_lines
-from charrnn.cli.listing import PIPE_COLUMNS, listed
+from charrnn.cli.listing import columns_of_stdout, listed
 from charrnn.cli.new_file import Overwrite, check_new_file
 from charrnn.cli.options import (
     DataDir,
@@ -242,5 +241,4 @@ def _in_terminal(picture: "Picture") -> str:
 
     stdout = RichConsole(file=sys.stdout)
     colours = None if stdout.no_color else stdout.color_system
-    columns = shutil.get_terminal_size((PIPE_COLUMNS, 0)).columns
-    return drawn(picture, width=columns, colours=colours)
+    return drawn(picture, width=columns_of_stdout(), colours=colours)

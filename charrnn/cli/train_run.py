@@ -443,14 +443,10 @@ def _over_in_words(trainer: "Trainer") -> str:
     """Say why no step is left, and how to have more."""
     done, run = trainer.progress.step, shell_word(trainer.writer.path)
     if done < trainer.config.train.steps:
-        return (
-            f"stopped early before, at step {done:,}; `charrnn train --resume --out {run} "
-            "--set train.patience=null` trains on"
-        )
-    return (
-        f"all {done:,} steps were done before; `charrnn train --resume --out {run} "
-        f"--set train.steps={2 * done}` trains on"
-    )
+        why, setting = f"stopped early before, at step {done:,}", "train.patience=null"
+    else:
+        why, setting = f"all {done:,} steps were done before", f"train.steps={2 * done}"
+    return f"{why}; `charrnn train --resume --out {run} --set {setting}` trains on"
 
 
 def _tensorboard(
