@@ -217,7 +217,7 @@ def exchanging() -> Work:
         mine = torch.ones(int(values))
         group.first(lambda: None)
         begin = time.perf_counter()
-        group.total(mine)
+        group.total([mine])
         return time.perf_counter() - begin
 
     return exchange

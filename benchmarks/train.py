@@ -67,7 +67,7 @@ GPU_SIZES = (
     "rnn 1x512 b128",
 )
 CLIP_NORM = 1.0
-STEPS_A_ROUND = {"cpu": 4, "cuda": 64}
+STEPS_A_ROUND = {"cpu": 4, "cuda": 32}
 
 Step = Callable[[], object]
 

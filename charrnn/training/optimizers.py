@@ -64,8 +64,8 @@ class Optimizer(ABC):
         self.found_inf = torch.zeros(())
         """1 where the next step is to change nothing: a number on the device, so nobody waits."""
 
-    def set_rate(self, rate: float) -> None:
-        """Take the next step at this learning rate."""
+    def set_rate(self, rate: float | Tensor) -> None:
+        """Take the next step at this learning rate; on a GPU, a number () on the device."""
         for group in self.param_groups:
             group["lr"] = rate * self._factor
 
@@ -76,6 +76,10 @@ class Optimizer(ABC):
     @abstractmethod
     def moments_of(self, weight: Tensor) -> Moments:
         """What is remembered of a weight that has not been moved: zeros."""
+
+    @abstractmethod
+    def gather_moments(self) -> None:
+        """Make what is remembered complete in every process; all of them have to ask for it."""
 
     def begin_moments(self) -> None:
         """Give every weight that has none its moments."""
@@ -115,6 +119,9 @@ class AdamW(Optimizer):
             )
             torch._foreach_sub_(steps, [self.found_inf] * len(steps))
 
+    def gather_moments(self) -> None:
+        """Every process has them all."""
+
     def moments_of(self, weight: Tensor) -> Moments:
         """The means of the gradient and of its square, and the number of steps."""
         return {
@@ -129,7 +136,8 @@ class Muon(Optimizer):
 
     Processes share out the gates, as their products are most of the work, and the threads of `pool`
     those of a process. Each gate's are computed by one thread, so the result does not depend on
-    the number of either. Products are computed in `dtype`, all else in float32.
+    the number of either. Products are computed in `dtype`, all else in float32. A process moves all
+    weights, but keeps up the momenta of its own gates alone until `gather_moments`.
     """
 
     def __init__(
@@ -152,39 +160,57 @@ class Muon(Optimizer):
     def step(self) -> None:
         """Move every weight by its gradient."""
         self.begin_moments()
+        is_kept = self.found_inf == 0
+        direction = functools.partial(_direction, dtype=self._dtype, is_kept=is_kept)
         for group in self.param_groups:
-            gates: list[tuple[Tensor, ...]] = []
-            for weight_GX in group["params"]:
-                arrays = (weight_GX, weight_GX.grad, self.state[weight_GX]["momentum"])
-                gates += zip(*(array.chunk(self._gates) for array in arrays), strict=True)
-            weights, gradients, momenta = zip(*gates, strict=True)
-            after, ahead = zip(*self._pool.map(_look_ahead, gradients, momenta), strict=True)
+            weights = self._gates_of(group["params"])
+            gradients = self._gates_of([weight.grad for weight in group["params"]])
+            momenta = self._gates_of(self._momenta(group["params"]))
+            ours = self._pool.map(direction, gradients[self._ours], momenta[self._ours])
             move = functools.partial(
-                _move,
-                rate=group["lr"],
-                weight_decay=group["weight_decay"],
-                is_kept=self.found_inf == 0,
+                _move, rate=group["lr"], weight_decay=group["weight_decay"], is_kept=is_kept
             )
-            list(self._pool.map(move, weights, momenta, after, self._directions(ahead)))
+            list(self._pool.map(move, weights, self._from_all(list(ours), weights, self._dtype)))
 
-    def _directions(self, ahead: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Each gate's gradient made orthogonal, by the process whose turn it is."""
-        size, rank = self._processes.size, self._processes.rank
-        orthogonal = functools.partial(nearly_orthogonal, dtype=self._dtype)
-        ours = list(self._pool.map(orthogonal, ahead[rank::size]))
-        if size == 1:
+    @torch.no_grad()
+    def gather_moments(self) -> None:
+        """Get the moments that other processes have kept up."""
+        weights = [weight for weight in self.param_groups[0]["params"] if weight in self.state]
+        momenta = self._gates_of(self._momenta(weights))
+        latest = self._from_all(momenta[self._ours], momenta, torch.float32)
+        for place, momentum in zip(momenta, latest, strict=True):
+            if place is not momentum:
+                place.copy_(momentum)
+
+    @property
+    def _ours(self) -> slice:
+        """The gates whose turn is this process's."""
+        return slice(self._processes.rank, None, self._processes.size)
+
+    def _gates_of(self, arrays: Sequence[Tensor]) -> list[Tensor]:
+        return [gate for array in arrays for gate in array.chunk(self._gates)]
+
+    def _momenta(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        return [self.state[weight]["momentum"] for weight in weights]
+
+    def _from_all(
+        self, ours: Sequence[Tensor], gates: Sequence[Tensor], dtype: torch.dtype
+    ) -> Sequence[Tensor]:
+        """An array like each gate, of this type, from the process whose turn it is."""
+        size = self._processes.size
+        if size == 1 or not gates:
             return ours
-        shares = [ahead[turn::size] for turn in range(size)]
+        shares = [gates[turn::size] for turn in range(size)]
         counts = [sum(gate.numel() for gate in share) for share in shares]
         # As bytes: not every torch can send bfloat16.
-        none = ahead[0].new_zeros(0, self._dtype.itemsize, dtype=torch.uint8)
-        sent = torch.cat([none, *(gate.reshape(-1, 1).view(torch.uint8) for gate in ours)])
-        received = self._processes.gather(sent, counts).view(self._dtype).flatten()
+        none = gates[0].new_zeros(0, dtype.itemsize, dtype=torch.uint8)
+        sent = torch.cat([none, *(array.reshape(-1, 1).view(torch.uint8) for array in ours)])
+        received = self._processes.gather(sent, counts).view(dtype).flatten()
         in_turns = iter(received.split([gate.numel() for share in shares for gate in share]))
-        directions = list(ahead)
+        arrays = list(gates)
         for turn, share in enumerate(shares):
-            directions[turn::size] = [next(in_turns).view_as(gate) for gate in share]
-        return directions
+            arrays[turn::size] = [next(in_turns).view_as(gate) for gate in share]
+        return arrays
 
     def moments_of(self, weight: Tensor) -> Moments:
         """The mean of the gradient."""
@@ -192,28 +218,30 @@ class Muon(Optimizer):
 
 
 @torch.no_grad()  # which holds for one thread alone
-def _look_ahead(gradient_HX: Tensor, momentum_HX: Tensor) -> tuple[Tensor, Tensor]:
-    """The momentum after this step, and the gradient a step further along it."""
+def _direction(
+    gradient_HX: Tensor, momentum_HX: Tensor, *, dtype: torch.dtype, is_kept: Tensor
+) -> Tensor:
+    """The gradient a step further along the momentum, made orthogonal; updates the momentum.
+
+    Whether the step is kept is known where the tensors are, so it is computed all the same.
+    """
     after_HX = momentum_HX.lerp(gradient_HX, 1 - MOMENTUM)
-    return after_HX, gradient_HX.lerp(after_HX, MOMENTUM)
+    ahead_HX = gradient_HX.lerp(after_HX, MOMENTUM)
+    momentum_HX.copy_(torch.where(is_kept, after_HX, momentum_HX))
+    return nearly_orthogonal(ahead_HX, dtype)
 
 
 @torch.no_grad()
 def _move(
     gate_HX: Tensor,
-    momentum_HX: Tensor,
-    after_HX: Tensor,
     direction_HX: Tensor,
     *,
-    rate: float,
+    rate: float | Tensor,
     weight_decay: float,
     is_kept: Tensor,
 ) -> None:
-    """Whether the step is kept is known where the tensors are, so it is computed all the same."""
     size = UPDATE_SIZE * math.sqrt(max(gate_HX.shape))
-    moved_HX = gate_HX * (1 - rate * weight_decay)
-    moved_HX.add_(direction_HX.float(), alpha=-rate * size)
-    momentum_HX.copy_(torch.where(is_kept, after_HX, momentum_HX))
+    moved_HX = gate_HX * (1 - rate * weight_decay) - direction_HX.float() * (rate * size)
     gate_HX.copy_(torch.where(is_kept, moved_HX, gate_HX))
 
 

@@ -84,9 +84,9 @@ class ProcessGroup:
         """Let the first process of each machine go before the others."""
         yield
 
-    def total(self, values: "Tensor") -> "Tensor":
-        """The sum of every process's values, (N,), added pairwise, neighbours first."""
-        return values
+    def total(self, arrays: Sequence["Tensor"]) -> list["Tensor"]:
+        """The sums of every process's arrays, added pairwise, neighbours first."""
+        return list(arrays)
 
     def gather(self, rows: "Tensor", counts: Sequence[int]) -> "Tensor":
         """Every process's rows, (B, N), one process after the other; `counts` has how many."""

@@ -17,7 +17,17 @@ class Noise:
     """One part of one step's supply of random numbers."""
 
     def __init__(self, seed: int, step: int, part: int, device: torch.device) -> None:
-        self.generator = torch.Generator(device).manual_seed(derived_seed(seed, step, part))
+        self._seed, self._part = seed, part
+        self.generator = torch.Generator(device)
+        self.begin(step)
+
+    def begin(self, step: int) -> None:
+        """Supply what this part of another step draws."""
+        self.generator.manual_seed(derived_seed(self._seed, step, self._part))
+
+    def twin(self, step: int) -> "Noise":
+        """The same part of a step, with a generator of its own."""
+        return Noise(self._seed, step, self._part, self.generator.device)
 
     def drop(self, units: Tensor, share: float) -> Tensor:
         """Dropout (Srivastava et al. 2014): a share of the units is 0, the rest scaled up."""

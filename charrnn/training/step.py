@@ -6,7 +6,7 @@ so that any number of either takes the same step to the last bit. On a CPU, a th
 beats giving every small product to all threads, which then spend their time waiting for each other.
 
 On a GPU a step is put into a queue, and nobody waits for it: what came of it stays there until
-somebody looks, and it is decided there whether the weights move.
+somebody looks, and it is decided there whether the weights move. `step_graphs` launches it as one.
 
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
@@ -14,8 +14,8 @@ Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 import ctypes
 import functools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from charrnn.training.model import CharRNN
 from charrnn.training.optimizers import optimizers_for
 from charrnn.training.process_group import ProcessGroup, pairwise_sum
 from charrnn.training.rng import Noise
+from charrnn.training.step_graphs import StepGraphs
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
@@ -40,6 +41,18 @@ MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 LARGEST_THRESHOLD_BYTES = 1 << 30
 OLD_LARGEST_THRESHOLD_BYTES = 32 << 20
 """The largest threshold that older glibc takes."""
+
+
+class StepInputs(NamedTuple):
+    """What a step learns from, on its device; the numbers are tensors () on a GPU."""
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+    targets: int | Tensor
+    """How many of the targets count."""
+    rate: float | Tensor
+    state_SLBH: Tensor
+    """The state before the batch, of this process's rows."""
 
 
 class StepResult(NamedTuple):
@@ -61,6 +74,16 @@ class StepResult(NamedTuple):
         return float(self.figures[1])
 
 
+class CallingThread(Executor):
+    """Runs everything at once, in the thread that asks: a GPU shares its work out by itself."""
+
+    def submit(self, work: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Run it, and return what is done."""
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments, **options))
+        return done
+
+
 class TrainingStep:
     """A model, its optimisers and the arithmetic they compute with.
 
@@ -73,7 +96,7 @@ class TrainingStep:
 
     Raises:
         UserError: The kernel is to be native, and there is no C compiler; or the parts cannot be
-            shared out among the processes.
+            shared out among the processes; or there is no GPU for each of them.
 
     Attributes:
         loss_scale: what the loss is multiplied by, if its gradients are float16.
@@ -93,7 +116,12 @@ class TrainingStep:
             kernels.check_available()
         self.parameters = list(model.parameters())
         self.parts = parts_of(config, self.group)
-        self._pool = ThreadPoolExecutor(config.threads or 1)
+        on_gpu = model.device.type == "cuda"
+        if on_gpu:
+            check_gpus(self.group, torch.cuda.device_count())
+        self._pool = CallingThread() if on_gpu else ThreadPoolExecutor(config.threads or 1)
+        # Processes wait for each other in the middle of a step.
+        self._graphs = StepGraphs(self._take) if on_gpu and self.group.size == 1 else None
         self.optimizers = optimizers_for(model, config, self.precision, self._pool, self.group)
 
     @property
@@ -129,23 +157,34 @@ class TrainingStep:
         Every process is given the whole batch, and the state of its own rows.
         """
         ours = self.group.shares(self.parts)[self.group.rank]
+        noise = [Noise(self.config.seed, index, part, self.model.device) for part in ours]
+        inputs = StepInputs(batch.ids_BT, batch.targets_BT, batch.targets, rate, state_SLBH)
+        if self.model.device.type == "cuda":
+            inputs = moved(inputs, self.model.device)
+        if self._graphs is not None:
+            return self._graphs.step(inputs, noise, index)
+        return self._take(inputs, noise, index)
+
+    def _take(self, inputs: StepInputs, noise: Sequence[Noise], index: int) -> StepResult:
+        """Compute and update. On a GPU, nothing here may wait for it or depend on what it holds."""
+        ours = self.group.shares(self.parts)[self.group.rank]
         compute_part = functools.partial(
             self._compute_part,
-            targets=batch.targets,
-            packed=self._pack(index, max(1, len(batch.ids_BT) // self.parts))
+            targets=inputs.targets,
+            packed=self._pack(index, max(1, len(inputs.ids_BT) // self.parts))
             if self.is_native
             else None,
         )
         ids, targets = (
             rows_BT.tensor_split(self.parts)[ours.start : ours.stop]
-            for rows_BT in (batch.ids_BT, batch.targets_BT)
+            for rows_BT in (inputs.ids_BT, inputs.targets_BT)
         )
         parts = self._pool.map(
             compute_part,
-            [Noise(self.config.seed, index, part, self.model.device) for part in ours],
+            noise,
             ids,
             targets,
-            state_SLBH.split([len(rows) for rows in ids], dim=2),
+            inputs.state_SLBH.split([len(rows) for rows in ids], dim=2),
         )
         losses, gradients, states = zip(*parts, strict=True)
         loss = self._add_up(losses, gradients)
@@ -153,7 +192,7 @@ class TrainingStep:
         figures = torch.stack([loss, norm])
         found_inf = (~figures.isfinite().all()).float()
         for optimizer in self.optimizers:
-            optimizer.set_rate(rate)
+            optimizer.set_rate(inputs.rate)
             optimizer.found_inf = found_inf
             optimizer.step()
         if self.loss_scale is not None:
@@ -163,15 +202,13 @@ class TrainingStep:
     def _add_up(self, losses: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> Tensor:
         """Give every parameter the gradient of all parts of all processes; returns their loss."""
         totals = [pairwise_sum(of_parts) for of_parts in zip(*gradients, strict=True)]
-        loss = pairwise_sum(losses)
-        if self.group.size > 1:
-            flat = torch.cat([*(total.flatten() for total in totals), loss[None]])
-            *flats, (loss,) = self.group.total(flat).split([*(t.numel() for t in totals), 1])
-            totals = [each.view_as(total) for each, total in zip(flats, totals, strict=True)]
+        *totals, loss = self.group.total([*totals, pairwise_sum(losses)])
         if self.loss_scale is not None:
             totals = [total / self.loss_scale.scale for total in totals]
+        elif self.parts == 1:  # in autograd's own arrays, of which two weights may share one
+            totals = [total.clone() for total in totals]
         for parameter, total in zip(self.parameters, totals, strict=True):
-            parameter.grad = total.clone() if len(losses) == 1 else total
+            parameter.grad = total.contiguous()  # as the optimizers of a GPU want it
         return loss
 
     def _pack(self, index: int, rows: int) -> list[PackedWeights]:
@@ -197,7 +234,7 @@ class TrainingStep:
         targets_BT: Tensor,
         state_SLBH: Tensor,
         *,
-        targets: int,
+        targets: int | Tensor,
         packed: Sequence[PackedWeights] | None,
     ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
         """Forward and backward over some rows; their loss, gradients and state after."""
@@ -207,18 +244,20 @@ class TrainingStep:
         device = self.model.device
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            logits_BTV, state_SLBH = self.model(moved(ids_BT, device), state_SLBH, noise, packed)
-        loss = summed_loss(logits_BTV, moved(targets_BT, device)) / targets
+            logits_BTV, state_SLBH = self.model(ids_BT, state_SLBH, noise, packed)
+        loss = summed_loss(logits_BTV, targets_BT) / targets
         scale = None if self.loss_scale is None else self.loss_scale.scale
         gradients = torch.autograd.grad(loss, self.parameters, scale)
         return loss.detach(), gradients, state_SLBH.detach().float()
 
 
-def moved(ids_BT: Tensor, device: torch.device) -> Tensor:
-    """Ids on the device; a GPU reads them from memory that stays in place, by itself."""
-    if device.type == "cuda":
-        ids_BT = ids_BT.pin_memory()
-    return ids_BT.to(device, non_blocking=True)
+def moved(inputs: StepInputs, device: torch.device) -> StepInputs:
+    """The inputs on a GPU, which reads them by itself from memory that stays in place."""
+    ids_2BT = torch.stack([inputs.ids_BT, inputs.targets_BT]).pin_memory()
+    numbers = torch.tensor([inputs.targets, inputs.rate], dtype=torch.float32).pin_memory()
+    ids_BT, targets_BT = ids_2BT.to(device, non_blocking=True)
+    targets, rate = numbers.to(device, non_blocking=True)
+    return StepInputs(ids_BT, targets_BT, targets, rate, inputs.state_SLBH)
 
 
 def summed_loss(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
@@ -252,6 +291,20 @@ def parts_of(config: TrainConfig, group: ProcessGroup) -> int:
             f"train.parts={group.size}, or 2, 4, 8, ... times that",
         )
     return parts
+
+
+def check_gpus(group: ProcessGroup, gpus: int) -> None:
+    """Refuse processes that would have to share a GPU, between which NCCL exchanges nothing.
+
+    Raises:
+        UserError: There are fewer GPUs on this machine than processes.
+    """
+    if group.local_size > gpus:
+        raise UserError(
+            f"this machine has {group.local_size} processes and {gpus} GPU{'s'[gpus == 1 :]}, "
+            "and each needs one of its own",
+            hint=f"start torchrun with --nproc-per-node {gpus}, or set train.device=cpu",
+        )
 
 
 @functools.cache

@@ -105,24 +105,25 @@ class TorchProcessGroup(ProcessGroup):
             if not self.local_rank:
                 self._wait_for_all()
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum of every process's values, (N,), added pairwise, neighbours first.
+    def total(self, arrays: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of every process's arrays, added pairwise, neighbours first.
 
-        Each process adds up one stretch of the N: two exchanges, in which it sends and receives
-        about N values each, however many processes there are.
+        Each process adds up one stretch of the N numbers: two exchanges, in which it sends and
+        receives about N numbers each, however many processes there are.
         """
-        length = len(values)
-        stretch = -(-(length + 1) // self.size)
-        sent = values.new_zeros(stretch * self.size)
-        sent[:length] = values
-        sent[length] = self.stop_requested
+        sizes = [array.numel() for array in arrays]
+        stretch = -(-(sum(sizes) + 1) // self.size)
+        padding = arrays[0].new_zeros(stretch * self.size - sum(sizes))
+        padding[0] = self.stop_requested
+        sent = torch.cat([*(array.flatten() for array in arrays), padding])
         received = torch.empty_like(sent)
         with self._reporting():
             dist.all_to_all_single(received, sent, group=self._group)
             added = pairwise_sum(received.split(stretch))
             dist.all_gather(list(sent.split(stretch)), added, self._group)
-        self._heed(sent[length])
-        return sent[:length]
+        *totals, padding = sent.split([*sizes, len(padding)])
+        self._heed(padding[0])
+        return [total.view_as(array) for total, array in zip(totals, arrays, strict=True)]
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         sent = rows.new_zeros(max(counts) + 1, rows.shape[1])

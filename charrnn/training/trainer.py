@@ -394,6 +394,8 @@ class Trainer:
         begin = time.perf_counter()
         self.progress.seconds = self.seconds
         step = self.progress.saved_step = self.progress.step
+        for optimizer in self.training_step.optimizers:
+            optimizer.gather_moments()
         of_step = training_state.tensors_of(self.training_step)
         self.group.copy_from_first([*of_step.values(), *self.kept.mean.values()])
         state_SLBH = self.state_SLBH

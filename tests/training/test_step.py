@@ -10,11 +10,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charrnn.config.schema import ModelConfig, TrainConfig
+from charrnn.errors import UserError
 from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.initialization import init_weights
 from charrnn.training.model import CharRNN
+from charrnn.training.process_group import ProcessGroup
 from charrnn.training.rng import Noise
-from charrnn.training.step import TrainingStep, summed_loss
+from charrnn.training.step import CallingThread, TrainingStep, check_gpus, summed_loss
 from charrnn.training.training_state import tensors_of
 from tests.training.precision import needs_bfloat16
 
@@ -180,3 +182,20 @@ def test_a_share_of_rows_begins_from_nothing_and_only_in_training() -> None:
     warm, cold = torch.randn_like(model.initial_state(6)), model.initial_state(6)
     results = [learner.step(0, batch, start, rate=0.0).loss_nats for start in (warm, cold)]
     assert results[0] == results[1]
+
+
+def test_what_a_gpu_is_given_is_done_at_once_and_its_errors_are_raised() -> None:
+    done: list[int] = []
+    results = CallingThread().map(done.append, [1, 2, 3])
+    assert done == [1, 2, 3]
+    assert list(results) == [None] * 3
+    with pytest.raises(ZeroDivisionError):
+        CallingThread().submit(divmod, 1, 0)
+
+
+@pytest.mark.parametrize(("gpus", "message"), [(1, "1 GPU, and each"), (3, "3 GPUs, and each")])
+def test_processes_without_a_gpu_of_their_own_are_refused(gpus: int, message: str) -> None:
+    with pytest.raises(UserError, match=f"this machine has 4 processes and {message}") as refused:
+        check_gpus(ProcessGroup(0, 8, 0, 4), gpus)
+    assert f"--nproc-per-node {gpus}" in (refused.value.hint or "")
+    check_gpus(ProcessGroup(0, 8, 0, 4), 4)
