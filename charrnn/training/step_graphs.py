@@ -11,7 +11,7 @@ CUDA graphs are described in torch's manual, https://pytorch.org/docs/stable/not
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,8 +20,9 @@ from charrnn.training.rng import Noise
 if TYPE_CHECKING:
     from charrnn.training.step import StepInputs, StepResult
 
-MOST_GRAPHS = 64
-"""Batches of more shapes than these are computed kernel by kernel: lines have many lengths."""
+LEAST_SHARE = 1 / 16
+"""Of all batches, must have a shape for its step to be recorded: each recorded step has memory of
+its own. Where an epoch begins and ends, shapes come that will hardly come again."""
 MOST_FAILURES = 3
 """After so many failures to record a step nothing more is tried."""
 
@@ -41,7 +42,6 @@ class StepGraphs:
         self._seen: Counter[torch.Size] = Counter()
         self._graphs: dict[torch.Size, StepGraph] = {}
         self._failures = 0
-        self._pool: Any = None
 
     def step(self, inputs: "StepInputs", noise: Sequence[Noise], index: int) -> "StepResult":
         """Take the step with this index."""
@@ -54,14 +54,14 @@ class StepGraphs:
         return self._take(inputs, noise, index)
 
     def _is_worthwhile(self, shape: torch.Size) -> bool:
-        is_again = self._seen[shape] > 1
-        return is_again and len(self._graphs) < MOST_GRAPHS and self._failures < MOST_FAILURES
+        seen = self._seen[shape]
+        is_common = seen > 1 and seen >= LEAST_SHARE * self._seen.total()
+        return is_common and self._failures < MOST_FAILURES
 
     def _record(self, inputs: "StepInputs", noise: Sequence[Noise], index: int) -> None:
         """Record a step, if that works: then it is not taken yet."""
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
         try:
-            graph = StepGraph(self._take, inputs, noise, index, self._pool)
+            graph = StepGraph(self._take, inputs, noise, index)
         except RuntimeError:
             self._failures += 1
         else:
@@ -72,14 +72,14 @@ class StepGraph:
     """One recorded step, with the places of what goes in and what comes out."""
 
     def __init__(
-        self, take: Take, inputs: "StepInputs", noise: Sequence[Noise], index: int, pool: Any
+        self, take: Take, inputs: "StepInputs", noise: Sequence[Noise], index: int
     ) -> None:
         self._inputs = [each.clone() for each in map(torch.as_tensor, inputs)]
         self._noise = [each.twin(index) for each in noise]
         self._graph = torch.cuda.CUDAGraph()
         for each in self._noise:
             self._graph.register_generator_state(each.generator)
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph):
             self._result = take(type(inputs)(*self._inputs), self._noise, index)
 
     def replay(self, inputs: "StepInputs", index: int) -> "StepResult":
