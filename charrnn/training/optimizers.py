@@ -79,7 +79,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def gather_moments(self) -> None:
-        """Make what is remembered complete in every process; all of them have to ask for it."""
+        """Make what is remembered complete in every process; all processes have to call it."""
 
     def begin_moments(self) -> None:
         """Give every weight that has none its moments."""
@@ -120,7 +120,7 @@ class AdamW(Optimizer):
             torch._foreach_sub_(steps, [self.found_inf] * len(steps))
 
     def gather_moments(self) -> None:
-        """Every process has them all."""
+        """Do nothing: every process has all of them."""
 
     def moments_of(self, weight: Tensor) -> Moments:
         """The means of the gradient and of its square, and the number of steps."""
@@ -164,8 +164,8 @@ class Muon(Optimizer):
         direction = functools.partial(_direction, dtype=self._dtype, is_kept=is_kept)
         for group in self.param_groups:
             weights = self._gates_of(group["params"])
-            gradients = self._gates_of([weight.grad for weight in group["params"]])
-            momenta = self._gates_of(self._momenta(group["params"]))
+            gradients = self._gates_of([each.grad for each in group["params"]])
+            momenta = self._gates_of([self.state[each]["momentum"] for each in group["params"]])
             ours = self._pool.map(direction, gradients[self._ours], momenta[self._ours])
             move = functools.partial(
                 _move, rate=group["lr"], weight_decay=group["weight_decay"], is_kept=is_kept
@@ -175,8 +175,7 @@ class Muon(Optimizer):
     @torch.no_grad()
     def gather_moments(self) -> None:
         """Get the moments that other processes have kept up."""
-        weights = [weight for weight in self.param_groups[0]["params"] if weight in self.state]
-        momenta = self._gates_of(self._momenta(weights))
+        momenta = self._gates_of([moments["momentum"] for moments in self.state.values()])
         latest = self._from_all(momenta[self._ours], momenta, torch.float32)
         for place, momentum in zip(momenta, latest, strict=True):
             if place is not momentum:
@@ -189,9 +188,6 @@ class Muon(Optimizer):
 
     def _gates_of(self, arrays: Sequence[Tensor]) -> list[Tensor]:
         return [gate for array in arrays for gate in array.chunk(self._gates)]
-
-    def _momenta(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        return [self.state[weight]["momentum"] for weight in weights]
 
     def _from_all(
         self, ours: Sequence[Tensor], gates: Sequence[Tensor], dtype: torch.dtype

@@ -37,9 +37,11 @@ class ProcessGroup:
         size: how many processes there are.
         local_rank: its number among those on this machine.
         local_size: how many there are on this machine.
+        exchanges: whether it sends anything anywhere.
         processor: which kind of processor torch computes for.
     """
 
+    exchanges = False
     processor = ""
 
     def __init__(

@@ -6,13 +6,15 @@ so that any number of either takes the same step to the last bit. On a CPU, a th
 beats giving every small product to all threads, which then spend their time waiting for each other.
 
 On a GPU a step is put into a queue, and nobody waits for it: what came of it stays there until
-somebody looks, and it is decided there whether the weights move. `step_graphs` launches it as one.
+somebody looks, and it is decided there whether the weights move. `step_graphs` launches it as a
+whole where it can.
 
 Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 """
 
 import ctypes
 import functools
+import os
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -41,6 +43,8 @@ MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 LARGEST_THRESHOLD_BYTES = 1 << 30
 OLD_LARGEST_THRESHOLD_BYTES = 32 << 20
 """The largest threshold that older glibc takes."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""An environment variable that chooses the GPUs of a process."""
 
 
 class StepInputs(NamedTuple):
@@ -78,7 +82,7 @@ class CallingThread(Executor):
     """Runs everything at once, in the thread that asks: a GPU shares its work out by itself."""
 
     def submit(self, work: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Run it, and return what is done."""
+        """Run it now; returns a future that is done."""
         done: Future[Any] = Future()
         done.set_result(work(*arguments, **options))
         return done
@@ -118,11 +122,12 @@ class TrainingStep:
         self.parts = parts_of(config, self.group)
         on_gpu = model.device.type == "cuda"
         if on_gpu:
-            check_gpus(self.group, torch.cuda.device_count())
+            check_gpus(self.group)
         self._pool = CallingThread() if on_gpu else ThreadPoolExecutor(config.threads or 1)
-        # Several processes wait for each other in a step. Recorded steps of float16 end a long
-        # training elsewhere than others, for a reason that is not known (docs/training.md).
-        is_recorded = on_gpu and self.group.size == 1 and self.loss_scale is None
+        # Processes wait for each other in a step. Recorded in float16, a long training ends
+        # elsewhere than it should, for a reason that is not known (docs/training.md).
+        is_alone = self.group.size == 1 and not self.group.exchanges
+        is_recorded = on_gpu and is_alone and self.loss_scale is None
         self._graphs = StepGraphs(self._take) if is_recorded else None
         self.optimizers = optimizers_for(model, config, self.precision, self._pool, self.group)
 
@@ -165,18 +170,18 @@ class TrainingStep:
             inputs = moved(inputs, self.model.device)
         if self._graphs is not None:
             return self._graphs.step(inputs, noise, index)
-        return self._take(inputs, noise, index)
+        rows = max(1, len(batch.ids_BT) // self.parts)
+        return self._take(inputs, noise, self._pack(index, rows) if self.is_native else None)
 
-    def _take(self, inputs: StepInputs, noise: Sequence[Noise], index: int) -> StepResult:
+    def _take(
+        self,
+        inputs: StepInputs,
+        noise: Sequence[Noise],
+        packed: Sequence[PackedWeights] | None = None,
+    ) -> StepResult:
         """Compute and update. On a GPU, nothing here may wait for it or depend on what it holds."""
         ours = self.group.shares(self.parts)[self.group.rank]
-        compute_part = functools.partial(
-            self._compute_part,
-            targets=inputs.targets,
-            packed=self._pack(index, max(1, len(inputs.ids_BT) // self.parts))
-            if self.is_native
-            else None,
-        )
+        compute_part = functools.partial(self._compute_part, targets=inputs.targets, packed=packed)
         ids, targets = (
             rows_BT.tensor_split(self.parts)[ours.start : ours.stop]
             for rows_BT in (inputs.ids_BT, inputs.targets_BT)
@@ -207,10 +212,10 @@ class TrainingStep:
         *totals, loss = self.group.total([*totals, pairwise_sum(losses)])
         if self.loss_scale is not None:
             totals = [total / self.loss_scale.scale for total in totals]
-        elif self.parts == 1:  # in autograd's own arrays, of which two weights may share one
+        elif len(losses) == 1:  # autograd's own arrays, of which two weights may share one
             totals = [total.clone() for total in totals]
         for parameter, total in zip(self.parameters, totals, strict=True):
-            parameter.grad = total.contiguous()  # as the optimizers of a GPU want it
+            parameter.grad = total.contiguous()  # which fused AdamW wants on a GPU
         return loss
 
     def _pack(self, index: int, rows: int) -> list[PackedWeights]:
@@ -295,13 +300,16 @@ def parts_of(config: TrainConfig, group: ProcessGroup) -> int:
     return parts
 
 
-def check_gpus(group: ProcessGroup, gpus: int) -> None:
-    """Refuse processes that would have to share a GPU, between which NCCL exchanges nothing.
+def check_gpus(group: ProcessGroup) -> None:
+    """Refuse more processes than GPUs: NCCL does not join two processes on one.
+
+    A launcher that shows each process a GPU of its own sets CUDA_VISIBLE_DEVICES, and is trusted.
 
     Raises:
         UserError: There are fewer GPUs on this machine than processes.
     """
-    if group.local_size > gpus:
+    gpus = torch.cuda.device_count()
+    if group.local_size > gpus and VISIBLE not in os.environ:
         raise UserError(
             f"this machine has {group.local_size} processes and {gpus} GPU{'s'[gpus == 1 :]}, "
             "and each needs one of its own",

@@ -1,10 +1,10 @@
 """A GPU's steps as CUDA graphs: hundreds of small kernels, recorded once and launched as one.
 
-To launch a kernel takes a processor longer than most kernels of a step take the GPU. So the first
-batch of a shape is computed kernel by kernel, the second is recorded, and from then on a step is to
-copy its inputs to where the recorded one reads them. What changes from step to step has to be among
-the inputs: the learning rate and the number of targets are tensors, and noise is drawn by
-generators that the graph knows, which are seeded anew.
+To launch a kernel takes a processor longer than most kernels of a step take the GPU. So the step of
+a batch whose shape is common is recorded, and from then on a step is to copy its inputs to where
+the recorded one reads them. What changes from step to step has to be among the inputs: the learning
+rate and the number of targets are tensors, and noise is drawn by generators that the graph knows,
+which are seeded anew.
 
 CUDA graphs are described in torch's manual, https://pytorch.org/docs/stable/notes/cuda.html.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from charrnn.training.rng import Noise
 
@@ -21,27 +22,27 @@ if TYPE_CHECKING:
     from charrnn.training.step import StepInputs, StepResult
 
 LEAST_SHARE = 1 / 16
-"""Of all batches, must have a shape for its step to be recorded: each recorded step has memory of
-its own. Where an epoch begins and ends, shapes come that will hardly come again."""
-MOST_FAILURES = 3
-"""After so many failures to record a step nothing more is tried."""
+"""Of all batches so far, that have the shape of one whose step is recorded. Shapes at the beginning
+and the end of an epoch hardly come again."""
+MOST_GRAPHS = 16
+"""Each has memory of its own."""
 
-Take = Callable[["StepInputs", Sequence[Noise], int], "StepResult"]
+Take = Callable[["StepInputs", Sequence[Noise]], "StepResult"]
 
 
 class StepGraphs:
-    """Steps that are recorded when a batch of their shape comes for the second time.
+    """Steps that are recorded when their shape comes again and is common.
 
     Args:
-        take: a step, kernel by kernel. It must not wait for the GPU, and all that it depends on
-            besides its inputs must stay where it is.
+        take: a step, kernel by kernel. It must not wait for the GPU. Its weights and moments have
+            to stay where they are, and nothing else but its inputs may differ from step to step.
     """
 
     def __init__(self, take: Take) -> None:
         self._take = take
         self._seen: Counter[torch.Size] = Counter()
         self._graphs: dict[torch.Size, StepGraph] = {}
-        self._failures = 0
+        self._has_failed = False
 
     def step(self, inputs: "StepInputs", noise: Sequence[Noise], index: int) -> "StepResult":
         """Take the step with this index."""
@@ -51,21 +52,19 @@ class StepGraphs:
             self._record(inputs, noise, index)
         if shape in self._graphs:
             return self._graphs[shape].replay(inputs, index)
-        return self._take(inputs, noise, index)
+        return self._take(inputs, noise)
 
     def _is_worthwhile(self, shape: torch.Size) -> bool:
         seen = self._seen[shape]
         is_common = seen > 1 and seen >= LEAST_SHARE * self._seen.total()
-        return is_common and self._failures < MOST_FAILURES
+        return is_common and len(self._graphs) < MOST_GRAPHS and not self._has_failed
 
     def _record(self, inputs: "StepInputs", noise: Sequence[Noise], index: int) -> None:
-        """Record a step, if that works: then it is not taken yet."""
+        """Record the step, if that works. Recording computes nothing: it is still to be taken."""
         try:
-            graph = StepGraph(self._take, inputs, noise, index)
+            self._graphs[inputs.ids_BT.shape] = StepGraph(self._take, inputs, noise, index)
         except RuntimeError:
-            self._failures += 1
-        else:
-            self._graphs[inputs.ids_BT.shape] = graph
+            self._has_failed = True
 
 
 class StepGraph:
@@ -74,19 +73,26 @@ class StepGraph:
     def __init__(
         self, take: Take, inputs: "StepInputs", noise: Sequence[Noise], index: int
     ) -> None:
-        self._inputs = [each.clone() for each in map(torch.as_tensor, inputs)]
+        self._inputs = type(inputs)(*(each.clone() for each in _tensors(inputs)))
+        # Recording that fails spoils the generators.
         self._noise = [each.twin(index) for each in noise]
         self._graph = torch.cuda.CUDAGraph()
         for each in self._noise:
             self._graph.register_generator_state(each.generator)
-        with torch.cuda.graph(self._graph):
-            self._result = take(type(inputs)(*self._inputs), self._noise, index)
+        # Recording that fails does not leave its stream: the outer block does.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(self._graph):
+            self._result = take(self._inputs, self._noise)
 
     def replay(self, inputs: "StepInputs", index: int) -> "StepResult":
         """Take the step with this index and these inputs."""
-        for place, value in zip(self._inputs, map(torch.as_tensor, inputs), strict=True):
+        for place, value in zip(_tensors(self._inputs), _tensors(inputs), strict=True):
             place.copy_(value)
         for each in self._noise:
             each.begin(index)
         self._graph.replay()
         return type(self._result)(*(each.clone() for each in self._result))
+
+
+def _tensors(inputs: "StepInputs") -> list[Tensor]:
+    """On a GPU its numbers are tensors, too."""
+    return [each for each in inputs if isinstance(each, Tensor)]

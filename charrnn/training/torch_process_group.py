@@ -38,6 +38,8 @@ class TorchProcessGroup(ProcessGroup):
         RunFailedError: (every method) Another process has ended, or does not answer.
     """
 
+    exchanges = True
+
     def __init__(self) -> None:
         places = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         super().__init__(*(int(os.environ[name]) for name in places))

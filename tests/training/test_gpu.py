@@ -77,7 +77,7 @@ def test_no_step_waits_for_the_gpu(precision: str, optimizer: str) -> None:
     model, batch = model_and_batch(hidden_size=128)
     learner = TrainingStep(model.to(GPU), train_config(precision=precision, optimizer=optimizer))
     state = learner.initial_state(len(batch.ids_BT))
-    for index in range(3):  # the second of which is recorded
+    for index in range(3):  # by then it is recorded, if it is
         learner.step(index, batch, state, rate=0.001)
     try:
         with warnings.catch_warnings():

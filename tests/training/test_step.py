@@ -16,7 +16,13 @@ from charrnn.training.initialization import init_weights
 from charrnn.training.model import CharRNN
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.rng import Noise
-from charrnn.training.step import CallingThread, TrainingStep, check_gpus, summed_loss
+from charrnn.training.step import (
+    VISIBLE,
+    CallingThread,
+    TrainingStep,
+    check_gpus,
+    summed_loss,
+)
 from charrnn.training.training_state import tensors_of
 from tests.training.precision import needs_bfloat16
 
@@ -194,8 +200,15 @@ def test_what_a_gpu_is_given_is_done_at_once_and_its_errors_are_raised() -> None
 
 
 @pytest.mark.parametrize(("gpus", "message"), [(1, "1 GPU, and each"), (3, "3 GPUs, and each")])
-def test_processes_without_a_gpu_of_their_own_are_refused(gpus: int, message: str) -> None:
+def test_processes_without_a_gpu_of_their_own_are_refused(
+    gpus: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(UserError, match=f"this machine has 4 processes and {message}") as refused:
-        check_gpus(ProcessGroup(0, 8, 0, 4), gpus)
+        check_gpus(ProcessGroup(0, 8, 0, 4))
     assert f"--nproc-per-node {gpus}" in (refused.value.hint or "")
-    check_gpus(ProcessGroup(0, 8, 0, 4), 4)
+
+    check_gpus(ProcessGroup(0, 8, 0, gpus))
+    monkeypatch.setenv(VISIBLE, "3")
+    check_gpus(ProcessGroup(0, 8, 0, 4))
