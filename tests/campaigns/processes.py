@@ -107,8 +107,10 @@ def same_bits(folder: Path, kind: str) -> list[str]:
     for processes, threads in ((0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (4, 1)):
         out = f"{processes}-{threads}"
         run(folder, processes, threads, out, *settings)
-        if everything_learned(folder / out) != expected:
-            odd.append(f"{kind}: {processes} processes, {threads} threads")
+        learned = everything_learned(folder / out)
+        if learned != expected:
+            names = [name for name in expected if learned.get(name) != expected[name]]
+            odd.append(f"{kind}: {processes} processes, {threads} threads: {', '.join(names)}")
     return odd
 
 
