@@ -31,6 +31,8 @@ WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
 must be to be chosen."""
 ROUNDS = 5
+STEPS_TO_RECORD = 2
+"""On a GPU: one is taken, the next recorded."""
 LOOKS = 3
 """How often in a row fewer threads must be found faster to be chosen."""
 TIMING_SHARE = 0.08
@@ -212,18 +214,17 @@ def time_steps(
     step = TrainingStep(twin, config, group)
     epochs = map(Batches(corpus.train, corpus.vocabulary, config).epoch, itertools.count())
     batches: Iterator[Batch] = itertools.chain.from_iterable(epochs)
+    untimed = 0
     if model.device.type == "cuda":
         next(batches)  # which may be short
-        batch = next(batches)
-        for _ in range(2):
-            step.step(0, batch, step.initial_state(len(batch.ids_BT)), rate=0.0)
-        batches = itertools.repeat(batch)
-    for batch in batches:
+        batches, untimed = itertools.repeat(next(batches)), STEPS_TO_RECORD
+    for count, batch in enumerate(batches):
         begin = time.perf_counter()
         with torch_threads(1):
             result = step.step(0, batch, step.initial_state(len(batch.ids_BT)), rate=0.0)
             result.figures.tolist()  # which a GPU has when the step is done
-        yield time.perf_counter() - begin
+        if count >= untimed:
+            yield time.perf_counter() - begin
 
 
 def operations_a_second(config: Config) -> float:

@@ -25,10 +25,6 @@ class Noise:
         """Supply what this part of another step draws."""
         self.generator.manual_seed(derived_seed(self._seed, step, self._part))
 
-    def twin(self, step: int) -> "Noise":
-        """The same part of a step, with a generator of its own."""
-        return Noise(self._seed, step, self._part, self.generator.device)
-
     def drop(self, units: Tensor, share: float) -> Tensor:
         """Dropout (Srivastava et al. 2014): a share of the units is 0, the rest scaled up."""
         kept = self.kept(units, share)

@@ -128,7 +128,7 @@ class TrainingStep:
         # elsewhere than it should, for a reason that is not known (docs/training.md).
         is_alone = self.group.size == 1 and not self.group.exchanges
         is_recorded = on_gpu and is_alone and self.loss_scale is None
-        self._graphs = StepGraphs(self._take) if is_recorded else None
+        self._graphs = StepGraphs(self._take, self._noise_of) if is_recorded else None
         self.optimizers = optimizers_for(model, config, self.precision, self._pool, self.group)
 
     @property
@@ -163,15 +163,24 @@ class TrainingStep:
 
         Every process is given the whole batch, and the state of its own rows.
         """
-        ours = self.group.shares(self.parts)[self.group.rank]
-        noise = [Noise(self.config.seed, index, part, self.model.device) for part in ours]
         inputs = StepInputs(batch.ids_BT, batch.targets_BT, batch.targets, rate, state_SLBH)
         if self.model.device.type == "cuda":
             inputs = moved(inputs, self.model.device)
         if self._graphs is not None:
-            return self._graphs.step(inputs, noise, index)
+            return self._graphs.step(inputs, index)
         rows = max(1, len(batch.ids_BT) // self.parts)
-        return self._take(inputs, noise, self._pack(index, rows) if self.is_native else None)
+        packed = self._pack(index, rows) if self.is_native else None
+        return self._take(inputs, self._noise_of(index), packed)
+
+    @property
+    def _own_parts(self) -> range:
+        """The parts of a batch that are this process's."""
+        return self.group.shares(self.parts)[self.group.rank]
+
+    def _noise_of(self, index: int) -> list[Noise]:
+        """What each part of this process draws in the step with this index."""
+        seed, device = self.config.seed, self.model.device
+        return [Noise(seed, index, part, device) for part in self._own_parts]
 
     def _take(
         self,
@@ -180,7 +189,7 @@ class TrainingStep:
         packed: Sequence[PackedWeights] | None = None,
     ) -> StepResult:
         """Compute and update. On a GPU, nothing here may wait for it or depend on what it holds."""
-        ours = self.group.shares(self.parts)[self.group.rank]
+        ours = self._own_parts
         compute_part = functools.partial(self._compute_part, targets=inputs.targets, packed=packed)
         ids, targets = (
             rows_BT.tensor_split(self.parts)[ours.start : ours.stop]

@@ -36,33 +36,36 @@ class StepGraphs:
     Args:
         take: a step, kernel by kernel. It must not wait for the GPU. Its weights and moments have
             to stay where they are, and nothing else but its inputs may differ from step to step.
+        noise_of: what the step with an index draws, by generators of its own.
     """
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: Take, noise_of: Callable[[int], Sequence[Noise]]) -> None:
         self._take = take
+        self._noise_of = noise_of
         self._seen: Counter[torch.Size] = Counter()
         self._graphs: dict[torch.Size, StepGraph] = {}
         self._has_failed = False
 
-    def step(self, inputs: "StepInputs", noise: Sequence[Noise], index: int) -> "StepResult":
+    def step(self, inputs: "StepInputs", index: int) -> "StepResult":
         """Take the step with this index."""
         shape = inputs.ids_BT.shape
         self._seen[shape] += 1
         if shape not in self._graphs and self._is_worthwhile(shape):
-            self._record(inputs, noise, index)
+            self._record(inputs, index)
         if shape in self._graphs:
             return self._graphs[shape].replay(inputs, index)
-        return self._take(inputs, noise)
+        return self._take(inputs, self._noise_of(index))
 
     def _is_worthwhile(self, shape: torch.Size) -> bool:
         seen = self._seen[shape]
         is_common = seen > 1 and seen >= LEAST_SHARE * self._seen.total()
         return is_common and len(self._graphs) < MOST_GRAPHS and not self._has_failed
 
-    def _record(self, inputs: "StepInputs", noise: Sequence[Noise], index: int) -> None:
+    def _record(self, inputs: "StepInputs", index: int) -> None:
         """Record the step, if that works. Recording computes nothing: it is still to be taken."""
+        shape, noise = inputs.ids_BT.shape, self._noise_of(index)
         try:
-            self._graphs[inputs.ids_BT.shape] = StepGraph(self._take, inputs, noise, index)
+            self._graphs[shape] = StepGraph(self._take, inputs, noise)
         except RuntimeError:
             self._has_failed = True
 
@@ -70,12 +73,9 @@ class StepGraphs:
 class StepGraph:
     """One recorded step, with the places of what goes in and what comes out."""
 
-    def __init__(
-        self, take: Take, inputs: "StepInputs", noise: Sequence[Noise], index: int
-    ) -> None:
+    def __init__(self, take: Take, inputs: "StepInputs", noise: Sequence[Noise]) -> None:
         self._inputs = type(inputs)(*(each.clone() for each in _tensors(inputs)))
-        # Recording that fails spoils the generators.
-        self._noise = [each.twin(index) for each in noise]
+        self._noise = noise
         self._graph = torch.cuda.CUDAGraph()
         for each in self._noise:
             self._graph.register_generator_state(each.generator)
