@@ -7,6 +7,7 @@ Shapes: S parts of the state (h; h and c for an LSTM), L layers, B batch, T time
 H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocabulary.
 """
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ class CharRNN(nn.Module):
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
+        settle_mkl()
         self.config = config
         self.vocabulary_size = vocabulary_size
         onehot = config.input == "onehot"
@@ -170,6 +172,17 @@ def check_precision(precision: str, device: torch.device) -> None:
             hint="precision: auto takes the fastest that the device has; a run that was begun in "
             "float16 goes on with a GPU alone",
         )
+
+
+@functools.cache
+def settle_mkl() -> None:
+    """Let MKL find out what processor it is on before two threads ask at once.
+
+    Its vector functions, which torch's exp and tanh are, do so in their first call, and for some
+    nanoseconds the number of the processor is there before that of the function for it
+    (`mkl_vml_serv_cpu_detect`): a thread that reads it then computes with less precision.
+    """
+    torch.exp(torch.zeros(1))
 
 
 @contextmanager
