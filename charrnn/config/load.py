@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from charrnn.config.memory import check_memory
-from charrnn.config.schema import Config, DataConfig
+from charrnn.config.schema import WIDEST, Config, DataConfig
 from charrnn.config.yaml_reader import FLOAT, MOST_BYTES, parse_value, read_yaml, source_name
 from charrnn.console import escape_controls
 from charrnn.errors import UserError
@@ -232,6 +232,14 @@ def _conflicts(config: Config) -> Iterator[Problem]:
             "model.tie_weights",
             f"needs model.input embedding (it is {model.input}), and model.embedding_size "
             f"({model.embedding_size:,}) equal to model.hidden_size ({model.hidden_size:,})",
+        )
+    if model.tie_weights and model.ensemble_size > 1:
+        yield Problem("model.tie_weights", "needs model.ensemble_size 1")
+    widest = max(model.hidden_size, model.embedding_size * (model.input == "embedding"))
+    if model.ensemble_size * widest > WIDEST:
+        yield Problem(
+            "model.ensemble_size",
+            f"{model.ensemble_size} networks of {widest:,} units are more than {WIDEST:,}",
         )
 
 

@@ -17,7 +17,7 @@ SMALLEST_VOCABULARY = 3  # <pad>, <unk> and one character
 
 
 def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
-    """The number of weights that are learned, biases included."""
+    """The number of weights that are learned by all networks, biases included."""
     is_embedded = model.input == "embedding"
     embedding = vocabulary_size * model.embedding_size if is_embedded else 0
     first_input = model.embedding_size if is_embedded else vocabulary_size
@@ -25,20 +25,21 @@ def parameter_count(model: ModelConfig, vocabulary_size: int) -> int:
     gate_rows = GATES[model.cell] * model.hidden_size
     recurrent = gate_rows * (inputs + model.layers * (model.hidden_size + 2))
     output = 0 if model.tie_weights else vocabulary_size * model.hidden_size
-    return embedding + recurrent + output + vocabulary_size
+    return model.ensemble_size * (embedding + recurrent + output + vocabulary_size)
 
 
 def activation_count(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:
     """The numbers that a step keeps from its forward pass for its backward pass.
 
-    For each of B * T characters: the gates and the states of every layer, and the logits. T is
-    the sequence length, or the longest line or example, which all of its batch are padded to.
+    For each of B * T characters and each network: the gates and the states of every layer, and the
+    logits. T is the sequence length, or the longest line or example, which all of its batch are
+    padded to.
     """
     model = config.model
     kept_a_unit = GATES[model.cell] + STATE_PARTS[model.cell]
     a_character = model.layers * model.hidden_size * kept_a_unit + LOGIT_COPIES * vocabulary_size
     time = config.train.sequence_length if config.data.mode == "stream" else longest_line
-    return config.train.batch_size * time * a_character
+    return model.ensemble_size * config.train.batch_size * time * a_character
 
 
 def estimated_bytes(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:

@@ -13,7 +13,8 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 CountOrZero = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Width = Annotated[int, Meta(ge=1, le=65_536)]
+WIDEST = 65_536
+Width = Annotated[int, Meta(ge=1, le=WIDEST)]
 Dropout = Annotated[float, Meta(ge=0, lt=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Sha256 = Annotated[
@@ -107,6 +108,9 @@ class ModelConfig:
     """Hidden units in each layer."""
     layers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Recurrent layers, one on top of the other."""
+    ensemble_size: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Networks of this size side by side, each of which learns by itself; they predict the mean of
+    their logits, which is better than what any of them predicts."""
     dropout: Dropout = 0.1
     """Share of each layer's output units dropped in training, the last layer's included."""
     input_dropout: Dropout = 0.0

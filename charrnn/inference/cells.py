@@ -10,7 +10,7 @@ and missing when there is one, because NumPy multiplies a vector by a matrix fas
 of one row: shapes written ...G are (R, G) or (G,).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -28,8 +28,9 @@ FLOAT_BYTES = 4
 class ArrangedWeights:
     """One layer's weights, arranged for products from the left; shared by all its users."""
 
-    recurrent_KG: FloatArray
-    """What the operand is multiplied by; K is 2H if the layer below is part of the operand."""
+    recurrent_KG: FloatArray | Sequence[FloatArray]
+    """What the operand is multiplied by; K is 2H if the layer below is part of the operand. Of an
+    ensemble, that of each network, with K and G its own."""
     bias_G: FloatArray
     """Both biases of torch's layer, but for the part of a GRU's that the reset gate scales."""
 
@@ -40,7 +41,7 @@ class GruWeights(ArrangedWeights):
 
     candidate_bias_H: FloatArray
     """The recurrent bias of the candidate state, which the reset gate scales too."""
-    below_HG: FloatArray | None
+    below_HG: FloatArray | Sequence[FloatArray] | None
     """What the layer below is multiplied by; None in the first layer."""
 
 
@@ -89,13 +90,49 @@ def arrange_gates(rows_G: FloatArray, cell: str) -> FloatArray:
     return np.concatenate([input_ * HALF, forget * HALF, output * HALF, candidate])
 
 
+def product(
+    operand: FloatArray, weights: FloatArray | Sequence[FloatArray], gates: int, out: FloatArray
+) -> Callable[[], object]:
+    """What multiplies an operand (...K) by weights (K, G), into `out`, as it is when it is called.
+
+    Of an ensemble each network multiplies what is its own in the operand, where the units of all
+    lie side by side, and so do the rows of each of the gates.
+    """
+    if isinstance(weights, np.ndarray):
+        return partial(np.dot, operand, weights, out)
+    lead, count = out.shape[:-1], len(weights)
+    outs = out.reshape(*lead, gates, count, -1)
+    size = outs.shape[-1]
+    operands = operand.reshape(*lead, -1, count, size)
+    inputs = [aligned((*lead, each.shape[0])) for each in weights]
+    sums = [aligned((*lead, each.shape[1])) for each in weights]
+    networks = [
+        (
+            operands[..., k, :],
+            inputs[k].reshape(*lead, -1, size),
+            partial(np.dot, inputs[k], weights[k], sums[k]),
+            sums[k].reshape(*lead, gates, size),
+            outs[..., k, :],
+        )
+        for k in range(count)
+    ]
+
+    def multiply() -> None:
+        for read, place, multiply_own, own, written in networks:
+            np.copyto(place, read)
+            multiply_own()
+            np.copyto(written, own)
+
+    return multiply
+
+
 class RnnLayer:
     """h' = tanh(W x + b), torch.nn.RNN's default (Elman 1990)."""
 
     def __init__(self, weights: ArrangedWeights, operand: FloatArray, hidden: FloatArray) -> None:
         self._hidden = hidden
         self._sum = aligned(hidden.shape)
-        self._multiply = partial(np.dot, operand, weights.recurrent_KG, self._sum)
+        self._multiply = product(operand, weights.recurrent_KG, 1, self._sum)
 
     def step(self, addend: FloatArray) -> None:
         """Move the hidden state on by one character."""
@@ -114,7 +151,7 @@ class LstmLayer:
         self._hidden = hidden
         self._cell = cell
         self._gates = aligned((*hidden.shape[:-1], 4 * size))
-        self._multiply = partial(np.dot, operand, weights.recurrent_KG, self._gates)
+        self._multiply = product(operand, weights.recurrent_KG, 4, self._gates)
         self._sigmoids = self._gates[..., : 3 * size]
         self._input = self._gates[..., :size]
         self._forget = self._gates[..., size : 2 * size]
@@ -148,10 +185,10 @@ class GruLayer:
         self._candidate_bias_H = weights.candidate_bias_H
         self._gates = aligned((*hidden.shape[:-1], 3 * size))
         self._from_below = aligned(self._gates.shape)
-        self._multiply = partial(np.dot, hidden, weights.recurrent_KG, self._gates)
+        self._multiply = product(hidden, weights.recurrent_KG, 3, self._gates)
         self._multiply_below: Callable[[], object] | None = None
         if below is not None and weights.below_HG is not None:
-            self._multiply_below = partial(np.dot, below, weights.below_HG, self._from_below)
+            self._multiply_below = product(below, weights.below_HG, 3, self._from_below)
         self._sigmoids = self._gates[..., : 2 * size]
         self._reset = self._gates[..., :size]
         self._update = self._gates[..., size : 2 * size]

@@ -3,17 +3,19 @@
 The first layer never multiplies its input: what a character contributes to it (embedding, input
 weights and biases) is one row of a table that is computed when the network is built. The hidden
 states of all layers lie side by side in one buffer, so that the layer below and a layer's own
-state are one contiguous vector, and each layer is one product.
+state are one contiguous vector, and each layer is one product, or one for each network of an
+ensemble.
 
 Shapes: S parts of the state, L layers, B batch, T time, R rows read side by side, H hidden,
 E embedding, G gate rows, V vocabulary. ...X is (R, X), or (X,) when R is one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.ensemble import Weights, blocks
 from charrnn.errors import UserError
 from charrnn.inference.cells import (
     ArrangedWeights,
@@ -27,7 +29,7 @@ from charrnn.inference.cells import (
     arrange_gates,
     transposed,
 )
-from charrnn.network import STATE_PARTS, FloatArray, IdArray
+from charrnn.network import GATES, STATE_PARTS, FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 
@@ -35,7 +37,6 @@ TABLE_LIMIT_BYTES = 64 << 20
 """Largest table of first-layer rows; a larger vocabulary's rows are computed as they are read."""
 ALL_ROWS = slice(None)
 
-Weights = Mapping[str, FloatArray]
 Ids = int | npt.NDArray[np.intp]
 """One id where one text is read, an array (R,) where several are."""
 InputRows = Callable[[Ids, FloatArray], FloatArray]
@@ -187,18 +188,28 @@ def _input_bias(weights: Weights, card: ModelCard, layer: int) -> FloatArray:
 
 def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> ArrangedWeights:
     """One layer's weights, with those of the layer below in the same matrix where that is exact."""
-    recurrent_GH = arrange_gates(weights[f"rnn.weight_hh_l{layer}"], card.cell)
-    below_GH = arrange_gates(weights[f"rnn.weight_ih_l{layer}"], card.cell) if layer else None
+    recurrent = _of_networks(weights[f"rnn.weight_hh_l{layer}"], card)
+    below = _of_networks(weights[f"rnn.weight_ih_l{layer}"], card) if layer else []
     bias_G = _input_bias(weights, card, layer)
     if card.cell == "gru":
         return GruWeights(
-            transposed(recurrent_GH),
+            _alone_or_all([transposed(each_GH) for each_GH in recurrent]),
             bias_G,
             candidate_bias_H=weights[f"rnn.bias_hh_l{layer}"][2 * card.hidden_size :],
-            below_HG=None if below_GH is None else transposed(below_GH),
+            below_HG=_alone_or_all([transposed(each_GH) for each_GH in below]) if layer else None,
         )
-    both_GK = recurrent_GH if below_GH is None else np.hstack([below_GH, recurrent_GH])
-    return ArrangedWeights(transposed(both_GK), bias_G)
+    both = [np.hstack(pair) for pair in zip(below, recurrent, strict=True)] if layer else recurrent
+    return ArrangedWeights(_alone_or_all([transposed(each_GK) for each_GK in both]), bias_G)
+
+
+def _of_networks(matrix_GX: FloatArray, card: ModelCard) -> list[FloatArray]:
+    """What each network of an ensemble has in a matrix from units to gates, which are arranged."""
+    own = blocks(matrix_GX, card.ensemble_size, GATES[card.cell])
+    return [arrange_gates(each_GX, card.cell) for each_GX in own]
+
+
+def _alone_or_all(arrays: list[FloatArray]) -> FloatArray | list[FloatArray]:
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 def _refuse_non_finite(weights: Weights) -> None:

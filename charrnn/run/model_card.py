@@ -58,6 +58,8 @@ class ModelCard:
     """How the text was read; None in earlier runs, whose `config.yaml` says."""
     separator: Annotated[str, Meta(max_length=1000)] = "\n"
     """Mode lines: what stands between two examples of the text; empty if each was a file."""
+    ensemble_size: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How many networks the weights are of; the sizes are those of all of them together."""
 
     @classmethod
     def of(
@@ -78,8 +80,8 @@ class ModelCard:
             charrnn_version=__version__,
             cell=model.cell,
             input=model.input,
-            embedding_size=model.embedding_size,
-            hidden_size=model.hidden_size,
+            embedding_size=model.embedding_size * model.ensemble_size,
+            hidden_size=model.hidden_size * model.ensemble_size,
             layers=model.layers,
             tie_weights=model.tie_weights,
             mode="stream" if data.mode == "stream" else "lines",
@@ -89,6 +91,7 @@ class ModelCard:
             valid_loss_nats=valid_loss_nats,
             weights_sha256="",
             generate=config.generate,
+            ensemble_size=model.ensemble_size,
             text=TextFormat(encoding=config.data.encoding, normalize=config.data.normalize),
             separator=separator_text(data.separator if data.mode == "examples" else LINE),
         )
@@ -145,4 +148,7 @@ def read_card(path: Path) -> ModelCard:
     card = record_from_json(ModelCard, data, source=format_path(file), hint=COPY_HINT)
     if card.tie_weights and (card.input != "embedding" or card.embedding_size != card.hidden_size):
         raise damaged(format_path(file), "tie_weights does not fit the sizes", hint=COPY_HINT)
+    embedded = card.embedding_size if card.input == "embedding" else 0
+    if card.hidden_size % card.ensemble_size or embedded % card.ensemble_size:
+        raise damaged(format_path(file), "ensemble_size does not fit the sizes", hint=COPY_HINT)
     return card

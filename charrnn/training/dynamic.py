@@ -31,7 +31,7 @@ from charrnn.training import kernels
 from charrnn.training.batches import LineDataset
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PlainWeights
-from charrnn.training.model import load_network
+from charrnn.training.model import CharRNN, load_network, predict_together, weights_of_model
 
 DAMPING = 0.1
 """What is added to each R, as a share of their mean, so that a weight that has hardly ever had a
@@ -81,7 +81,6 @@ class DynamicNetwork:
         self._model = network.model
         self._options = options
         self._is_native = not network.on_gpu and kernels.available()
-        self._layers = [weights_of(self._model.rnn, each) for each in range(trained.card.layers)]
         self._parameters = list(self._model.parameters())
         self._first = [each.detach().clone() for each in self._parameters]
         self._squares = [torch.zeros_like(each) for each in self._first]
@@ -128,8 +127,7 @@ class DynamicNetwork:
 
     def weights(self) -> dict[str, FloatArray]:
         """The weights as they are now, by torch's names."""
-        now = self._model.state_dict()
-        return {name: now[name].cpu().numpy() for name in self._trained.weights}
+        return weights_of_model(self._model)
 
     def state(self) -> FloatArray:
         """The state after all that was read but the last character, (S, L, 1, H)."""
@@ -147,8 +145,10 @@ class DynamicNetwork:
         """Score all ids but the first, then take a step."""
         ids_T = torch.from_numpy(ids.astype(np.int64)).to(self._model.device)
         targets_T = ids_T[1:]
-        plain = [PlainWeights(each.hidden_GH) for each in self._layers] if self._is_native else None
-        logits_BTV, state_SL1H = self._model(ids_T[None, :-1], self._state_SL1H, None, plain)
+        plain = [self._plain(each) for each in self._model.networks] if self._is_native else None
+        logits_BTV, state_SL1H = predict_together(
+            self._model.networks, ids_T[None, :-1], self._state_SL1H, plain
+        )
         nats = functional.cross_entropy(logits_BTV[0], targets_T, reduction="sum")
         score = Score(
             nats=nats.item(),
@@ -161,6 +161,11 @@ class DynamicNetwork:
         if self._options.rate:
             self._step(torch.autograd.grad(nats / self._options.segment, self._parameters))
         return score
+
+    def _plain(self, network: CharRNN) -> list[PlainWeights]:
+        """Each layer's recurrent weights, for our own kernels."""
+        layers = [weights_of(network.rnn, each) for each in range(network.config.layers)]
+        return [PlainWeights(layer.hidden_GH) for layer in layers]
 
     @torch.no_grad()
     def _step(self, gradients: Sequence[Tensor]) -> None:

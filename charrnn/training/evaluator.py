@@ -18,7 +18,7 @@ from charrnn.evaluation.scoring import Flags, Scored, advance_and_score
 from charrnn.network import FloatArray, IdArray
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import chars_a_step
-from charrnn.training.model import CharRNN, TorchNetwork
+from charrnn.training.model import Model, TorchNetwork
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.step import part_sizes, parts_of
 
@@ -33,13 +33,13 @@ CORRECTIONS = 1.5
 class SharedNetwork:
     """A network that shares out the rows it scores, as a training shares out those of a batch.
 
-    Rows are cut into as many pieces as a batch has parts, so that threads and processes do not
-    change a bit of what comes out.
+    Rows are cut into as many pieces as a batch has parts (of all networks), so that threads and
+    processes do not change a bit of what comes out.
     """
 
-    def __init__(self, model: CharRNN, parts: int, threads: int, group: ProcessGroup) -> None:
+    def __init__(self, model: Model, pieces: int, threads: int, group: ProcessGroup) -> None:
         self._network = TorchNetwork(model)
-        self._parts, self._group = parts, group
+        self._pieces, self._group = pieces, group
         self._pool = ThreadPoolExecutor(threads)
         self.vocabulary_size = self._network.vocabulary_size
         self.initial_state = self._network.initial_state
@@ -54,7 +54,7 @@ class SharedNetwork:
     ) -> Scored:
         """Score some columns: each process the rows of its pieces, if there is one for each."""
         row_count, columns = inputs_BT.shape
-        pieces = min(self._parts, row_count // ROWS_PER_THREAD)
+        pieces = min(self._pieces, row_count // ROWS_PER_THREAD)
         if pieces <= 1:
             return advance_and_score(self._network, inputs_BT, targets_BT, counted_BT, state_SLBH)
         states_BSLH = np.moveaxis(state_SLBH, 2, 0)
@@ -109,25 +109,26 @@ class Evaluator:
         self._split = corpus.valid
         self._vocabulary = corpus.vocabulary
         self._threads = config.train.threads or 1
-        self._parts = parts_of(config.train, group)
+        networks = config.model.ensemble_size
+        self._pieces = networks * parts_of(config.train, group, networks=networks)
         self._group = group
         self._heed_stop = heed_stop
         self.chars = len(corpus.valid.ids)
         self.sample = sample_size(config, corpus)
         self.seconds_a_char = 0.0
 
-    def estimate(self, model: CharRNN) -> float:
+    def estimate(self, model: Model) -> float:
         """Nats per character, of a part if the split is long."""
         return self.whole(model) if self.sample is None else self._score(model, self.sample)
 
-    def whole(self, model: CharRNN) -> float:
+    def whole(self, model: Model) -> float:
         """Nats per character of the whole split."""
         return self._score(model, None)
 
-    def _score(self, model: CharRNN, sample: int | None) -> float:
-        network = SharedNetwork(model, self._parts, self._threads, self._group)
+    def _score(self, model: Model, sample: int | None) -> float:
+        network = SharedNetwork(model, self._pieces, self._threads, self._group)
         text = (network, self._split.ids, self._split.starts, self._vocabulary)
-        cut_at, rows, heed = self._split.cut_at, rows_for(self._parts), self._heed_stop
+        cut_at, rows, heed = self._split.cut_at, rows_for(self._pieces), self._heed_stop
         begin = time.perf_counter()
         if sample is None:
             score = score_text(*text, cut_at=cut_at, rows=rows, progress=heed)

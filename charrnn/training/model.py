@@ -9,8 +9,9 @@ H hidden, G gate rows (4H for an LSTM, 3H for a GRU, H for a plain RNN), V vocab
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charrnn.config.schema import Config, ModelConfig
+from charrnn.ensemble import joined, separated
 from charrnn.errors import UserError
 from charrnn.network import STATE_PARTS, FloatArray, IdArray
 from charrnn.run.model_card import ModelCard
@@ -34,12 +36,20 @@ from charrnn.training.cells import (
 )
 from charrnn.training.initialization import init_weights
 from charrnn.training.kernels import PackedWeights
-from charrnn.training.rng import Noise
+from charrnn.training.rng import Noise, seed_of_network
 
 RECURRENT = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 REPRODUCIBLE_WORKSPACE = ":4096:2"
 """For cuBLAS, so that cuDNN's layers come to the same bits each time, as torch's manual has it."""
-SIZES = ("cell", "input", "embedding_size", "hidden_size", "layers", "tie_weights")
+SIZES = (
+    "cell",
+    "input",
+    "embedding_size",
+    "hidden_size",
+    "layers",
+    "tie_weights",
+    "ensemble_size",
+)
 """What two networks must have in common for the weights of one to fit the other."""
 
 
@@ -61,6 +71,11 @@ class CharRNN(nn.Module):
         self.output = nn.Linear(config.hidden_size, vocabulary_size)
         if config.tie_weights and self.embedding is not None:
             self.output.weight = self.embedding.weight
+
+    @property
+    def networks(self) -> tuple["CharRNN", ...]:
+        """Itself, as the only network of an ensemble."""
+        return (self,)
 
     @property
     def device(self) -> torch.device:
@@ -140,11 +155,91 @@ class CharRNN(nn.Module):
         return _drop(self.embedding(ids_TB), self.config.input_dropout, noise)
 
 
+class Ensemble(nn.Module):
+    """Networks side by side, each of which learns by itself; they predict together.
+
+    Networks that began with other weights err in other places: the mean of their logits is more
+    often right than any of them (Hansen & Salamon 1990). Their hidden units lie one after the other
+    in the state, H being those of all.
+    """
+
+    def __init__(self, networks: Sequence[CharRNN]) -> None:
+        super().__init__()
+        self.config = networks[0].config
+        self.vocabulary_size = networks[0].vocabulary_size
+        self._networks = nn.ModuleList(networks)
+
+    @property
+    def networks(self) -> tuple[CharRNN, ...]:
+        """Those that it is made of."""
+        return tuple(network for network in self._networks if isinstance(network, CharRNN))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.networks[0].device
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros, shape (S, L, B, H)."""
+        return torch.cat([each.initial_state(batch_size) for each in self.networks], dim=3)
+
+    def forward(self, ids_BT: Tensor, state_SLBH: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) of each next character, and the state (S, L, B, H) after the last."""
+        return predict_together(self.networks, ids_BT, state_SLBH)
+
+
+def predict_together(
+    networks: Sequence[CharRNN],
+    ids_BT: Tensor,
+    state_SLBH: Tensor,
+    packed: Sequence[Sequence[PackedWeights]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Mean of the networks' logits, (B, T, V), and the state (S, L, B, H) of all of them after.
+
+    Nothing is dropped. `packed` has the recurrent weights of each network, as `CharRNN` takes them.
+    """
+    states = state_SLBH.tensor_split(len(networks), dim=3)
+    results = [
+        network(ids_BT, own_SLBH.contiguous(), None, weights)
+        for network, own_SLBH, weights in zip(
+            networks, states, packed or repeat(None, len(networks)), strict=True
+        )
+    ]
+    logits, after = zip(*results, strict=True)
+    return torch.stack(logits).mean(dim=0), torch.cat(after, dim=3)
+
+
+Model = CharRNN | Ensemble
+
+
+def ensemble_of(networks: Sequence[CharRNN]) -> Model:
+    """An ensemble of these networks; a single one is what it is."""
+    return networks[0] if len(networks) == 1 else Ensemble(networks)
+
+
+def weights_of_model(model: Model) -> dict[str, FloatArray]:
+    """The weights as `model.safetensors` holds them: float32, under torch's own names."""
+    networks = [
+        {name: each.detach().float().cpu().numpy() for name, each in network.named_parameters()}
+        for network in model.networks
+    ]
+    return joined(networks, model.config.cell)
+
+
+@torch.no_grad()
+def put_weights(model: Model, weights: Mapping[str, FloatArray]) -> None:
+    """Put weights as `model.safetensors` holds them into a model of their size."""
+    each_weights = separated(weights, len(model.networks), model.config.cell)
+    for network, own in zip(model.networks, each_weights, strict=True):
+        for name, parameter in network.named_parameters():
+            parameter.copy_(torch.tensor(own[name]))
+
+
 def _drop(units: Tensor, share: float, noise: Noise | None) -> Tensor:
     return units if noise is None else noise.drop(units, share)
 
 
-def new_model(config: Config, corpus: Corpus) -> CharRNN:
+def new_model(config: Config, corpus: Corpus) -> Model:
     """Make the network with its first weights, which depend on `train.seed` alone.
 
     Raises:
@@ -153,11 +248,13 @@ def new_model(config: Config, corpus: Corpus) -> CharRNN:
     """
     device = choose_device(config.train.device)
     check_precision(config.train.precision, device)
-    torch.manual_seed(config.train.seed)
-    model = CharRNN(config.model, len(corpus.vocabulary))
+    networks = []
     with torch_threads(1):  # whose number would change the last bits
-        init_weights(model, corpus.vocabulary.unk_id)
-    return model.to(device)
+        for number in range(config.model.ensemble_size):
+            torch.manual_seed(seed_of_network(config.train.seed, number))
+            networks.append(CharRNN(config.model, len(corpus.vocabulary)))
+            init_weights(networks[-1], corpus.vocabulary.unk_id)
+    return ensemble_of(networks).to(device)
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -220,7 +317,7 @@ def choose_device(name: str) -> torch.device:
 class TorchNetwork:
     """A `CharRNN` that is read from, never trained; float32, dropout off."""
 
-    def __init__(self, model: CharRNN) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.device = model.device
 
@@ -250,7 +347,10 @@ class TorchNetwork:
 def sizes_of(card: ModelCard) -> dict[str, Any]:
     """The settings of section `model` that a network with a run's weights must have."""
     unused = {"embedding_size"} if card.input == "onehot" else set()
-    return {name: getattr(card, name) for name in SIZES if name not in unused}
+    sizes = {name: getattr(card, name) for name in SIZES if name not in unused}
+    for name in sizes.keys() & {"embedding_size", "hidden_size"}:  # of all networks together
+        sizes[name] //= card.ensemble_size
+    return sizes
 
 
 def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
@@ -261,9 +361,8 @@ def load_network(trained: TrainedModel, device: str = "auto") -> TorchNetwork:
     """
     torch.set_num_threads(1)
     card = trained.card
-    model = CharRNN(ModelConfig(**sizes_of(card), dropout=0.0), card.vocabulary_size)
-    weights = {name: torch.from_numpy(array.copy()) for name, array in trained.weights.items()}
-    if card.tie_weights:
-        weights["output.weight"] = weights["embedding.weight"]
-    model.load_state_dict(weights)
+    config = ModelConfig(**sizes_of(card), dropout=0.0)
+    networks = [CharRNN(config, card.vocabulary_size) for _ in range(card.ensemble_size)]
+    model = ensemble_of(networks)
+    put_weights(model, trained.weights)
     return TorchNetwork(model.to(choose_device(device)))

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from charrnn.config.schema import TrainConfig
 from charrnn.network import GATES
-from charrnn.training.model import CharRNN
+from charrnn.training.model import Model
 from charrnn.training.process_group import ProcessGroup
 
 MOMENTUM = 0.9
@@ -259,7 +259,7 @@ def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def optimizers_for(
-    model: CharRNN,
+    model: Model,
     config: TrainConfig,
     dtype: torch.dtype,
     pool: Executor,
@@ -273,10 +273,11 @@ def optimizers_for(
     if config.optimizer == "adamw":
         return [_adamw(weights, config.weight_decay)]
     # What one-hot characters enter by is a table, and no matrix between units.
-    tables = {"weight_ih_l0"} if model.embedding is None else set()
+    tables = {"weight_ih_l0"} if model.config.input == "onehot" else set()
     recurrent = [
         weight
-        for name, weight in model.rnn.named_parameters()
+        for network in model.networks
+        for name, weight in network.rnn.named_parameters()
         if weight.dim() == 2 and name not in tables
     ]
     ours = set(map(id, recurrent))

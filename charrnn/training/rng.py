@@ -51,6 +51,11 @@ class Noise:
         return state_SLBH * rows.bernoulli_(1 - share, generator=self.generator)[:, None]
 
 
+def seed_of_network(seed: int, number: int) -> int:
+    """The seed of a network of an ensemble: the first has the training's."""
+    return derived_seed(seed, number) if number else seed
+
+
 def derived_seed(*numbers: int) -> int:
     """A seed for each tuple of numbers, far from its neighbours' seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

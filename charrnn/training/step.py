@@ -4,6 +4,7 @@ The rows of a batch are cut into a fixed number of parts. Threads and processes 
 out: what a part's gradient is, and in which order the gradients are added, does not depend on them,
 so that any number of either takes the same step to the last bit. On a CPU, a thread for each part
 beats giving every small product to all threads, which then spend their time waiting for each other.
+Each network of an ensemble learns from every row; its parts are computed beside those of others.
 
 On a GPU a step is put into a queue, and nobody waits for it: what came of it stays there until
 somebody looks, and it is decided there whether the weights move. `step_graphs` launches it as a
@@ -14,6 +15,7 @@ Shapes: S parts of the state, L layers, B batch, T time, H hidden, V vocabulary.
 
 import ctypes
 import functools
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -31,10 +33,10 @@ from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PackedWeights
 from charrnn.training.loss_scale import MOST_IN_A_ROW, LossScale
-from charrnn.training.model import CharRNN
+from charrnn.training.model import CharRNN, Model
 from charrnn.training.optimizers import optimizers_for
 from charrnn.training.process_group import ProcessGroup, pairwise_sum
-from charrnn.training.rng import Noise
+from charrnn.training.rng import Noise, seed_of_network
 from charrnn.training.step_graphs import StepGraphs
 
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -59,6 +61,14 @@ class StepInputs(NamedTuple):
     """The state before the batch, of this process's rows."""
 
 
+class PartResult(NamedTuple):
+    """What came of a part of a batch: for one network, or for all."""
+
+    loss: Tensor
+    gradients: Sequence[Tensor]
+    state_SLBH: Tensor
+
+
 class StepResult(NamedTuple):
     """What came of a step, on its device. If a figure is not finite, nothing was updated."""
 
@@ -74,7 +84,7 @@ class StepResult(NamedTuple):
 
     @property
     def gradient_norm(self) -> float:
-        """Length of the whole gradient before clipping."""
+        """Length of the whole gradient before clipping; of an ensemble's, the longest."""
         return float(self.figures[1])
 
 
@@ -107,7 +117,7 @@ class TrainingStep:
     """
 
     def __init__(
-        self, model: CharRNN, config: TrainConfig, group: ProcessGroup | None = None
+        self, model: Model, config: TrainConfig, group: ProcessGroup | None = None
     ) -> None:
         tune_malloc()
         self.model = model
@@ -119,10 +129,11 @@ class TrainingStep:
         if self.is_native:
             kernels.check_available()
         self.parameters = list(model.parameters())
-        self.parts = parts_of(config, self.group)
+        self.parts = parts_of(config, self.group, networks=len(model.networks))
         on_gpu = model.device.type == "cuda"
         if on_gpu:
             check_gpus(self.group)
+        self._seeds = [seed_of_network(config.seed, each) for each in range(len(model.networks))]
         self._pool = CallingThread() if on_gpu else ThreadPoolExecutor(config.threads or 1)
         # Processes wait for each other in a step. Recorded in float16, a long training ends
         # elsewhere than it should, for a reason that is not known (docs/training.md).
@@ -169,7 +180,12 @@ class TrainingStep:
         if self._graphs is not None:
             return self._graphs.step(inputs, index)
         rows = max(1, len(batch.ids_BT) // self.parts)
-        packed = self._pack(index, rows) if self.is_native else None
+        packed = None
+        if self.is_native:
+            packed = [
+                self._pack(network, seed, index, rows)
+                for network, seed in zip(self.model.networks, self._seeds, strict=True)
+            ]
         return self._take(inputs, self._noise_of(index), packed)
 
     @property
@@ -178,33 +194,45 @@ class TrainingStep:
         return self.group.shares(self.parts)[self.group.rank]
 
     def _noise_of(self, index: int) -> list[Noise]:
-        """What each part of this process draws in the step with this index."""
-        seed, device = self.config.seed, self.model.device
-        return [Noise(seed, index, part, device) for part in self._own_parts]
+        """What each part of this process draws for each network in the step with this index."""
+        device = self.model.device
+        return [
+            Noise(seed, index, part, device) for part in self._own_parts for seed in self._seeds
+        ]
 
     def _take(
         self,
         inputs: StepInputs,
         noise: Sequence[Noise],
-        packed: Sequence[PackedWeights] | None = None,
+        packed: Sequence[Sequence[PackedWeights]] | None = None,
     ) -> StepResult:
         """Compute and update. On a GPU, nothing here may wait for it or depend on what it holds."""
-        ours = self._own_parts
-        compute_part = functools.partial(self._compute_part, targets=inputs.targets, packed=packed)
+        ours, networks, count = self._own_parts, self.model.networks, len(self.model.networks)
         ids, targets = (
             rows_BT.tensor_split(self.parts)[ours.start : ours.stop]
             for rows_BT in (inputs.ids_BT, inputs.targets_BT)
         )
-        parts = self._pool.map(
-            compute_part,
-            noise,
-            ids,
-            targets,
-            inputs.state_SLBH.split([len(rows) for rows in ids], dim=2),
-        )
-        losses, gradients, states = zip(*parts, strict=True)
-        loss = self._add_up(losses, gradients)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        states = inputs.state_SLBH.split([len(rows) for rows in ids], dim=2)
+        tasks = [
+            (network, weights, ids_BT, targets_BT, own_SLBH.contiguous())
+            for ids_BT, targets_BT, state_SLBH in zip(ids, targets, states, strict=True)
+            for network, weights, own_SLBH in zip(
+                networks,
+                packed or itertools.repeat(None, count),
+                state_SLBH.tensor_split(count, dim=3),
+                strict=True,
+            )
+        ]
+        compute = functools.partial(self._compute_part, targets=inputs.targets)
+        results = list(self._pool.map(compute, noise, *zip(*tasks, strict=True)))
+        parts = [_beside(results[at : at + count]) for at in range(0, len(results), count)]
+        loss = self._add_up([each.loss for each in parts], [each.gradients for each in parts])
+        norm = torch.stack(
+            [
+                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+                for network in networks
+            ]
+        ).amax()
         figures = torch.stack([loss, norm])
         found_inf = (~figures.isfinite().all()).float()
         for optimizer in self.optimizers:
@@ -213,7 +241,7 @@ class TrainingStep:
             optimizer.step()
         if self.loss_scale is not None:
             self.loss_scale.update(found_inf)
-        return StepResult(figures, torch.cat(states, dim=2))
+        return StepResult(figures, torch.cat([each.state_SLBH for each in parts], dim=2))
 
     def _add_up(self, losses: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> Tensor:
         """Give every parameter the gradient of all parts of all processes; returns their loss."""
@@ -227,11 +255,11 @@ class TrainingStep:
             parameter.grad = total.contiguous()  # which fused AdamW wants on a GPU
         return loss
 
-    def _pack(self, index: int, rows: int) -> list[PackedWeights]:
-        """Each layer's recurrent weights, as the parts of one step share them."""
-        noise = Noise(self.config.seed, index, self.parts, self.model.device)
-        layers = [weights_of(self.model.rnn, each) for each in range(self.model.config.layers)]
-        share = self.model.config.weight_dropout
+    def _pack(self, network: CharRNN, seed: int, index: int, rows: int) -> list[PackedWeights]:
+        """Each layer's recurrent weights of a network, as the parts of one step share them."""
+        noise = Noise(seed, index, self.parts, network.device)
+        layers = [weights_of(network.rnn, each) for each in range(network.config.layers)]
+        share = network.config.weight_dropout
         return [
             PackedWeights(
                 layer.hidden_GH,
@@ -246,25 +274,37 @@ class TrainingStep:
     def _compute_part(
         self,
         noise: Noise,
+        network: CharRNN,
+        packed: Sequence[PackedWeights] | None,
         ids_BT: Tensor,
         targets_BT: Tensor,
         state_SLBH: Tensor,
         *,
         targets: int | Tensor,
-        packed: Sequence[PackedWeights] | None,
-    ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
-        """Forward and backward over some rows; their loss, gradients and state after."""
+    ) -> PartResult:
+        """Forward and backward of one network over some rows."""
+        parameters, device = list(network.parameters()), network.device
         if not len(ids_BT):
-            nothing = [torch.zeros_like(parameter) for parameter in self.parameters]
-            return torch.zeros((), device=self.model.device), nothing, state_SLBH
-        device = self.model.device
+            nothing = [torch.zeros_like(parameter) for parameter in parameters]
+            return PartResult(torch.zeros((), device=device), nothing, state_SLBH)
         state_SLBH = noise.clear_rows(state_SLBH, self.config.cold_start_fraction)
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            logits_BTV, state_SLBH = self.model(ids_BT, state_SLBH, noise, packed)
+            logits_BTV, state_SLBH = network(ids_BT, state_SLBH, noise, packed)
         loss = summed_loss(logits_BTV, targets_BT) / targets
         scale = None if self.loss_scale is None else self.loss_scale.scale
-        gradients = torch.autograd.grad(loss, self.parameters, scale)
-        return loss.detach(), gradients, state_SLBH.detach().float()
+        gradients = torch.autograd.grad(loss, parameters, scale)
+        return PartResult(loss.detach(), gradients, state_SLBH.detach().float())
+
+
+def _beside(networks: Sequence[PartResult]) -> PartResult:
+    """What came of a part for all networks: the mean of their losses."""
+    if len(networks) == 1:
+        return networks[0]
+    return PartResult(
+        torch.stack([each.loss for each in networks]).mean(),
+        [gradient for each in networks for gradient in each.gradients],
+        torch.cat([each.state_SLBH for each in networks], dim=3),
+    )
 
 
 def moved(inputs: StepInputs, device: torch.device) -> StepInputs:
@@ -291,13 +331,13 @@ def part_sizes(rows: int, parts: int) -> list[int]:
     return [rows // parts + (part < rows % parts) for part in range(parts)]
 
 
-def parts_of(config: TrainConfig, group: ProcessGroup) -> int:
-    """In how many parts each batch is computed, whoever computes them.
+def parts_of(config: TrainConfig, group: ProcessGroup, *, networks: int) -> int:
+    """In how many parts each batch is computed, for each network, whoever computes them.
 
     Raises:
         UserError: The processes cannot share them so that their sums are steps of one tree.
     """
-    parts = config.parts or (config.threads or 1) * group.size
+    parts = config.parts or -(-(config.threads or 1) // networks) * group.size
     each, left = divmod(parts, group.size)
     if group.size > 1 and (left or each.bit_count() != 1):
         fitting = [parts >> n for n in range(parts.bit_length()) if parts % (1 << n) == 0]

@@ -46,7 +46,7 @@ from charrnn.training.events import (
     Stepped,
 )
 from charrnn.training.kept_weights import KeptWeights
-from charrnn.training.model import CharRNN, torch_threads
+from charrnn.training.model import Model, put_weights, torch_threads, weights_of_model
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.resume import check_same_corpus
@@ -77,7 +77,7 @@ class Trainer:
         self,
         config: Config,
         corpus: Corpus,
-        model: CharRNN,
+        model: Model,
         writer: RunWriter,
         clock: Clock | None = None,
         group: ProcessGroup | None = None,
@@ -293,17 +293,15 @@ class Trainer:
         if progress.best_step != progress.step:
             model = copy.deepcopy(model)
             weights = self.group.first(lambda: read_model(self.writer.path).weights)
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(torch.tensor(weights[name]))
+            put_weights(model, weights)
         loss = self.evaluator.whole(model)
         self._save_best(model, loss)
         progress.whole_step, progress.whole_loss_nats = progress.best_step, loss
         return ScoredWhole(progress.best_step, loss, self.evaluator.chars)
 
-    def _save_best(self, model: CharRNN, loss: float) -> None:
+    def _save_best(self, model: Model, loss: float) -> None:
         card = self._card(self.progress.best_step, loss)
-        self.writer.save_best(training_state.weights_of_model(model), card)
+        self.writer.save_best(weights_of_model(model), card)
 
     def _card(self, step: int, valid_loss_nats: float) -> ModelCard:
         return ModelCard.of(
@@ -320,7 +318,7 @@ class Trainer:
         step = self.progress.sampled_step = self.progress.step
         if not self.group.is_first:
             return Sampled(step, [])
-        weights = training_state.weights_of_model(self.kept.model())
+        weights = weights_of_model(self.kept.model())
         card = self._card(step, self.progress.running_loss_nats)
         texts = write_sample(weights, card, self.corpus)
         self.writer.append_line(SAMPLES_FILE, {"step": step, "texts": texts})

@@ -17,10 +17,8 @@ from msgspec import Meta
 from torch import Tensor
 
 from charrnn.errors import UserError
-from charrnn.network import FloatArray
 from charrnn.run.checkpoint_files import DAMAGED_HINT
 from charrnn.tensors import Tensors
-from charrnn.training.model import CharRNN
 from charrnn.training.step import TrainingStep
 
 MODEL, OPTIMIZER, LOSS_SCALE, HIDDEN = "model.", "optimizer.", "loss_scale.", "hidden"
@@ -154,10 +152,3 @@ def tensors_of(training_step: TrainingStep) -> dict[str, Tensor]:
     if (loss_scale := training_step.loss_scale) is not None:
         tensors |= {LOSS_SCALE + name: value for name, value in vars(loss_scale).items()}
     return tensors
-
-
-def weights_of_model(model: CharRNN) -> dict[str, FloatArray]:
-    """The weights as `model.safetensors` holds them: float32, under torch's own names."""
-    return {
-        name: weight.detach().float().cpu().numpy() for name, weight in model.named_parameters()
-    }

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from charrnn.config.schema import ModelConfig
+from charrnn.ensemble import separated
 from charrnn.errors import UserError
 from charrnn.run.reader import TrainedModel
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.model import CharRNN, sizes_of
+from charrnn.training.model import Model, sizes_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def check_same_network(model: ModelConfig, source: TrainedModel) -> None:
         )
 
 
-def take_weights(model: CharRNN, vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
+def take_weights(model: Model, vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
     """Put another run's weights into a network that was just made, matched by character.
 
     Raises:
@@ -69,12 +70,14 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, source: TrainedModel) -
     onehot = source.card.input == "onehot"
     axes = {"rnn.weight_ih_l0": 1} if onehot else {"embedding.weight": 0}
     axes |= {"output.weight": 0, "output.bias": 0}  # along which the characters lie
-    for name, parameter in model.named_parameters():
-        weight = torch.tensor(source.weights[name])
-        if name in axes:
-            of_shared = weight.index_select(axes[name], theirs)
-            weight = parameter.data.cpu().index_copy(axes[name], ours, of_shared)
-        parameter.data.copy_(weight)
+    each_weights = separated(source.weights, source.card.ensemble_size, source.card.cell)
+    for network, weights in zip(model.networks, each_weights, strict=True):
+        for name, parameter in network.named_parameters():
+            weight = torch.tensor(weights[name])
+            if name in axes:
+                of_shared = weight.index_select(axes[name], theirs)
+                weight = parameter.data.cpu().index_copy(axes[name], ours, of_shared)
+            parameter.data.copy_(weight)
     here = vocabulary.characters[len(vocabulary.specials) :]
     there = known.characters[len(known.specials) :]
     return Transfer(

@@ -97,6 +97,10 @@ def sections_of(section: str) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+WIDEST_OF_SOME = 65_536 // 64
+"""Units of a network, of which an ensemble may have any number."""
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     sections = {name: draw(sections_of(name)) for name in SECTIONS}
@@ -118,7 +122,10 @@ def configs(draw: st.DrawFn) -> Config:
         or mode != "stream"
     ):
         data.pop("valid_chars", None)
-    sections["model"].pop("tie_weights", None)
+    model = sections["model"]
+    model.pop("tie_weights", None)
+    if max(model.get("hidden_size", 1), model.get("embedding_size", 1)) > WIDEST_OF_SOME:
+        model.pop("ensemble_size", None)
     return parse_config(sections, source="made up")
 
 
