@@ -195,10 +195,8 @@ def reading_of(network: NumpyNetwork) -> Callable[[], object]:
 
 def matrices_of(network: NumpyNetwork) -> list[FloatArray]:
     """The matrices that take part in the products of one character."""
-    matrices = [layer.recurrent_KG for layer in network.layers]
-    matrices += [
-        below for each in network.layers if (below := getattr(each, "below_HG", None)) is not None
-    ]
+    matrices = [each for layer in network.layers for each in layer.recurrent_KG]
+    matrices += [each for layer in network.layers for each in getattr(layer, "below_HG", ())]
     return [*matrices, network.output_HV]
 
 

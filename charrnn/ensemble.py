@@ -64,6 +64,16 @@ def separated(weights: Weights, count: int, cell: str) -> list[dict[str, FloatAr
     return networks
 
 
+def not_of_ensemble(weights: Weights, count: int, cell: str) -> str | None:
+    """The name of a matrix that has more than blocks along its diagonal; None if there is none."""
+    for name, array in weights.items() if count > 1 else ():
+        if name.startswith("rnn.") and _is_on_diagonal(name, weights):
+            inside = sum(map(np.count_nonzero, blocks(array, count, GATES[cell])))
+            if np.count_nonzero(array) > inside:
+                return name
+    return None
+
+
 def block_diagonal(blocks_GX: Sequence[FloatArray], gates: int) -> FloatArray:
     """Matrices of gates, (N H, X) each, as the diagonal of one, (N K H, K X)."""
     count, (rows, columns) = len(blocks_GX), blocks_GX[0].shape

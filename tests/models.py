@@ -10,6 +10,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 from charrnn.config.schema import Config, DataConfig, GenerateConfig, ModelConfig
+from charrnn.ensemble import joined
 from charrnn.network import FloatArray
 from charrnn.run.model_card import FORMAT_VERSION, ModelCard, TextFormat
 from charrnn.run.paths import NEXT_WEIGHTS_FILE, WEIGHTS_FILE
@@ -40,6 +41,15 @@ LETTERS = "\n abcdefghijklmnopqrstuvwxyz."
 
 def random_weights(card: ModelCard, seed: int = 0, scale: float = 0.5) -> dict[str, FloatArray]:
     """Normally distributed weights with every name and shape that the card asks for."""
+    if card.ensemble_size > 1:
+        of_one = replace(
+            card,
+            hidden_size=card.hidden_size // card.ensemble_size,
+            embedding_size=card.embedding_size // card.ensemble_size,
+            ensemble_size=1,
+        )
+        networks = [random_weights(of_one, seed + k, scale) for k in range(card.ensemble_size)]
+        return joined(networks, card.cell)
     rng = np.random.default_rng(seed)
     return {
         name: rng.normal(0, scale, shape).astype(np.float32)

@@ -35,6 +35,7 @@ LAYERS = [
     {"config"},
     {
         "console",
+        "ensemble",
         "errors",
         "files",
         "machine",

@@ -154,12 +154,13 @@ def _columns_that_fit(rows: "list[dict[str, str]]", width: int) -> list[str]:
 
 
 def _cells(each: "RunSummary") -> tuple[str, ...]:
+    networks = f"{each.ensemble_size} × " if each.ensemble_size > 1 else ""
     source = each.source if isinstance(each.source, str) else " ".join(each.source)
     loss, bits = each.valid_loss_nats, each.bits_per_char
     per_byte = "/byte" if each.unit == "byte" else ""
     return (
         each.run,
-        f"{each.cell} {each.layers} × {each.hidden_size}",
+        f"{networks}{each.cell} {each.layers} × {each.hidden_size}",
         source,
         f"{each.step:,}/{each.steps:,}",
         f"{each.minutes:.1f}",

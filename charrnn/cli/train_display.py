@@ -143,9 +143,10 @@ def start_in_words(event: Started, trainer: "Trainer") -> str:
     shared = f" with {threads} thread{'s' * (threads > 1)}" if threads * processes > 1 else ""
     if processes > 1:
         shared += f" in each of {processes} processes"
+    networks = f"{model.ensemble_size} networks, each " if model.ensemble_size > 1 else ""
     resumed = f", continuing after step {event.first_step:,}" if event.first_step else ""
     return (
-        f"{trainer.writer.path}: {model.cell} {model.layers} x {model.hidden_size}, "
+        f"{trainer.writer.path}: {networks}{model.cell} {model.layers} x {model.hidden_size}, "
         f"{event.parameters:,} parameters, {len(corpus.vocabulary)} ids, "
         f"{len(corpus.train.ids):,} {corpus.vocabulary.unit}s to learn from; "
         f"{event.steps:,} steps on {event.device} in {event.precision}{kernels}{shared}{resumed}"

@@ -185,7 +185,9 @@ def _score(model: TrainedModel) -> Score:
 def _network(model: TrainedModel) -> str:
     card = model.card
     layers = "1 layer" if card.layers == 1 else f"{card.layers} layers"
-    return f"{card.cell.upper()}, {layers} of {card.hidden_size:,} units, {card.input} input"
+    networks = f" ({card.ensemble_size} networks)" if card.ensemble_size > 1 else ""
+    units = f"{card.hidden_size:,} units{networks}"
+    return f"{card.cell.upper()}, {layers} of {units}, {card.input} input"
 
 
 def _source_in_words(name: str) -> str:

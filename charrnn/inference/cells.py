@@ -28,9 +28,9 @@ FLOAT_BYTES = 4
 class ArrangedWeights:
     """One layer's weights, arranged for products from the left; shared by all its users."""
 
-    recurrent_KG: FloatArray | Sequence[FloatArray]
-    """What the operand is multiplied by; K is 2H if the layer below is part of the operand. Of an
-    ensemble, that of each network, with K and G its own."""
+    recurrent_KG: Sequence[FloatArray]
+    """What the operand is multiplied by, for each network of an ensemble, whose own K and G are; K
+    is 2H if the layer below is part of the operand."""
     bias_G: FloatArray
     """Both biases of torch's layer, but for the part of a GRU's that the reset gate scales."""
 
@@ -41,8 +41,8 @@ class GruWeights(ArrangedWeights):
 
     candidate_bias_H: FloatArray
     """The recurrent bias of the candidate state, which the reset gate scales too."""
-    below_HG: FloatArray | Sequence[FloatArray] | None
-    """What the layer below is multiplied by; None in the first layer."""
+    below_HG: Sequence[FloatArray]
+    """What the layer below is multiplied by, for each network; none in the first layer."""
 
 
 class Layer(Protocol):
@@ -91,15 +91,15 @@ def arrange_gates(rows_G: FloatArray, cell: str) -> FloatArray:
 
 
 def product(
-    operand: FloatArray, weights: FloatArray | Sequence[FloatArray], gates: int, out: FloatArray
+    operand: FloatArray, weights: Sequence[FloatArray], gates: int, out: FloatArray
 ) -> Callable[[], object]:
     """What multiplies an operand (...K) by weights (K, G), into `out`, as it is when it is called.
 
     Of an ensemble each network multiplies what is its own in the operand, where the units of all
     lie side by side, and so do the rows of each of the gates.
     """
-    if isinstance(weights, np.ndarray):
-        return partial(np.dot, operand, weights, out)
+    if len(weights) == 1:
+        return partial(np.dot, operand, weights[0], out)
     lead, count = out.shape[:-1], len(weights)
     outs = out.reshape(*lead, gates, count, -1)
     size = outs.shape[-1]
@@ -187,7 +187,7 @@ class GruLayer:
         self._from_below = aligned(self._gates.shape)
         self._multiply = product(hidden, weights.recurrent_KG, 3, self._gates)
         self._multiply_below: Callable[[], object] | None = None
-        if below is not None and weights.below_HG is not None:
+        if below is not None:
             self._multiply_below = product(below, weights.below_HG, 3, self._from_below)
         self._sigmoids = self._gates[..., : 2 * size]
         self._reset = self._gates[..., :size]

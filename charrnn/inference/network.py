@@ -193,23 +193,19 @@ def _layer_weights(weights: Weights, card: ModelCard, layer: int) -> ArrangedWei
     bias_G = _input_bias(weights, card, layer)
     if card.cell == "gru":
         return GruWeights(
-            _alone_or_all([transposed(each_GH) for each_GH in recurrent]),
+            [transposed(each_GH) for each_GH in recurrent],
             bias_G,
             candidate_bias_H=weights[f"rnn.bias_hh_l{layer}"][2 * card.hidden_size :],
-            below_HG=_alone_or_all([transposed(each_GH) for each_GH in below]) if layer else None,
+            below_HG=[transposed(each_GH) for each_GH in below],
         )
     both = [np.hstack(pair) for pair in zip(below, recurrent, strict=True)] if layer else recurrent
-    return ArrangedWeights(_alone_or_all([transposed(each_GK) for each_GK in both]), bias_G)
+    return ArrangedWeights([transposed(each_GK) for each_GK in both], bias_G)
 
 
 def _of_networks(matrix_GX: FloatArray, card: ModelCard) -> list[FloatArray]:
     """What each network of an ensemble has in a matrix from units to gates, which are arranged."""
     own = blocks(matrix_GX, card.ensemble_size, GATES[card.cell])
     return [arrange_gates(each_GX, card.cell) for each_GX in own]
-
-
-def _alone_or_all(arrays: list[FloatArray]) -> FloatArray | list[FloatArray]:
-    return arrays[0] if len(arrays) == 1 else arrays
 
 
 def _refuse_non_finite(weights: Weights) -> None:

@@ -41,6 +41,7 @@ class RunSummary:
     cell: str
     layers: int
     hidden_size: int
+    ensemble_size: int
     mode: str
     unit: str
     """What a loss is a loss per: character or byte."""
@@ -78,6 +79,7 @@ def summarize(path: Path) -> RunSummary:
         cell=config.model.cell,
         layers=config.model.layers,
         hidden_size=config.model.hidden_size,
+        ensemble_size=config.model.ensemble_size,
         mode=config.data.mode,
         unit=config.data.unit,
         source=config.data.source,

@@ -245,7 +245,7 @@ def test_a_network_that_never_forgets_is_read_a_bounded_number_of_times() -> Non
 def test_predictions_that_are_no_numbers_give_a_loss_that_is_none_and_an_end() -> None:
     network, _, card = model()
     for layer in network.layers:
-        layer.recurrent_KG[:] = np.nan
+        layer.recurrent_KG[0][:] = np.nan
     with short_streams(10):
         score = score_stream(network, random_ids(card, 200), unknown_id=UNKNOWN, streams=8)
     assert math.isnan(score.loss_nats)

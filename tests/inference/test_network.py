@@ -54,14 +54,16 @@ def advance_in_torch(
 def cards(draw: st.DrawFn) -> ModelCard:
     hidden = draw(st.integers(1, 24))
     tied = draw(st.booleans())
+    count = 1 if tied else draw(st.integers(1, 3))
     onehot = not tied and draw(st.booleans())
     return replace(
         DEFAULT_CARD,
         cell=draw(st.sampled_from(["lstm", "gru", "rnn"])),
         layers=draw(st.integers(1, 3)),
-        hidden_size=hidden,
+        hidden_size=count * hidden,
         input="onehot" if onehot else "embedding",
-        embedding_size=hidden if tied else draw(st.integers(1, 12)),
+        embedding_size=hidden if tied else count * draw(st.integers(1, 12)),
+        ensemble_size=count,
         tie_weights=tied,
         vocabulary_size=draw(st.integers(3, 40)),
     )

@@ -132,7 +132,7 @@ def test_dropped_weights_have_no_gradient_and_all_others_are_scaled_up(cell: str
 
 
 def recurrent_gradient(learner: TrainingStep) -> torch.Tensor:
-    gradient = learner.model.rnn.weight_hh_l0.grad
+    gradient = learner.model.networks[0].rnn.weight_hh_l0.grad
     assert isinstance(gradient, torch.Tensor)
     return gradient
 

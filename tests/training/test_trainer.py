@@ -26,7 +26,7 @@ from charrnn.training import trainer as trainer_module
 from charrnn.training.batches import Batches
 from charrnn.training.clock import Clock
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
-from charrnn.training.model import CharRNN, new_model
+from charrnn.training.model import Model, new_model
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.step import StepResult
 from charrnn.training.trainer import Trainer
@@ -73,7 +73,7 @@ def trainer_for(corpus: Corpus, run: Path, config: Config) -> Trainer:
 def stop_in_the_next_evaluation(trainer: Trainer) -> None:
     estimate = trainer.evaluator.estimate
 
-    def stopped_in_the_middle(model: CharRNN) -> float:
+    def stopped_in_the_middle(model: Model) -> float:
         trainer.request_stop()
         return estimate(model)
 
@@ -343,7 +343,9 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
     weights: dict[int, np.ndarray[Any, Any]] = {}
     for event in trainer.run():
         if isinstance(event, Stepped):
-            weights[event.step] = trainer.training_step.model.output.weight.detach().numpy().copy()
+            weights[event.step] = (
+                trainer.training_step.model.networks[0].output.weight.detach().numpy().copy()
+            )
     trainer.writer.close()
 
     model = read_model(run)
@@ -370,13 +372,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_best(
     events = trainer.run()
     next(event for event in events if isinstance(event, Stepped) and event.step == 9)
     with torch.no_grad():
-        trainer.training_step.model.output.bias[0] = math.nan
-    before = trainer.training_step.model.output.weight.detach().clone()
+        trainer.training_step.model.networks[0].output.bias[0] = math.nan
+    before = trainer.training_step.model.networks[0].output.weight.detach().clone()
     with pytest.raises(RunFailedError, match=r"not finite at step 10;.*of step 7") as failure:
         list(events)
     trainer.writer.close()
     assert "learning_rate" in failure.value.hint
-    assert torch.equal(trainer.training_step.model.output.weight, before)
+    assert torch.equal(trainer.training_step.model.networks[0].output.weight, before)
     assert read_model(run).card.step == 7
 
 
@@ -590,7 +592,7 @@ def test_a_stop_while_the_whole_is_read_is_resumed_with_that(
     trainer = trainer_for(corpus, tmp_path / "run", config_for(corpus))
     read_whole = trainer.evaluator.whole
 
-    def stopped_in_the_middle(model: CharRNN) -> float:
+    def stopped_in_the_middle(model: Model) -> float:
         trainer.request_stop()
         return read_whole(model)
 
