@@ -33,7 +33,7 @@ def joined(networks: Sequence[Weights], cell: str) -> dict[str, FloatArray]:
             weights[name] = np.concatenate(arrays, axis=1) / np.float32(len(arrays))
         elif name == OUTPUT_BIAS:
             weights[name] = np.mean(arrays, axis=0)
-        elif _is_on_diagonal(name, networks[0]):
+        elif is_on_diagonal(name, networks[0]):
             weights[name] = block_diagonal(arrays, GATES[cell])
         else:
             weights[name] = _rows_of_all(arrays, GATES[cell])
@@ -55,7 +55,7 @@ def separated(weights: Weights, count: int, cell: str) -> list[dict[str, FloatAr
             arrays = np.split(array * np.float32(count), count, axis=1)
         elif name == OUTPUT_BIAS:
             arrays = [array] * count
-        elif _is_on_diagonal(name, weights):
+        elif is_on_diagonal(name, weights):
             arrays = blocks(array, count, GATES[cell])
         else:
             arrays = _rows_of_each(array, count, GATES[cell])
@@ -67,7 +67,7 @@ def separated(weights: Weights, count: int, cell: str) -> list[dict[str, FloatAr
 def not_of_ensemble(weights: Weights, count: int, cell: str) -> str | None:
     """The name of a matrix that has more than blocks along its diagonal; None if there is none."""
     for name, array in weights.items() if count > 1 else ():
-        if name.startswith("rnn.") and _is_on_diagonal(name, weights):
+        if is_on_diagonal(name, weights):
             inside = sum(map(np.count_nonzero, blocks(array, count, GATES[cell])))
             if np.count_nonzero(array) > inside:
                 return name
@@ -90,9 +90,10 @@ def blocks(whole: FloatArray, count: int, gates: int) -> list[FloatArray]:
     return [parts[:, k, :, k].reshape(rows, columns) for k in range(count)]
 
 
-def _is_on_diagonal(name: str, weights: Weights) -> bool:
+def is_on_diagonal(name: str, weights: Weights) -> bool:
     """Whether each network reads units of its own there; all read the same one-hot vector."""
-    return "weight" in name and (name != FIRST_INPUT or EMBEDDING in weights)
+    is_matrix = name.startswith("rnn.weight")
+    return is_matrix and (name != FIRST_INPUT or EMBEDDING in weights)
 
 
 def _rows_of_all(arrays: Sequence[FloatArray], gates: int) -> FloatArray:

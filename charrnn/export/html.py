@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from charrnn import __version__
 from charrnn.config.schema import GenerateConfig
-from charrnn.network import FloatArray
+from charrnn.ensemble import blocks, is_on_diagonal
+from charrnn.network import GATES, FloatArray
 from charrnn.run.reader import TrainedModel
 
 Precision = Literal["float32", "bfloat16"]
@@ -48,7 +49,9 @@ def html_page(
     """
     style = _part("style.css")
     scripts = [_part(file) for file in SCRIPTS]
-    weights = b"".join(stored(array, precision).tobytes() for array in model.weights.values())
+    weights = b"".join(
+        stored(array, precision).tobytes() for array in _without_zeros(model).values()
+    )
     return Template(_part("index.html")).substitute(
         policy=_policy(style, scripts),
         version=html.escape(__version__),
@@ -61,6 +64,17 @@ def html_page(
         weights=base64.b64encode(weights).decode("ascii"),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
+
+
+def _without_zeros(model: TrainedModel) -> dict[str, FloatArray]:
+    """The weights; of an ensemble's matrices only what each network has, one after the other."""
+    card = model.card
+    return {
+        name: np.stack(blocks(array, card.ensemble_size, GATES[card.cell]))
+        if card.ensemble_size > 1 and is_on_diagonal(name, model.weights)
+        else array
+        for name, array in model.weights.items()
+    }
 
 
 def stored(array: FloatArray, precision: Precision) -> npt.NDArray[Any]:
@@ -89,6 +103,7 @@ def _description(
             "input": card.input,
             "embedding_size": card.embedding_size,
             "hidden_size": card.hidden_size,
+            "ensemble_size": card.ensemble_size,
             "layers": card.layers,
             "tie_weights": card.tie_weights,
             "mode": card.mode,
@@ -104,7 +119,7 @@ def _description(
         },
         "weights": {
             "dtype": precision,
-            "tensors": [[key, *array.shape] for key, array in model.weights.items()],
+            "tensors": [[key, *array.shape] for key, array in _without_zeros(model).items()],
         },
     }
 

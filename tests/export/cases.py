@@ -21,8 +21,10 @@ KINDS: list[dict[str, Any]] = [
     {"cell": "rnn", "layers": 3, "lines": True},
     {"cell": "gru", "layers": 1, "lines": True, "separator": "\n\n"},
     {"cell": "lstm", "layers": 2, "embedding_size": 16, "tie_weights": True},
+    {"cell": "lstm", "layers": 2, "ensemble_size": 2},
+    {"cell": "gru", "layers": 2, "input": "onehot", "ensemble_size": 4},
 ]
-"""Every cell, one layer and several, both inputs, tied weights, streams, lines and examples."""
+"""Every cell, one layer and several, both inputs, tied weights, streams, lines, examples, ensembles."""
 SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.8},
     {"temperature": 1.2, "topK": 7},

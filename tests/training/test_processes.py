@@ -92,6 +92,12 @@ def test_two_processes_take_the_steps_of_one_with_two_threads(kind: str, folder:
     assert train(folder, 2, 1, "two", *settings) == one
 
 
+def test_two_processes_share_out_the_rows_of_every_network_of_an_ensemble(folder: Path) -> None:
+    settings = (*settings_of("lstm-lines-muon"), *FEW, "--set=model.ensemble_size=3")
+    one = train(folder, 0, 2, "one", *settings)
+    assert train(folder, 2, 1, "two", *settings) == one
+
+
 def test_four_processes_and_rows_that_no_part_is_left_for(folder: Path) -> None:
     settings = (*settings_of("gru-stream-adamw"), *FEW, "--set=train.batch_size=3")
     one = train(folder, 0, 1, "one", *settings)

@@ -118,6 +118,7 @@ class Network {
   constructor(sizes, tensors) {
     const { cell, layers, hidden_size: hidden } = sizes;
     this.cell = cell;
+    this.networks = sizes.ensemble_size; // whose units lie side by side
     this.layers = layers;
     this.hidden = hidden;
     this.vocabularySize = sizes.vocabulary_size;
@@ -129,6 +130,7 @@ class Network {
     this.biases = Array.from({ length: layers }, (_, layer) => this.#bias(layer));
     this.sums = new Float32Array(this.gates);
     this.recurrent = new Float32Array(this.gates); // a GRU's: its reset gate scales a part of them
+    this.own = new Float32Array(this.gates / this.networks);
     const fits = this.vocabularySize * this.gates * 4 <= TABLE_LIMIT_BYTES;
     this.table = fits ? this.#inputTable() : null;
   }
@@ -146,7 +148,7 @@ class Network {
       } else {
         const below = this.tensors[`rnn.weight_ih_l${layer}`];
         this.sums.set(this.biases[layer]);
-        addProduct(this.sums, below, state, at - this.hidden, this.hidden);
+        this.#addProducts(this.sums, below, state, at - this.hidden, this.hidden);
       }
       if (this.cell === "gru") this.#stepGru(state, at, layer);
       else if (this.cell === "lstm") this.#stepLstm(state, at, layer);
@@ -161,16 +163,36 @@ class Network {
     return logits;
   }
 
+  /** sums += matrix . vector[from...], where each network of an ensemble has a matrix of its own. */
+  #addProducts(sums, matrix, vector, from, columns) {
+    const { networks, own, hidden } = this;
+    if (networks === 1) {
+      addProduct(sums, matrix, vector, from, columns);
+      return;
+    }
+    const width = columns / networks;
+    const units = hidden / networks;
+    for (let network = 0; network < networks; network++) {
+      const begin = network * own.length * width;
+      own.fill(0);
+      addProduct(own, matrix.subarray(begin, begin + own.length * width), vector, from + network * width, width);
+      for (let row = 0; row < own.length; row++) {
+        const gate = Math.floor(row / units);
+        sums[gate * hidden + network * units + (row % units)] += own[row];
+      }
+    }
+  }
+
   /** h' = tanh(W x + b). */
   #stepRnn(state, at, layer) {
-    addProduct(this.sums, this.tensors[`rnn.weight_hh_l${layer}`], state, at, this.hidden);
+    this.#addProducts(this.sums, this.tensors[`rnn.weight_hh_l${layer}`], state, at, this.hidden);
     for (let unit = 0; unit < this.hidden; unit++) state[at + unit] = Math.tanh(this.sums[unit]);
   }
 
   /** c' = f c + i g, h' = o tanh(c'); torch's order of gates is i, f, g, o. */
   #stepLstm(state, at, layer) {
     const { sums, hidden } = this;
-    addProduct(sums, this.tensors[`rnn.weight_hh_l${layer}`], state, at, hidden);
+    this.#addProducts(sums, this.tensors[`rnn.weight_hh_l${layer}`], state, at, hidden);
     const cells = this.layers * hidden + at;
     for (let unit = 0; unit < hidden; unit++) {
       const input = sigmoid(sums[unit]);
@@ -187,7 +209,7 @@ class Network {
   #stepGru(state, at, layer) {
     const { sums, recurrent, hidden } = this;
     recurrent.set(this.tensors[`rnn.bias_hh_l${layer}`]);
-    addProduct(recurrent, this.tensors[`rnn.weight_hh_l${layer}`], state, at, hidden);
+    this.#addProducts(recurrent, this.tensors[`rnn.weight_hh_l${layer}`], state, at, hidden);
     for (let unit = 0; unit < hidden; unit++) {
       const reset = sigmoid(sums[unit] + recurrent[unit]);
       const update = sigmoid(sums[hidden + unit] + recurrent[hidden + unit]);
@@ -216,7 +238,8 @@ class Network {
       for (let row = 0; row < this.gates; row++) sums[row] += matrix[row * this.vocabularySize + id];
     } else {
       const { embeddingSize } = this;
-      addProduct(sums, matrix, this.tensors["embedding.weight"], id * embeddingSize, embeddingSize);
+      const embedding = this.tensors["embedding.weight"];
+      this.#addProducts(sums, matrix, embedding, id * embeddingSize, embeddingSize);
     }
   }
 
