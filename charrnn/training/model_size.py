@@ -26,6 +26,10 @@ ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
+NETWORKS = (1, 2, 4)
+ENOUGH_EPOCHS_OF_EACH = 16.0
+"""How often each of several networks should read the text, at least: one that reads it once more
+learns less then than another one adds."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
 
@@ -83,9 +87,9 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     """
     first = _with_size(with_optimizer(config, named, "muon"), FIRST_SIZE)
     fast = tuner.choose_arithmetic(first)
-    fitted = _fit_size(fast, tuner, seconds)
+    fitted = _fit_size(fast, named, tuner, seconds)
     if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > MUON_EPOCHS:
-        fitted = _fit_size(with_optimizer(fast, named, "adamw"), tuner, seconds)
+        fitted = _fit_size(with_optimizer(fast, named, "adamw"), named, tuner, seconds)
     if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
         return fitted
     wanted = config.train
@@ -122,8 +126,11 @@ def _with_size(config: Config, size: int) -> Config:
     return replace(config, model=replace(config.model, hidden_size=size))
 
 
-def _fit_size(config: Config, tuner: Autotuner, seconds: float) -> Config:
-    """Choose the largest size that has the time to read the text often, and enough to read."""
+def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
+    """Choose the largest size that has the time to read the text often, and enough to read.
+
+    Where that leaves the time, several networks of this size learn side by side.
+    """
     characters, vocabulary_size = len(tuner.corpus.train.ids), len(tuner.corpus.vocabulary)
     chosen = _with_size(config, SIZES[0])
     for size in SIZES:
@@ -135,7 +142,9 @@ def _fit_size(config: Config, tuner: Autotuner, seconds: float) -> Config:
         if epochs < ENOUGH_EPOCHS and epochs * characters < enough:
             break
         chosen = sized
-    return chosen
+    epochs = _epochs(chosen, tuner, seconds)
+    networks = max(n for n in NETWORKS if n == 1 or epochs >= n * ENOUGH_EPOCHS_OF_EACH)
+    return with_defaults(chosen, named, "model", ensemble_size=networks)
 
 
 def _epochs(config: Config, tuner: Autotuner, seconds: float) -> float:

@@ -24,7 +24,7 @@ KINDS: list[dict[str, Any]] = [
     {"cell": "lstm", "layers": 2, "ensemble_size": 2},
     {"cell": "gru", "layers": 2, "input": "onehot", "ensemble_size": 4},
 ]
-"""Every cell, one layer and several, both inputs, tied weights, streams, lines, examples, ensembles."""
+"""Every cell, one layer or more, both inputs, tied weights, streams, lines, examples, ensembles."""
 SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.8},
     {"temperature": 1.2, "topK": 7},

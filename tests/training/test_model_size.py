@@ -21,7 +21,7 @@ from charrnn.training.clock import (
     Clock,
     fit_to_time,
 )
-from charrnn.training.model import CharRNN
+from charrnn.training.model import CharRNN, Model, ensemble_of
 from charrnn.training.model_size import SIZES, is_size_open
 from tests.corpora import lines_corpus, stream_corpus
 
@@ -33,13 +33,14 @@ NANOSECONDS_A_WEIGHT = 20
 def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps take as long as the arithmetic says, measuring none, whatever this machine is doing."""
 
-    def time_steps(config: TrainConfig, model: CharRNN, *_: object) -> Iterator[float]:
+    def time_steps(config: TrainConfig, model: Model, *_: object) -> Iterator[float]:
         weights = sum(parameter.numel() for parameter in model.parameters())
         characters = config.batch_size * config.sequence_length
         return itertools.repeat(1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000)
 
-    def new_model(config: Config, corpus: Corpus) -> CharRNN:
-        return CharRNN(config.model, len(corpus.vocabulary))
+    def new_model(config: Config, corpus: Corpus) -> Model:
+        count, vocabulary_size = config.model.ensemble_size, len(corpus.vocabulary)
+        return ensemble_of([CharRNN(config.model, vocabulary_size) for _ in range(count)])
 
     stopped = SimpleNamespace(monotonic=lambda: 0.0)
     monkeypatch.setattr(autotune, "OPERATIONS_A_SECOND", 1e15)  # so that everything is timed
@@ -97,6 +98,15 @@ def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(small_corp
     texts = [of_length(small_corpus, characters) for characters in (2_000_000, 4_000_000)]
     shorter, longer = (choose(wanted(), corpus, 20.0).model.hidden_size for corpus in texts)
     assert shorter == longer > SIZES[0]
+
+
+def test_time_that_one_network_has_no_use_for_is_for_others_beside_it(small_corpus: Corpus) -> None:
+    corpus = of_length(small_corpus, 200_000)
+    chosen = [choose(wanted(), corpus, s).model for s in (0.5, 20.0, 1e3)]
+    assert chosen[0].ensemble_size == 1 < chosen[-1].ensemble_size
+    assert [each.ensemble_size for each in chosen] == sorted(each.ensemble_size for each in chosen)
+    named = choose(wanted(), corpus, 1e3, DECIDED | {"model.ensemble_size"}).model
+    assert named.ensemble_size == 1
 
 
 def test_a_few_characters_are_learned_in_more_than_a_few_steps(small_corpus: Corpus) -> None:
