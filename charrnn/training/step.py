@@ -207,6 +207,24 @@ class TrainingStep:
         packed: Sequence[Sequence[PackedWeights]] | None = None,
     ) -> StepResult:
         """Compute and update. On a GPU, nothing here may wait for it or depend on what it holds."""
+        parts = self._compute(inputs, noise, packed)
+        figures = torch.stack([self._add_up(parts), self._clip()])
+        found_inf = (~figures.isfinite().all()).float()
+        for optimizer in self.optimizers:
+            optimizer.set_rate(inputs.rate)
+            optimizer.found_inf = found_inf
+            optimizer.step()
+        if self.loss_scale is not None:
+            self.loss_scale.update(found_inf)
+        return StepResult(figures, torch.cat([each.state_SLBH for each in parts], dim=2))
+
+    def _compute(
+        self,
+        inputs: StepInputs,
+        noise: Sequence[Noise],
+        packed: Sequence[Sequence[PackedWeights]] | None,
+    ) -> list[PartResult]:
+        """What comes of each part of this process, for all networks."""
         ours, networks, count = self._own_parts, self.model.networks, len(self.model.networks)
         ids, targets = (
             rows_BT.tensor_split(self.parts)[ours.start : ours.stop]
@@ -225,31 +243,24 @@ class TrainingStep:
         ]
         compute = functools.partial(self._compute_part, targets=inputs.targets)
         results = list(self._pool.map(compute, noise, *zip(*tasks, strict=True)))
-        parts = [_beside(results[at : at + count]) for at in range(0, len(results), count)]
-        loss = self._add_up([each.loss for each in parts], [each.gradients for each in parts])
-        norm = torch.stack(
-            [
-                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
-                for network in networks
-            ]
-        ).amax()
-        figures = torch.stack([loss, norm])
-        found_inf = (~figures.isfinite().all()).float()
-        for optimizer in self.optimizers:
-            optimizer.set_rate(inputs.rate)
-            optimizer.found_inf = found_inf
-            optimizer.step()
-        if self.loss_scale is not None:
-            self.loss_scale.update(found_inf)
-        return StepResult(figures, torch.cat([each.state_SLBH for each in parts], dim=2))
+        return [_beside(results[at : at + count]) for at in range(0, len(results), count)]
 
-    def _add_up(self, losses: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> Tensor:
+    def _clip(self) -> Tensor:
+        """Clip the gradient of each network; returns the length of the longest."""
+        lengths = [
+            nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+            for network in self.model.networks
+        ]
+        return torch.stack(lengths).amax()
+
+    def _add_up(self, parts: Sequence[PartResult]) -> Tensor:
         """Give every parameter the gradient of all parts of all processes; returns their loss."""
+        gradients = (each.gradients for each in parts)
         totals = [pairwise_sum(of_parts) for of_parts in zip(*gradients, strict=True)]
-        *totals, loss = self.group.total([*totals, pairwise_sum(losses)])
+        *totals, loss = self.group.total([*totals, pairwise_sum([each.loss for each in parts])])
         if self.loss_scale is not None:
             totals = [total / self.loss_scale.scale for total in totals]
-        elif len(losses) == 1:  # autograd's own arrays, of which two weights may share one
+        elif len(parts) == 1:  # autograd's own arrays, of which two weights may share one
             totals = [total.clone() for total in totals]
         for parameter, total in zip(self.parameters, totals, strict=True):
             parameter.grad = total.contiguous()  # which fused AdamW wants on a GPU
