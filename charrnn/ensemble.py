@@ -8,13 +8,11 @@ which torch's layers read as any other.
 Shapes: K networks, N gates of a cell, H hidden units of one network, X what it reads; G is N H.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.network import GATES, FloatArray
-
-Weights = Mapping[str, FloatArray]
+from charrnn.network import GATES, FloatArray, Weights
 
 EMBEDDING, OUTPUT, OUTPUT_BIAS = "embedding.weight", "output.weight", "output.bias"
 FIRST_INPUT = "rnn.weight_ih_l0"
@@ -43,7 +41,8 @@ def joined(networks: Sequence[Weights], cell: str) -> dict[str, FloatArray]:
 def separated(weights: Weights, count: int, cell: str) -> list[dict[str, FloatArray]]:
     """So many networks, the mean of whose predictions is that of these weights.
 
-    They are those that were joined, but for the output layer's bias, which all have in common.
+    They are those that were joined, but for the output layer's bias, which all have in common, and
+    for rounding.
     """
     if count == 1:
         return [dict(weights)]
@@ -64,7 +63,17 @@ def separated(weights: Weights, count: int, cell: str) -> list[dict[str, FloatAr
     return networks
 
 
-def not_of_ensemble(weights: Weights, count: int, cell: str) -> str | None:
+def without_zeros(weights: Weights, count: int, cell: str) -> dict[str, FloatArray]:
+    """The weights, but of each block-diagonal matrix its blocks alone, (K, N H, X)."""
+    return {
+        name: np.stack(blocks(array, count, GATES[cell]))
+        if count > 1 and is_on_diagonal(name, weights)
+        else array
+        for name, array in weights.items()
+    }
+
+
+def matrix_outside_blocks(weights: Weights, count: int, cell: str) -> str | None:
     """The name of a matrix that has more than blocks along its diagonal; None if there is none."""
     for name, array in weights.items() if count > 1 else ():
         if is_on_diagonal(name, weights):

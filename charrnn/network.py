@@ -5,6 +5,7 @@ V vocabulary. Arrays are NumPy's on both sides, so that what is written against 
 (generation, scoring) is written once.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy.typing as npt
 
 IdArray = npt.NDArray[np.integer[Any]]
 FloatArray = npt.NDArray[np.float32]
+Weights = Mapping[str, FloatArray]
+"""Of a network, by torch's names."""
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 """How many rows of weights a cell has for each hidden unit."""

@@ -174,7 +174,10 @@ def test_of_a_training_on_the_command_line(tmp_path: Path) -> None:
     ("settings_", "what"),
     [
         (("model.tie_weights=true", "model.hidden_size=64"), "needs model.ensemble_size 1"),
-        (("model.hidden_size=40000",), "2 networks of 40,000 units are more than 65,536"),
+        (
+            ("model.hidden_size=40000",),
+            "times model.hidden_size (40,000) is 80,000; at most 65,536",
+        ),
     ],
 )
 def test_what_no_ensemble_can_have_is_refused(settings_: tuple[str, ...], what: str) -> None:

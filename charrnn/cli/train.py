@@ -31,7 +31,7 @@ FROM_STEP = "With --resume: go back to the save of this step, which train.keep h
 INIT_FROM = """Begin with the best weights of another run, and with its network's sizes. The text
 may have other characters: those in both texts keep their weights."""
 MINUTES = """How long the whole command takes: as many steps as fit in the time; without a
-model.hidden_size, the size and the dropout are chosen, too."""
+model.hidden_size, the size, the dropout and how many networks are chosen, too."""
 DETERMINISTIC = """Choose precision, kernel and threads by rule and not by timing this machine, so
 that the same command always has the same weights."""
 TENSORBOARD = "Write event files for TensorBoard into the run, under tensorboard/."

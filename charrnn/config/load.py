@@ -235,12 +235,14 @@ def _conflicts(config: Config) -> Iterator[Problem]:
         )
     if model.tie_weights and model.ensemble_size > 1:
         yield Problem("model.tie_weights", "needs model.ensemble_size 1")
-    widest = max(model.hidden_size, model.embedding_size * (model.input == "embedding"))
-    if model.ensemble_size * widest > WIDEST:
-        yield Problem(
-            "model.ensemble_size",
-            f"{model.ensemble_size} networks of {widest:,} units are more than {WIDEST:,}",
-        )
+    embedding_size = model.embedding_size if model.input == "embedding" else 1
+    for name, size in (("hidden_size", model.hidden_size), ("embedding_size", embedding_size)):
+        if model.ensemble_size * size > WIDEST:
+            yield Problem(
+                "model.ensemble_size",
+                f"times model.{name} ({size:,}) is {model.ensemble_size * size:,}; "
+                f"at most {WIDEST:,} works",
+            )
 
 
 def _conflicts_of_examples(data: DataConfig) -> Iterator[Problem]:

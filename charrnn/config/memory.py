@@ -5,6 +5,8 @@ telling a slip of the finger (hidden_size: 65536) from a large model, not for pl
 Letters: V vocabulary, E embedding, H hidden, L layers, B batch, T time.
 """
 
+from dataclasses import replace
+
 from charrnn.config.schema import Config, ModelConfig
 from charrnn.machine import require_memory
 from charrnn.messages import byte_size
@@ -12,6 +14,7 @@ from charrnn.network import GATES, STATE_PARTS
 
 FLOAT_BYTES = 4
 COPIES_IN_TRAINING = {"adamw": 4, "muon": 3}  # the weights, their gradients and their moments
+COPIES_IN_SAVING = 2  # the weights as they are kept, and their file
 LOGIT_COPIES = 2  # the logits and their gradients
 SMALLEST_VOCABULARY = 3  # <pad>, <unk> and one character
 
@@ -42,10 +45,25 @@ def activation_count(config: Config, vocabulary_size: int, longest_line: int = 1
     return model.ensemble_size * config.train.batch_size * time * a_character
 
 
+def kept_count(model: ModelConfig, vocabulary_size: int) -> int:
+    """The numbers in an ensemble's weights as they are kept, zeros included; 0 of one network."""
+    count = model.ensemble_size
+    if count == 1:
+        return 0
+    whole = replace(
+        model,
+        hidden_size=count * model.hidden_size,
+        embedding_size=count * model.embedding_size,
+        ensemble_size=1,
+    )
+    return parameter_count(whole, vocabulary_size)
+
+
 def estimated_bytes(config: Config, vocabulary_size: int, longest_line: int = 1) -> int:
     """The memory in bytes that training with this configuration takes at the least, in float32."""
     copies = COPIES_IN_TRAINING[config.train.optimizer] + (config.train.average_fraction > 0)
     parameters = copies * parameter_count(config.model, vocabulary_size)
+    parameters += COPIES_IN_SAVING * kept_count(config.model, vocabulary_size)
     return FLOAT_BYTES * (parameters + activation_count(config, vocabulary_size, longest_line))
 
 
@@ -72,5 +90,6 @@ def check_memory(
         detail=f": {byte_size(needed - activations)} for weights and optimiser (model), "
         f"{byte_size(activations)} for a batch (train)",
         hint="less is needed with a smaller model.hidden_size, model.layers, model.embedding_size, "
-        "train.batch_size or train.sequence_length; data.truncate cuts lines at data.max_length",
+        "model.ensemble_size, train.batch_size or train.sequence_length; data.truncate cuts lines "
+        "at data.max_length",
     )

@@ -110,7 +110,7 @@ class ModelConfig:
     """Recurrent layers, one on top of the other."""
     ensemble_size: Annotated[int, Meta(ge=1, le=64)] = 1
     """Networks of this size side by side, each of which learns by itself; they predict the mean of
-    their logits, which is better than what any of them predicts."""
+    their logits, as a rule better than any of them does."""
     dropout: Dropout = 0.1
     """Share of each layer's output units dropped in training, the last layer's included."""
     input_dropout: Dropout = 0.0
@@ -185,10 +185,12 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is a GPU if there is one."""
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
-    """Parts of each batch that a process computes side by side, a thread each; null measures."""
+    """Parts of each batch, and networks of an ensemble, that a process computes side by side, a
+    thread each; null measures."""
     parts: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     """Parts that each batch is cut into. Threads and processes share them out, and take the same
-    steps to the last bit however many they are; null is one for each thread of each process."""
+    steps to the last bit however many they are; null is one for each thread of each process, or as
+    many as are left for each network of an ensemble."""
     process_timeout_seconds: Annotated[float, Meta(ge=1, le=1_000_000)] = 300.0
     """Under torchrun: how long to wait for another process before giving the training up, for
     torchrun to begin it anew from the last save."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from charrnn import __version__
 from charrnn.config.schema import Config, DataConfig
+from charrnn.ensemble import without_zeros
 from charrnn.evaluation.scoring import Score
 from charrnn.messages import one_line
 from charrnn.run.reader import TrainedModel
@@ -89,11 +90,12 @@ def card_markdown(model: TrainedModel, config: Config, *, name: str) -> str:
         name: What to call it.
     """
     card, score = model.card, _score(model)
+    weights = without_zeros(model.weights, card.ensemble_size, card.cell)
     body = BODY.substitute(
         name=_plain(name),
         version=__version__,
         network=_network(model),
-        parameters=f"{sum(array.size for array in model.weights.values()):,}",
+        parameters=f"{sum(array.size for array in weights.values()):,}",
         vocabulary=f"{len(model.vocabulary):,} ids",
         steps=f"{card.step:,}",
         loss=f"{score.loss_nats:.4f}",
@@ -185,9 +187,9 @@ def _score(model: TrainedModel) -> Score:
 def _network(model: TrainedModel) -> str:
     card = model.card
     layers = "1 layer" if card.layers == 1 else f"{card.layers} layers"
-    networks = f" ({card.ensemble_size} networks)" if card.ensemble_size > 1 else ""
-    units = f"{card.hidden_size:,} units{networks}"
-    return f"{card.cell.upper()}, {layers} of {units}, {card.input} input"
+    networks = f"{card.ensemble_size} networks, each " if card.ensemble_size > 1 else ""
+    units = f"{card.hidden_size // card.ensemble_size:,} units"
+    return f"{networks}{card.cell.upper()}, {layers} of {units}, {card.input} input"
 
 
 def _source_in_words(name: str) -> str:

@@ -19,15 +19,17 @@ import numpy.typing as npt
 
 from charrnn import __version__
 from charrnn.config.schema import GenerateConfig
-from charrnn.ensemble import blocks, is_on_diagonal
-from charrnn.network import GATES, FloatArray
+from charrnn.ensemble import without_zeros
+from charrnn.network import FloatArray
 from charrnn.run.reader import TrainedModel
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 SCRIPTS = ("engine.js", "transcript.js", "app.js")
-SUMMARY = "Predicts characters: {cell}, {layers}, {units} units, {bits:.2f} bits per character."
+SUMMARY = (
+    "Predicts characters: {networks}{cell}, {layers}, {units} units, {bits:.2f} bits per character."
+)
 
 
 def html_page(
@@ -49,9 +51,9 @@ def html_page(
     """
     style = _part("style.css")
     scripts = [_part(file) for file in SCRIPTS]
-    weights = b"".join(
-        stored(array, precision).tobytes() for array in _without_zeros(model).values()
-    )
+    arrays = without_zeros(model.weights, model.card.ensemble_size, model.card.cell)
+    shapes = [[key, *array.shape] for key, array in arrays.items()]
+    weights = b"".join(stored(array, precision).tobytes() for array in arrays.values())
     return Template(_part("index.html")).substitute(
         policy=_policy(style, scripts),
         version=html.escape(__version__),
@@ -59,22 +61,13 @@ def html_page(
         summary=_summary(model),
         style=style,
         description=_json(
-            {"name": name, "normalize": normalize} | _description(model, defaults, precision)
+            {"name": name, "normalize": normalize}
+            | _description(model, defaults)
+            | {"weights": {"dtype": precision, "tensors": shapes}}
         ),
         weights=base64.b64encode(weights).decode("ascii"),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
-
-
-def _without_zeros(model: TrainedModel) -> dict[str, FloatArray]:
-    """The weights; of an ensemble's matrices only what each network has, one after the other."""
-    card = model.card
-    return {
-        name: np.stack(blocks(array, card.ensemble_size, GATES[card.cell]))
-        if card.ensemble_size > 1 and is_on_diagonal(name, model.weights)
-        else array
-        for name, array in model.weights.items()
-    }
 
 
 def stored(array: FloatArray, precision: Precision) -> npt.NDArray[Any]:
@@ -93,9 +86,7 @@ def rounded(array: FloatArray, precision: Precision) -> FloatArray:
     return (stored(array, precision).astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _description(
-    model: TrainedModel, defaults: GenerateConfig, precision: Precision
-) -> dict[str, Any]:
+def _description(model: TrainedModel, defaults: GenerateConfig) -> dict[str, Any]:
     card = model.card
     return {
         "sizes": {
@@ -117,19 +108,16 @@ def _description(
             "topP": defaults.top_p,
             "minP": defaults.min_p,
         },
-        "weights": {
-            "dtype": precision,
-            "tensors": [[key, *array.shape] for key, array in _without_zeros(model).items()],
-        },
     }
 
 
 def _summary(model: TrainedModel) -> str:
     card = model.card
     return SUMMARY.format(
+        networks=f"{card.ensemble_size} networks, each " if card.ensemble_size > 1 else "",
         cell=card.cell.upper(),
         layers="1 layer" if card.layers == 1 else f"{card.layers} layers",
-        units=f"{card.hidden_size:,}",
+        units=f"{card.hidden_size // card.ensemble_size:,}",
         bits=card.valid_loss_nats / math.log(2),
     )
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from charrnn.config.schema import DataConfig
 from charrnn.console import Progress, silent
-from charrnn.ensemble import Weights
 from charrnn.errors import UserError
 from charrnn.evaluation.eval_text import EvalText, own_split
 from charrnn.evaluation.evaluate import ThreadedNetwork, rows_for, score_text
 from charrnn.inference.network import NumpyNetwork
+from charrnn.network import Weights
 from charrnn.processors import free_threads
 from charrnn.run.reader import TrainedModel
 

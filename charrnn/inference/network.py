@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.ensemble import Weights, blocks
+from charrnn.ensemble import blocks
 from charrnn.errors import UserError
 from charrnn.inference.cells import (
     ArrangedWeights,
@@ -29,7 +29,7 @@ from charrnn.inference.cells import (
     arrange_gates,
     transposed,
 )
-from charrnn.network import GATES, STATE_PARTS, FloatArray, IdArray
+from charrnn.network import GATES, STATE_PARTS, FloatArray, IdArray, Weights
 from charrnn.run.model_card import ModelCard
 from charrnn.run.reader import TrainedModel
 

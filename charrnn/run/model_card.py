@@ -80,7 +80,8 @@ class ModelCard:
             charrnn_version=__version__,
             cell=model.cell,
             input=model.input,
-            embedding_size=model.embedding_size * model.ensemble_size,
+            embedding_size=model.embedding_size
+            * (model.ensemble_size if model.input == "embedding" else 1),
             hidden_size=model.hidden_size * model.ensemble_size,
             layers=model.layers,
             tie_weights=model.tie_weights,

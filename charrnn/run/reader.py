@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.ensemble import not_of_ensemble
+from charrnn.ensemble import matrix_outside_blocks
 from charrnn.errors import UserError
 from charrnn.files import checked_size, read_checked, read_json_object
 from charrnn.messages import format_path, quote, reason
@@ -131,7 +131,7 @@ def _parse_weights(content: bytes, card: ModelCard, *, source: str) -> Tensors:
         if found.get(name) != expected.get(name):
             what = f"the weight {quote(name)} is not as {CARD_FILE} describes it"
             raise damaged(source, what, hint=COPY_HINT)
-    if (odd := not_of_ensemble(weights, card.ensemble_size, card.cell)) is not None:
+    if (odd := matrix_outside_blocks(weights, card.ensemble_size, card.cell)) is not None:
         what = f"{quote(odd)} is not of {card.ensemble_size} networks, as {CARD_FILE} has it"
         raise damaged(source, what, hint=COPY_HINT)
     return weights

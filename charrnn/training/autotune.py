@@ -23,7 +23,7 @@ from charrnn.processors import processor_count
 from charrnn.text.corpus import Corpus
 from charrnn.training import kernels
 from charrnn.training.batches import Batch, Batches, chars_a_step
-from charrnn.training.model import Model, choose_device, new_model, torch_threads
+from charrnn.training.model import TorchModel, choose_device, new_model, torch_threads
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.step import TrainingStep, parts_of
 
@@ -78,9 +78,7 @@ class Autotuner:
         model = new_model(config, self.corpus)
         threads = config.train.threads or self._choose_threads(config, model)
         config = with_train(config, threads=threads)
-        networks = config.model.ensemble_size
-        parts = parts_of(config.train, self._alone, networks=networks)
-        config = with_train(config, parts=parts)
+        config = self.with_parts(config)
         choices = [
             with_train(config, kernel=kernel, precision=precision)
             for kernel in self._kernels_to_try(config.train, model)
@@ -97,7 +95,16 @@ class Autotuner:
             )
         return self._fastest(working, model, median)
 
-    def _choose_threads(self, config: Config, model: Model) -> int:
+    def with_parts(self, config: Config) -> Config:
+        """The configuration with the number of parts that goes with its threads and networks.
+
+        Raises:
+            UserError: The processes cannot share the number that is given.
+        """
+        parts = parts_of(config.train, self._alone, networks=config.model.ensemble_size)
+        return with_train(config, parts=parts)
+
+    def _choose_threads(self, config: Config, model: TorchModel) -> int:
         """All cores, or half of them, a quarter, ... where that is clearly faster.
 
         Another program that is busy now may end in a moment; when in doubt it is all of them.
@@ -117,7 +124,7 @@ class Autotuner:
                 break
         return chosen or 1
 
-    def _kernels_to_try(self, train: TrainConfig, model: Model) -> tuple[str, ...]:
+    def _kernels_to_try(self, train: TrainConfig, model: TorchModel) -> tuple[str, ...]:
         """The kernels that may be used, ours only where there is the time to make and try them.
 
         Raises:
@@ -132,7 +139,7 @@ class Autotuner:
         is_worthwhile = self._seconds_left >= COMPILE_SECONDS and kernels.available()
         return ("torch", "native") if is_worthwhile else ("torch",)
 
-    def _precisions_to_try(self, train: TrainConfig, model: Model) -> tuple[str, ...]:
+    def _precisions_to_try(self, train: TrainConfig, model: TorchModel) -> tuple[str, ...]:
         if train.precision != "auto":
             return (train.precision,)
         if self._seconds_left <= 0:
@@ -140,7 +147,7 @@ class Autotuner:
         on_gpu = model.device.type == "cuda"
         return ("float32", "bfloat16", "float16") if on_gpu else ("float32", "bfloat16")
 
-    def _works(self, config: Config, model: Model) -> bool:
+    def _works(self, config: Config, model: TorchModel) -> bool:
         """Whether a step, of one character, can be taken; some processors lack bfloat16 layers."""
         if config.train.precision == "float32":
             return True
@@ -152,7 +159,10 @@ class Autotuner:
         return True
 
     def _fastest(
-        self, choices: Sequence[Config], model: Model, summary: Callable[[Sequence[float]], float]
+        self,
+        choices: Sequence[Config],
+        model: TorchModel,
+        summary: Callable[[Sequence[float]], float],
     ) -> Config:
         """The first that is about as fast as the fastest; without the time to see, the first."""
         if len(choices) == 1:
@@ -169,7 +179,9 @@ class Autotuner:
         """How many steps there is still the time to time."""
         return self._seconds_left / self._expected_seconds(config)
 
-    def _time_in_turns(self, choices: Sequence[Config], model: Model) -> list[tuple[float, ...]]:
+    def _time_in_turns(
+        self, choices: Sequence[Config], model: TorchModel
+    ) -> list[tuple[float, ...]]:
         """Time a few steps of each choice, in turns so that noise meets all alike.
 
         Returns:
@@ -206,7 +218,7 @@ def with_train(config: Config, **changes: Any) -> Config:
 
 
 def time_steps(
-    config: TrainConfig, model: Model, corpus: Corpus, group: ProcessGroup
+    config: TrainConfig, model: TorchModel, corpus: Corpus, group: ProcessGroup
 ) -> Iterator[float]:
     """Time step after step of a copy of the model, in seconds; the model itself learns nothing.
 

@@ -22,6 +22,8 @@ from charrnn.training.autotune import (
 from charrnn.training.batches import chars_a_step, steps_an_epoch
 from charrnn.training.evaluator import LEARNING_COST
 from charrnn.training.model_size import (
+    LEAST_STEPS,
+    MOST_EPOCHS,
     SIZES,
     choose_regularization,
     choose_size,
@@ -40,10 +42,6 @@ ENDING_SECONDS = 0.4
 LAST_SHARE = 0.2
 """Of the time, for reading the whole validation split at the end; or it is left out."""
 EVALUATIONS = 8
-MOST_EPOCHS = 60.0
-"""How often a text may be read, at most: beyond this a network only overfits it."""
-LEAST_STEPS = 500
-"""Steps that a network needs however short the text; the best weights on the way are kept."""
 MOST_STEPS = 1_000_000_000
 """What `train.steps` may be at most, so that the run's own configuration can be read again."""
 LOOK_SHARE = 0.04
@@ -159,7 +157,7 @@ def fit_to_time(
     clock.start(step_seconds, step_seconds / (learned * LEARNING_COST))
     epoch = steps_an_epoch(config.train, corpus.train)
     if is_open:
-        clock.most_steps = max(LEAST_STEPS, round(MOST_EPOCHS * epoch))
+        clock.most_steps = max(LEAST_STEPS, round(MOST_EPOCHS[config.train.optimizer] * epoch))
     fitting = int(clock.left / (step_seconds * (1 + config.train.eval_time_fraction)))
     steps = min(max(fitting, 1), clock.most_steps)
     config = with_defaults(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))

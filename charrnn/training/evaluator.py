@@ -18,7 +18,7 @@ from charrnn.evaluation.scoring import Flags, Scored, advance_and_score
 from charrnn.network import FloatArray, IdArray
 from charrnn.text.corpus import Corpus
 from charrnn.training.batches import chars_a_step
-from charrnn.training.model import Model, TorchNetwork
+from charrnn.training.model import TorchModel, TorchNetwork
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.step import part_sizes, parts_of
 
@@ -37,7 +37,7 @@ class SharedNetwork:
     processes do not change a bit of what comes out.
     """
 
-    def __init__(self, model: Model, pieces: int, threads: int, group: ProcessGroup) -> None:
+    def __init__(self, model: TorchModel, pieces: int, threads: int, group: ProcessGroup) -> None:
         self._network = TorchNetwork(model)
         self._pieces, self._group = pieces, group
         self._pool = ThreadPoolExecutor(threads)
@@ -117,15 +117,15 @@ class Evaluator:
         self.sample = sample_size(config, corpus)
         self.seconds_a_char = 0.0
 
-    def estimate(self, model: Model) -> float:
+    def estimate(self, model: TorchModel) -> float:
         """Nats per character, of a part if the split is long."""
         return self.whole(model) if self.sample is None else self._score(model, self.sample)
 
-    def whole(self, model: Model) -> float:
+    def whole(self, model: TorchModel) -> float:
         """Nats per character of the whole split."""
         return self._score(model, None)
 
-    def _score(self, model: Model, sample: int | None) -> float:
+    def _score(self, model: TorchModel, sample: int | None) -> float:
         network = SharedNetwork(model, self._pieces, self._threads, self._group)
         text = (network, self._split.ids, self._split.starts, self._vocabulary)
         cut_at, rows, heed = self._split.cut_at, rows_for(self._pieces), self._heed_stop

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from charrnn.config.schema import TrainConfig
 from charrnn.tensors import Tensors
-from charrnn.training.model import Model
+from charrnn.training.model import TorchModel
 from charrnn.training.training_state import fill
 
 PREFIX = "average."
@@ -38,7 +38,7 @@ class KeptWeights:
         mean: the mean of each weight, by its name; nothing before there is one.
     """
 
-    def __init__(self, model: Model, config: TrainConfig) -> None:
+    def __init__(self, model: TorchModel, config: TrainConfig) -> None:
         self._model = model
         self._fraction = config.average_fraction
         self._scale = config.logit_scale
@@ -57,7 +57,7 @@ class KeptWeights:
                 self.mean[name] = weight.clone()
 
     @torch.no_grad()
-    def model(self) -> Model:
+    def model(self) -> TorchModel:
         """A network with these weights; the one that is trained, if they are no others."""
         if not self.mean and self._scale == 1:
             return self._model
@@ -96,7 +96,7 @@ def newest_share(count: int, fraction: float) -> float:
     return (2 - fraction) / (2 - 2 * fraction + fraction * count)
 
 
-def scale_logits(model: Model, scale: float) -> None:
+def scale_logits(model: TorchModel, scale: float) -> None:
     """Multiply all that the network predicts, in its weights; what it remembers stays.
 
     Where the output matrix is the embedding, too, what reads the embedding is divided.

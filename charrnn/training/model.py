@@ -209,15 +209,15 @@ def predict_together(
     return torch.stack(logits).mean(dim=0), torch.cat(after, dim=3)
 
 
-Model = CharRNN | Ensemble
+TorchModel = CharRNN | Ensemble
 
 
-def ensemble_of(networks: Sequence[CharRNN]) -> Model:
+def ensemble_of(networks: Sequence[CharRNN]) -> TorchModel:
     """An ensemble of these networks; a single one is what it is."""
     return networks[0] if len(networks) == 1 else Ensemble(networks)
 
 
-def weights_of_model(model: Model) -> dict[str, FloatArray]:
+def weights_of_model(model: TorchModel) -> dict[str, FloatArray]:
     """The weights as `model.safetensors` holds them: float32, under torch's own names."""
     networks = [
         {name: each.detach().float().cpu().numpy() for name, each in network.named_parameters()}
@@ -227,7 +227,7 @@ def weights_of_model(model: Model) -> dict[str, FloatArray]:
 
 
 @torch.no_grad()
-def put_weights(model: Model, weights: Mapping[str, FloatArray]) -> None:
+def put_weights(model: TorchModel, weights: Mapping[str, FloatArray]) -> None:
     """Put weights as `model.safetensors` holds them into a model of their size."""
     each_weights = separated(weights, len(model.networks), model.config.cell)
     for network, own in zip(model.networks, each_weights, strict=True):
@@ -239,7 +239,7 @@ def _drop(units: Tensor, share: float, noise: Noise | None) -> Tensor:
     return units if noise is None else noise.drop(units, share)
 
 
-def new_model(config: Config, corpus: Corpus) -> Model:
+def new_model(config: Config, corpus: Corpus) -> TorchModel:
     """Make the network with its first weights, which depend on `train.seed` alone.
 
     Raises:
@@ -315,9 +315,9 @@ def choose_device(name: str) -> torch.device:
 
 
 class TorchNetwork:
-    """A `CharRNN` that is read from, never trained; float32, dropout off."""
+    """A model that is read from, never trained; float32, dropout off."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TorchModel) -> None:
         self.model = model
         self.device = model.device
 

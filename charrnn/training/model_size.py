@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from charrnn.config.memory import parameter_count
-from charrnn.config.schema import Config
+from charrnn.config.schema import WIDEST, Config
 from charrnn.training.autotune import Autotuner, with_train
 from charrnn.training.batches import steps_an_epoch
 
@@ -26,10 +26,10 @@ ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
-NETWORKS = (1, 2, 4)
+NETWORKS = (2, 4)
 ENOUGH_EPOCHS_OF_EACH = 16.0
-"""How often each of several networks should read the text, at least: one that reads it once more
-learns less then than another one adds."""
+"""How often each of several networks should read the text, at least: from then on another network
+adds more than reading on."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
 
@@ -48,8 +48,10 @@ BY_EPOCHS = (
     (math.inf, Regularization(0.15, 0.4)),
 )
 """For a text that is read at most so often."""
-MUON_EPOCHS = 36.0
-"""Up to so many epochs Muon is ahead of AdamW; above this it overfits."""
+MOST_EPOCHS = {"muon": 36.0, "adamw": 60.0}
+"""How often a text may be read, at most: beyond this a network only overfits it."""
+LEAST_STEPS = 500
+"""Steps that a network needs however short the text; the best weights on the way are kept."""
 RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 """A learning rate that stays high, and the mean of what is learned with it."""
 LOGIT_SCALE = 0.95
@@ -88,11 +90,11 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     first = _with_size(with_optimizer(config, named, "muon"), FIRST_SIZE)
     fast = tuner.choose_arithmetic(first)
     fitted = _fit_size(fast, named, tuner, seconds)
-    if "train.optimizer" not in named and _epochs(fitted, tuner, seconds) > MUON_EPOCHS:
+    if "train.optimizer" not in named and _is_too_short_for_muon(fitted, tuner, seconds):
         fitted = _fit_size(with_optimizer(fast, named, "adamw"), named, tuner, seconds)
-    if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
-        return fitted
     wanted = config.train
+    if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
+        return tuner.with_parts(with_train(fitted, parts=wanted.parts))
     still_open = with_train(
         fitted,
         threads=wanted.threads,
@@ -138,13 +140,22 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
             break
         sized = _with_size(config, size)
         epochs = _epochs(sized, tuner, seconds)
-        enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(sized.model, vocabulary_size)
+        of_one = replace(sized.model, ensemble_size=1)
+        enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(of_one, vocabulary_size)
         if epochs < ENOUGH_EPOCHS and epochs * characters < enough:
             break
         chosen = sized
     epochs = _epochs(chosen, tuner, seconds)
-    networks = max(n for n in NETWORKS if n == 1 or epochs >= n * ENOUGH_EPOCHS_OF_EACH)
-    return with_defaults(chosen, named, "model", ensemble_size=networks)
+    widest = max(chosen.model.hidden_size, chosen.model.embedding_size)
+    fitting = [n for n in NETWORKS if n * widest <= WIDEST and n * ENOUGH_EPOCHS_OF_EACH <= epochs]
+    return with_defaults(chosen, named, "model", ensemble_size=max(fitting, default=1))
+
+
+def _is_too_short_for_muon(config: Config, tuner: Autotuner, seconds: float) -> bool:
+    """Whether there is the time to read the text more often than Muon may, and still few steps."""
+    most = MOST_EPOCHS["muon"]
+    steps = most * steps_an_epoch(config.train, tuner.corpus.train)
+    return steps < LEAST_STEPS and _epochs(config, tuner, seconds) > most
 
 
 def _epochs(config: Config, tuner: Autotuner, seconds: float) -> float:

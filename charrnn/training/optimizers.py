@@ -28,7 +28,7 @@ from torch import Tensor
 
 from charrnn.config.schema import TrainConfig
 from charrnn.network import GATES
-from charrnn.training.model import Model
+from charrnn.training.model import TorchModel
 from charrnn.training.process_group import ProcessGroup
 
 MOMENTUM = 0.9
@@ -259,7 +259,7 @@ def nearly_orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def optimizers_for(
-    model: Model,
+    model: TorchModel,
     config: TrainConfig,
     dtype: torch.dtype,
     pool: Executor,

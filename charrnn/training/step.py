@@ -33,7 +33,7 @@ from charrnn.training.batches import IGNORE_INDEX, Batch
 from charrnn.training.cells import weights_of
 from charrnn.training.kernels import PackedWeights
 from charrnn.training.loss_scale import MOST_IN_A_ROW, LossScale
-from charrnn.training.model import CharRNN, Model
+from charrnn.training.model import CharRNN, TorchModel
 from charrnn.training.optimizers import optimizers_for
 from charrnn.training.process_group import ProcessGroup, pairwise_sum
 from charrnn.training.rng import Noise, seed_of_network
@@ -117,7 +117,7 @@ class TrainingStep:
     """
 
     def __init__(
-        self, model: Model, config: TrainConfig, group: ProcessGroup | None = None
+        self, model: TorchModel, config: TrainConfig, group: ProcessGroup | None = None
     ) -> None:
         tune_malloc()
         self.model = model

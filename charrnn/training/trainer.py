@@ -46,7 +46,7 @@ from charrnn.training.events import (
     Stepped,
 )
 from charrnn.training.kept_weights import KeptWeights
-from charrnn.training.model import Model, put_weights, torch_threads, weights_of_model
+from charrnn.training.model import TorchModel, put_weights, torch_threads, weights_of_model
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.process_group import ProcessGroup
 from charrnn.training.resume import check_same_corpus
@@ -77,7 +77,7 @@ class Trainer:
         self,
         config: Config,
         corpus: Corpus,
-        model: Model,
+        model: TorchModel,
         writer: RunWriter,
         clock: Clock | None = None,
         group: ProcessGroup | None = None,
@@ -299,7 +299,7 @@ class Trainer:
         progress.whole_step, progress.whole_loss_nats = progress.best_step, loss
         return ScoredWhole(progress.best_step, loss, self.evaluator.chars)
 
-    def _save_best(self, model: Model, loss: float) -> None:
+    def _save_best(self, model: TorchModel, loss: float) -> None:
         card = self._card(self.progress.best_step, loss)
         self.writer.save_best(weights_of_model(model), card)
 

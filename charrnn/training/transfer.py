@@ -16,7 +16,7 @@ from charrnn.ensemble import separated
 from charrnn.errors import UserError
 from charrnn.run.reader import TrainedModel
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.model import Model, sizes_of
+from charrnn.training.model import TorchModel, sizes_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def check_same_network(model: ModelConfig, source: TrainedModel) -> None:
         )
 
 
-def take_weights(model: Model, vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
+def take_weights(model: TorchModel, vocabulary: Vocabulary, source: TrainedModel) -> Transfer:
     """Put another run's weights into a network that was just made, matched by character.
 
     Raises:

@@ -15,6 +15,7 @@ from charrnn.config.memory import (
     activation_count,
     check_memory,
     estimated_bytes,
+    kept_count,
     parameter_count,
 )
 from charrnn.config.schema import Config, ModelConfig
@@ -46,11 +47,24 @@ def test_parameters_are_counted_as_a_run_stores_them() -> None:
     assert parameter_count(model, vocabulary_size=11) == sum(math.prod(shape) for shape in shapes)
 
 
+@pytest.mark.parametrize("given", ["embedding", "onehot"])
+def test_an_ensemble_is_counted_as_what_learns_and_as_what_is_kept(given: Any) -> None:
+    model = ModelConfig(input=given, embedding_size=6, hidden_size=7, layers=2, ensemble_size=3)
+    alone = dataclasses.replace(model, ensemble_size=1)
+    assert parameter_count(model, 11) == 3 * parameter_count(alone, 11)
+    card = ModelCard.of(
+        Config(model=model), vocabulary_size=11, corpus_sha256="", step=0, valid_loss_nats=0.0
+    )
+    assert kept_count(model, 11) == sum(math.prod(shape) for shape in card.shapes().values())
+    assert kept_count(alone, 11) == 0
+
+
 def test_the_estimate_grows_with_everything_that_takes_memory() -> None:
     small = estimated_bytes(Config(), 100)
     for override in [
         "model.hidden_size=400",
         "model.layers=2",
+        "model.ensemble_size=2",
         "model.embedding_size=65",
         "train.batch_size=17",
         "train.sequence_length=65",

@@ -16,13 +16,11 @@ from charrnn.training import autotune, clock
 from charrnn.training.clock import (
     ENDING_SECONDS,
     EVALUATIONS,
-    LEAST_STEPS,
-    MOST_EPOCHS,
     Clock,
     fit_to_time,
 )
-from charrnn.training.model import CharRNN, Model, ensemble_of
-from charrnn.training.model_size import SIZES, is_size_open
+from charrnn.training.model import CharRNN, TorchModel, ensemble_of
+from charrnn.training.model_size import LEAST_STEPS, MOST_EPOCHS, SIZES, is_size_open
 from tests.corpora import lines_corpus, stream_corpus
 
 DECIDED = frozenset({"train.threads", "train.precision", "train.kernel"})
@@ -33,12 +31,12 @@ NANOSECONDS_A_WEIGHT = 20
 def machine_of_known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps take as long as the arithmetic says, measuring none, whatever this machine is doing."""
 
-    def time_steps(config: TrainConfig, model: Model, *_: object) -> Iterator[float]:
+    def time_steps(config: TrainConfig, model: TorchModel, *_: object) -> Iterator[float]:
         weights = sum(parameter.numel() for parameter in model.parameters())
         characters = config.batch_size * config.sequence_length
         return itertools.repeat(1e-9 * NANOSECONDS_A_WEIGHT * weights * characters / 1000)
 
-    def new_model(config: Config, corpus: Corpus) -> Model:
+    def new_model(config: Config, corpus: Corpus) -> TorchModel:
         count, vocabulary_size = config.model.ensemble_size, len(corpus.vocabulary)
         return ensemble_of([CharRNN(config.model, vocabulary_size) for _ in range(count)])
 
@@ -91,7 +89,8 @@ def test_a_small_text_has_a_small_network_and_is_not_read_for_ever(small_corpus:
 
     assert for_small.model.hidden_size < for_large.model.hidden_size
     read = for_small.train.steps * for_small.train.batch_size * for_small.train.sequence_length
-    assert read == pytest.approx(MOST_EPOCHS * len(small.train.ids), rel=0.05)
+    assert for_small.train.optimizer == "adamw"
+    assert read == pytest.approx(MOST_EPOCHS["adamw"] * len(small.train.ids), rel=0.05)
 
 
 def test_a_text_too_long_to_be_read_often_has_the_network_of_the_time(small_corpus: Corpus) -> None:
@@ -136,12 +135,17 @@ def test_the_rate_stays_high_where_a_mean_is_kept_and_only_there(small_corpus: C
 
 
 def test_what_is_not_read_very_often_is_learned_with_muon(small_corpus: Corpus) -> None:
-    corpus = of_length(small_corpus, 200_000)
-    hasty, thorough = (choose(wanted(), corpus, s).train for s in (0.5, 1e3))
+    short, longer = (of_length(small_corpus, characters) for characters in (30_000, 200_000))
+    hasty, thorough = (choose(wanted(), short, s).train for s in (0.05, 1e3))
 
     assert (hasty.optimizer, hasty.batch_size) == ("muon", 64)
     assert (thorough.optimizer, thorough.batch_size) == ("adamw", 32)
     assert hasty.learning_rate > thorough.learning_rate
+
+    ended_early = choose(wanted(), longer, 1e3).train
+    assert ended_early.optimizer == "muon"
+    read = ended_early.steps * ended_early.batch_size * ended_early.sequence_length
+    assert read == pytest.approx(MOST_EPOCHS["muon"] * len(longer.train.ids), rel=0.05)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

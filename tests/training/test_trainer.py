@@ -26,7 +26,7 @@ from charrnn.training import trainer as trainer_module
 from charrnn.training.batches import Batches
 from charrnn.training.clock import Clock
 from charrnn.training.events import Evaluated, Event, Finished, Stepped
-from charrnn.training.model import Model, new_model
+from charrnn.training.model import TorchModel, new_model
 from charrnn.training.optimizers import learning_rate_at
 from charrnn.training.step import StepResult
 from charrnn.training.trainer import Trainer
@@ -73,7 +73,7 @@ def trainer_for(corpus: Corpus, run: Path, config: Config) -> Trainer:
 def stop_in_the_next_evaluation(trainer: Trainer) -> None:
     estimate = trainer.evaluator.estimate
 
-    def stopped_in_the_middle(model: Model) -> float:
+    def stopped_in_the_middle(model: TorchModel) -> float:
         trainer.request_stop()
         return estimate(model)
 
@@ -592,7 +592,7 @@ def test_a_stop_while_the_whole_is_read_is_resumed_with_that(
     trainer = trainer_for(corpus, tmp_path / "run", config_for(corpus))
     read_whole = trainer.evaluator.whole
 
-    def stopped_in_the_middle(model: Model) -> float:
+    def stopped_in_the_middle(model: TorchModel) -> float:
         trainer.request_stop()
         return read_whole(model)
 
