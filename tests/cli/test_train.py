@@ -772,8 +772,9 @@ def test_a_time_without_a_size_chooses_one(folder: Path) -> None:
     done = charrnn("train", "--config", "sea.yaml", *settled, minutes, cwd=folder)
     assert done.returncode == 0, done.stderr
     model = yaml.safe_load((folder / "runs/sea/config.yaml").read_text())["model"]
-    assert model["hidden_size"] == read_model(folder / "runs/sea").card.hidden_size
-    for name in ("hidden_size", "dropout"):
+    card = read_model(folder / "runs/sea").card
+    assert model["hidden_size"] * model["ensemble_size"] == card.hidden_size
+    for name in ("hidden_size", "ensemble_size", "dropout"):
         assert f"model.{name}={model[name]}" in done.stderr
     assert "train.steps=" in done.stderr  # they are planned anew on the way
     assert model["weight_dropout"] > 0
