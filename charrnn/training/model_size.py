@@ -26,10 +26,8 @@ ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
-NETWORKS = (2, 4)
-ENOUGH_EPOCHS_OF_EACH = 16.0
-"""How often each of several networks should read the text, at least: from then on another network
-adds more than reading on."""
+ENOUGH_EPOCHS_OF_FOUR = 16.0
+"""How often each of four networks should read the text, at least."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
 
@@ -88,13 +86,13 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
         UserError: What is named does not work here.
     """
     first = _with_size(with_optimizer(config, named, "muon"), FIRST_SIZE)
-    fast = tuner.choose_arithmetic(first)
+    wanted = config.train
+    fast = with_train(tuner.choose_arithmetic(first), parts=wanted.parts)
     fitted = _fit_size(fast, named, tuner, seconds)
     if "train.optimizer" not in named and _is_too_short_for_muon(fitted, tuner, seconds):
         fitted = _fit_size(with_optimizer(fast, named, "adamw"), named, tuner, seconds)
-    wanted = config.train
     if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
-        return tuner.with_parts(with_train(fitted, parts=wanted.parts))
+        return tuner.with_parts(fitted)
     still_open = with_train(
         fitted,
         threads=wanted.threads,
@@ -129,26 +127,53 @@ def _with_size(config: Config, size: int) -> Config:
 
 
 def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
-    """Choose the largest size that has the time to read the text often, and enough to read.
+    """Choose the largest network that has the time for the text, or several that have it together.
 
-    Where that leaves the time, several networks of this size learn side by side.
+    Two that are not much smaller than the text deserves are better than one that is larger, and
+    four of the largest where they have the time to read the text often.
     """
-    characters, vocabulary_size = len(tuner.corpus.train.ids), len(tuner.corpus.vocabulary)
+    chosen = _largest(config, tuner, seconds)
+    if "model.ensemble_size" in named or 4 * config.model.embedding_size > WIDEST:
+        return chosen
+    two = _largest(_with_networks(config, 2), tuner, seconds)
+    if not _has_time(two, tuner, seconds) or 2 * two.model.hidden_size < _limit(tuner):
+        return chosen
+    four = _with_networks(two, 4)
+    has_time_for_four = _epochs(four, tuner, seconds) >= ENOUGH_EPOCHS_OF_FOUR
+    return four if has_time_for_four and _is_largest(two, tuner) else two
+
+
+def _largest(config: Config, tuner: Autotuner, seconds: float) -> Config:
+    """The largest size that has the time to read the text often, and enough to read."""
     chosen = _with_size(config, SIZES[0])
     for size in SIZES:
-        if size > LARGEST_FACTOR * characters**LARGEST_POWER:
-            break
         sized = _with_size(config, size)
-        epochs = _epochs(sized, tuner, seconds)
-        of_one = replace(sized.model, ensemble_size=1)
-        enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(of_one, vocabulary_size)
-        if epochs < ENOUGH_EPOCHS and epochs * characters < enough:
+        if size > _limit(tuner) or (size > SIZES[0] and not _has_time(sized, tuner, seconds)):
             break
         chosen = sized
-    epochs = _epochs(chosen, tuner, seconds)
-    widest = max(chosen.model.hidden_size, chosen.model.embedding_size)
-    fitting = [n for n in NETWORKS if n * widest <= WIDEST and n * ENOUGH_EPOCHS_OF_EACH <= epochs]
-    return with_defaults(chosen, named, "model", ensemble_size=max(fitting, default=1))
+    return chosen
+
+
+def _has_time(config: Config, tuner: Autotuner, seconds: float) -> bool:
+    """Whether there is the time to read the text often, or enough of it for each weight."""
+    characters, vocabulary_size = len(tuner.corpus.train.ids), len(tuner.corpus.vocabulary)
+    of_one = replace(config.model, ensemble_size=1)
+    enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(of_one, vocabulary_size)
+    epochs = _epochs(config, tuner, seconds)
+    return epochs >= ENOUGH_EPOCHS or epochs * characters >= enough
+
+
+def _limit(tuner: Autotuner) -> float:
+    """Units of the largest network that the text is long enough for."""
+    return float(LARGEST_FACTOR * len(tuner.corpus.train.ids) ** LARGEST_POWER)
+
+
+def _is_largest(config: Config, tuner: Autotuner) -> bool:
+    return all(size > _limit(tuner) for size in SIZES if size > config.model.hidden_size)
+
+
+def _with_networks(config: Config, count: int) -> Config:
+    return replace(config, model=replace(config.model, ensemble_size=count))
 
 
 def _is_too_short_for_muon(config: Config, tuner: Autotuner, seconds: float) -> bool:
