@@ -77,6 +77,11 @@ def reason(error: Exception) -> str:
     return one_line(shorten(" ".join(text.split()), LONGEST_REASON))
 
 
+def each_in_words(count: int) -> str:
+    """What stands before the description of a network, of which there are so many."""
+    return f"{count} networks, each " if count > 1 else ""
+
+
 def join_words(words: Iterable[str], last: str = "or") -> str:
     """Join words as in a sentence: `a`, `a or b`, `a, b or c`."""
     *others, final = words

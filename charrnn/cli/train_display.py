@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.prepare import unknown_in_words
 from charrnn.console import Console
-from charrnn.messages import quote, shell_word
+from charrnn.messages import each_in_words, quote, shell_word
 from charrnn.training.events import (
     Evaluated,
     Event,
@@ -143,7 +143,7 @@ def start_in_words(event: Started, trainer: "Trainer") -> str:
     shared = f" with {threads} thread{'s' * (threads > 1)}" if threads * processes > 1 else ""
     if processes > 1:
         shared += f" in each of {processes} processes"
-    networks = f"{model.ensemble_size} networks, each " if model.ensemble_size > 1 else ""
+    networks = each_in_words(model.ensemble_size)
     resumed = f", continuing after step {event.first_step:,}" if event.first_step else ""
     return (
         f"{trainer.writer.path}: {networks}{model.cell} {model.layers} x {model.hidden_size}, "

@@ -16,7 +16,7 @@ from charrnn import __version__
 from charrnn.config.schema import Config, DataConfig
 from charrnn.ensemble import without_zeros
 from charrnn.evaluation.scoring import Score
-from charrnn.messages import one_line
+from charrnn.messages import each_in_words, one_line
 from charrnn.run.reader import TrainedModel
 from charrnn.text.sources import BUILTIN_PREFIX, STDIN, is_url
 from charrnn.text.vocabulary import Vocabulary
@@ -187,7 +187,7 @@ def _score(model: TrainedModel) -> Score:
 def _network(model: TrainedModel) -> str:
     card = model.card
     layers = "1 layer" if card.layers == 1 else f"{card.layers} layers"
-    networks = f"{card.ensemble_size} networks, each " if card.ensemble_size > 1 else ""
+    networks = each_in_words(card.ensemble_size)
     units = f"{card.hidden_size // card.ensemble_size:,} units"
     return f"{networks}{card.cell.upper()}, {layers} of {units}, {card.input} input"
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from charrnn import __version__
 from charrnn.config.schema import GenerateConfig
 from charrnn.ensemble import without_zeros
+from charrnn.messages import each_in_words
 from charrnn.network import FloatArray
 from charrnn.run.reader import TrainedModel
 
@@ -114,7 +115,7 @@ def _description(model: TrainedModel, defaults: GenerateConfig) -> dict[str, Any
 def _summary(model: TrainedModel) -> str:
     card = model.card
     return SUMMARY.format(
-        networks=f"{card.ensemble_size} networks, each " if card.ensemble_size > 1 else "",
+        networks=each_in_words(card.ensemble_size),
         cell=card.cell.upper(),
         layers="1 layer" if card.layers == 1 else f"{card.layers} layers",
         units=f"{card.hidden_size // card.ensemble_size:,}",

@@ -85,7 +85,7 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     Raises:
         UserError: What is named does not work here.
     """
-    first = _with_size(with_optimizer(config, named, "muon"), FIRST_SIZE)
+    first = _with_model(with_optimizer(config, named, "muon"), hidden_size=FIRST_SIZE)
     wanted = config.train
     fast = with_train(tuner.choose_arithmetic(first), parts=wanted.parts)
     fitted = _fit_size(fast, named, tuner, seconds)
@@ -122,8 +122,8 @@ def with_defaults(config: Config, named: frozenset[str], section: str, **setting
     return replace(config, **{section: replace(getattr(config, section), **free)})
 
 
-def _with_size(config: Config, size: int) -> Config:
-    return replace(config, model=replace(config.model, hidden_size=size))
+def _with_model(config: Config, **sizes: Any) -> Config:
+    return replace(config, model=replace(config.model, **sizes))
 
 
 def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
@@ -135,20 +135,22 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
     chosen = _largest(config, tuner, seconds)
     if "model.ensemble_size" in named or 4 * config.model.embedding_size > WIDEST:
         return chosen
-    two = _largest(_with_networks(config, 2), tuner, seconds)
-    if not _has_time(two, tuner, seconds) or 2 * two.model.hidden_size < _limit(tuner):
+    two = _largest(_with_model(config, ensemble_size=2), tuner, seconds)
+    if 2 * two.model.hidden_size < _limit(tuner) or not _has_time(two, tuner, seconds):
         return chosen
-    four = _with_networks(two, 4)
-    has_time_for_four = _epochs(four, tuner, seconds) >= ENOUGH_EPOCHS_OF_FOUR
-    return four if has_time_for_four and _is_largest(two, tuner) else two
+    four = _with_model(two, ensemble_size=4)
+    is_largest = all(size > _limit(tuner) for size in SIZES if size > two.model.hidden_size)
+    if is_largest and _epochs(four, tuner, seconds) >= ENOUGH_EPOCHS_OF_FOUR:
+        return four
+    return two
 
 
 def _largest(config: Config, tuner: Autotuner, seconds: float) -> Config:
     """The largest size that has the time to read the text often, and enough to read."""
-    chosen = _with_size(config, SIZES[0])
-    for size in SIZES:
-        sized = _with_size(config, size)
-        if size > _limit(tuner) or (size > SIZES[0] and not _has_time(sized, tuner, seconds)):
+    chosen = _with_model(config, hidden_size=SIZES[0])
+    for size in SIZES[1:]:
+        sized = _with_model(config, hidden_size=size)
+        if size > _limit(tuner) or not _has_time(sized, tuner, seconds):
             break
         chosen = sized
     return chosen
@@ -166,14 +168,6 @@ def _has_time(config: Config, tuner: Autotuner, seconds: float) -> bool:
 def _limit(tuner: Autotuner) -> float:
     """Units of the largest network that the text is long enough for."""
     return float(LARGEST_FACTOR * len(tuner.corpus.train.ids) ** LARGEST_POWER)
-
-
-def _is_largest(config: Config, tuner: Autotuner) -> bool:
-    return all(size > _limit(tuner) for size in SIZES if size > config.model.hidden_size)
-
-
-def _with_networks(config: Config, count: int) -> Config:
-    return replace(config, model=replace(config.model, ensemble_size=count))
 
 
 def _is_too_short_for_muon(config: Config, tuner: Autotuner, seconds: float) -> bool:
