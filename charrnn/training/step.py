@@ -182,10 +182,11 @@ class TrainingStep:
         rows = max(1, len(batch.ids_BT) // self.parts)
         packed = None
         if self.is_native:
-            packed = [
-                self._pack(network, seed, index, rows)
-                for network, seed in zip(self.model.networks, self._seeds, strict=True)
-            ]
+            # Threads share out the networks or, of a single one, what is packed of it.
+            pools: tuple[Executor, Executor] = (self._pool, CallingThread())
+            across, within = pools if len(self._seeds) > 1 else reversed(pools)
+            pack = functools.partial(self._pack, index=index, rows=rows, pool=within)
+            packed = list(across.map(pack, self.model.networks, self._seeds))
         return self._take(inputs, self._noise_of(index), packed)
 
     @property
@@ -247,11 +248,9 @@ class TrainingStep:
 
     def _clip(self) -> Tensor:
         """Clip the gradient of each network; returns the length of the longest."""
-        lengths = [
-            nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
-            for network in self.model.networks
-        ]
-        return torch.stack(lengths).amax()
+        clip = functools.partial(nn.utils.clip_grad_norm_, max_norm=self.config.clip_norm)
+        lengths = self._pool.map(clip, [list(each.parameters()) for each in self.model.networks])
+        return torch.stack(list(lengths)).amax()
 
     def _add_up(self, parts: Sequence[PartResult]) -> Tensor:
         """Give every parameter the gradient of all parts of all processes; returns their loss."""
@@ -266,7 +265,9 @@ class TrainingStep:
             parameter.grad = total.contiguous()  # which fused AdamW wants on a GPU
         return loss
 
-    def _pack(self, network: CharRNN, seed: int, index: int, rows: int) -> list[PackedWeights]:
+    def _pack(
+        self, network: CharRNN, seed: int, *, index: int, rows: int, pool: Executor
+    ) -> list[PackedWeights]:
         """Each layer's recurrent weights of a network, as the parts of one step share them."""
         noise = Noise(seed, index, self.parts, network.device)
         layers = [weights_of(network.rnn, each) for each in range(network.config.layers)]
@@ -277,7 +278,7 @@ class TrainingStep:
                 noise.kept(layer.hidden_GH, share),
                 dtype=self.precision,
                 rows=rows,
-                pool=self._pool,
+                pool=pool,
             )
             for layer in layers
         ]
