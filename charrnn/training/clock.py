@@ -178,7 +178,7 @@ def _check_long_enough(
     """
     if is_open:
         config = with_defaults(config, named, "model", hidden_size=SIZES[0])
-        config = with_optimizer(config, named, "muon")
+        config = with_optimizer(config, named, "muon", corpus)
     needed = FEWEST_STEPS * operations_a_step(config, corpus) / operations_a_second(config)
     if needed > clock.left:
         gone = clock.seconds - clock.left

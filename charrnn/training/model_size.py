@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from charrnn.config.memory import parameter_count
-from charrnn.config.schema import WIDEST, Config
+from charrnn.config.schema import WIDEST, Config, TrainConfig
+from charrnn.text.corpus import Corpus
 from charrnn.training.autotune import Autotuner, with_train
 from charrnn.training.batches import steps_an_epoch
 
@@ -26,8 +27,8 @@ ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
-ENOUGH_EPOCHS_OF_FOUR = 16.0
-"""How often each of four networks should read the text, at least."""
+MOST_NETWORKS = 4
+"""How many are chosen to learn side by side, at most."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
 
@@ -54,12 +55,17 @@ RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 """A learning rate that stays high, and the mean of what is learned with it."""
 LOGIT_SCALE = 0.95
 """Gains 0.002 to 0.005 nats where a network is too sure of itself, and costs 0.002 where not."""
-OF_OPTIMIZER = {
+OF_OPTIMIZER: dict[str, dict[str, Any]] = {
     "muon": {"batch_size": 64, "learning_rate": 0.0075, "adamw_rate_factor": 4.0},
     "adamw": {"batch_size": 32, "learning_rate": 0.004, "adamw_rate_factor": 1.0},
 }
 """Muon's products cost the same for every batch; it learns as much from larger ones, and wants a
 higher rate, and AdamW beside it one still higher: embedding and output have to keep up."""
+RATE_WITHOUT_CELLS = 0.005
+"""What Muon wants for a GRU and a plain RNN, which have no memory cells."""
+FEWEST_BATCHES = 2000
+"""In all readings of a text, for lines to make larger batches for Muon: of as many characters as
+streams make."""
 
 
 def is_size_open(config: Config, named: frozenset[str]) -> bool:
@@ -67,10 +73,24 @@ def is_size_open(config: Config, named: frozenset[str]) -> bool:
     return "model.hidden_size" not in named and not config.model.tie_weights
 
 
-def with_optimizer(config: Config, named: frozenset[str], optimizer: str) -> Config:
+def with_optimizer(config: Config, named: frozenset[str], optimizer: str, corpus: Corpus) -> Config:
     """The configuration with this optimiser unless one is named, and what suits the one it has."""
     config = with_defaults(config, named, "train", optimizer=optimizer)
-    return with_defaults(config, named, "train", **OF_OPTIMIZER[config.train.optimizer])
+    settings = OF_OPTIMIZER[config.train.optimizer]
+    if config.train.optimizer == "muon":
+        settings = settings | _muon_settings(config, corpus)
+    return with_defaults(config, named, "train", **settings)
+
+
+def _muon_settings(config: Config, corpus: Corpus) -> dict[str, Any]:
+    """What else than usual suits Muon for this cell and this text."""
+    settings: dict[str, Any] = {}
+    if config.model.cell != "lstm":
+        settings["learning_rate"] = RATE_WITHOUT_CELLS
+    if corpus.train.starts is not None:
+        lines = len(corpus.train.starts) - 1
+        settings["batch_size"] = _lines_a_batch(lines, len(corpus.train.ids), config.train)
+    return settings
 
 
 def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: float) -> Config:
@@ -85,12 +105,14 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     Raises:
         UserError: What is named does not work here.
     """
-    first = _with_model(with_optimizer(config, named, "muon"), hidden_size=FIRST_SIZE)
+    first = _with_model(with_optimizer(config, named, "muon", tuner.corpus), hidden_size=FIRST_SIZE)
     wanted = config.train
     fast = with_train(tuner.choose_arithmetic(first), parts=wanted.parts)
     fitted = _fit_size(fast, named, tuner, seconds)
     if "train.optimizer" not in named and _is_too_short_for_muon(fitted, tuner, seconds):
-        fitted = _fit_size(with_optimizer(fast, named, "adamw"), named, tuner, seconds)
+        fitted = _fit_size(
+            with_optimizer(fast, named, "adamw", tuner.corpus), named, tuner, seconds
+        )
     if fitted.model == fast.model or tuner.steps_to_time(fitted) < STEPS_TO_CHOOSE_AGAIN:
         return tuner.with_parts(fitted)
     still_open = with_train(
@@ -122,6 +144,14 @@ def with_defaults(config: Config, named: frozenset[str], section: str, **setting
     return replace(config, **{section: replace(getattr(config, section), **free)})
 
 
+def _lines_a_batch(lines: int, characters: int, train: TrainConfig) -> int:
+    """How many lines are worth a step of Muon's, if a text has enough of them: a power of two."""
+    streams: int = OF_OPTIMIZER["muon"]["batch_size"]
+    worthwhile = streams * train.sequence_length * lines / max(characters, 1)
+    affordable = MOST_EPOCHS["muon"] * lines / FEWEST_BATCHES
+    return 1 << int(math.log2(max(streams, min(worthwhile, affordable))))
+
+
 def _with_model(config: Config, **sizes: Any) -> Config:
     return replace(config, model=replace(config.model, **sizes))
 
@@ -130,39 +160,45 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
     """Choose the largest network that has the time for the text, or several that have it together.
 
     Two that are not much smaller than the text deserves are better than one that is larger, and
-    four of the largest where they have the time to read the text often.
+    four are better than two where there is the time for twice as many readings.
     """
     chosen = _largest(config, tuner, seconds)
-    if "model.ensemble_size" in named or 4 * config.model.embedding_size > WIDEST:
+    if "model.ensemble_size" in named or MOST_NETWORKS * config.model.embedding_size > WIDEST:
         return chosen
-    two = _largest(_with_model(config, ensemble_size=2), tuner, seconds)
-    if 2 * two.model.hidden_size < _limit(tuner) or not _has_time(two, tuner, seconds):
-        return chosen
-    four = _with_model(two, ensemble_size=4)
-    is_largest = all(size > _limit(tuner) for size in SIZES if size > two.model.hidden_size)
-    if is_largest and _epochs(four, tuner, seconds) >= ENOUGH_EPOCHS_OF_FOUR:
-        return four
-    return two
+    networks = 2
+    while networks <= MOST_NETWORKS:
+        several = _with_model(config, ensemble_size=networks)
+        several = _largest(several, tuner, seconds, readings=networks / 2)
+        is_small = 2 * several.model.hidden_size < _limit(tuner)
+        if is_small or not _has_time(several, tuner, seconds, readings=networks / 2):
+            break
+        chosen, networks = several, 2 * networks
+    return chosen
 
 
-def _largest(config: Config, tuner: Autotuner, seconds: float) -> Config:
+def _largest(config: Config, tuner: Autotuner, seconds: float, *, readings: float = 1.0) -> Config:
     """The largest size that has the time to read the text often, and enough to read."""
     chosen = _with_model(config, hidden_size=SIZES[0])
     for size in SIZES[1:]:
         sized = _with_model(config, hidden_size=size)
-        if size > _limit(tuner) or not _has_time(sized, tuner, seconds):
+        if size > _limit(tuner) or not _has_time(sized, tuner, seconds, readings=readings):
             break
         chosen = sized
     return chosen
 
 
-def _has_time(config: Config, tuner: Autotuner, seconds: float) -> bool:
-    """Whether there is the time to read the text often, or enough of it for each weight."""
-    characters, vocabulary_size = len(tuner.corpus.train.ids), len(tuner.corpus.vocabulary)
-    of_one = replace(config.model, ensemble_size=1)
-    enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(of_one, vocabulary_size)
+def _has_time(config: Config, tuner: Autotuner, seconds: float, *, readings: float) -> bool:
+    """Whether there is the time to read the text often, or enough of it for each weight.
+
+    So many times as often as a single network should. Several should take enough steps, too.
+    """
+    train = tuner.corpus.train
     epochs = _epochs(config, tuner, seconds)
-    return epochs >= ENOUGH_EPOCHS or epochs * characters >= enough
+    of_one = replace(config.model, ensemble_size=1)
+    if of_one != config.model and epochs * steps_an_epoch(config.train, train) < LEAST_STEPS:
+        return False
+    enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(of_one, len(tuner.corpus.vocabulary))
+    return epochs >= readings * ENOUGH_EPOCHS or epochs * len(train.ids) >= readings * enough
 
 
 def _limit(tuner: Autotuner) -> float:

@@ -103,7 +103,7 @@ def test_time_that_one_network_has_no_use_for_is_for_others_beside_it(small_corp
     corpus = of_length(small_corpus, 200_000)
     chosen = [choose(wanted(), corpus, s).model for s in (0.5, 60.0, 1e3)]
     assert [each.ensemble_size for each in chosen] == [1, 2, 4]
-    assert chosen[0].hidden_size < chosen[1].hidden_size == chosen[2].hidden_size
+    assert chosen[0].hidden_size < chosen[1].hidden_size <= chosen[2].hidden_size
     named = choose(wanted(), corpus, 1e3, DECIDED | {"model.ensemble_size"}).model
     assert named.ensemble_size == 1
 
@@ -159,6 +159,31 @@ def test_an_optimiser_that_is_named_stays(small_corpus: Corpus, optimizer: str) 
     assert chosen.optimizer == optimizer
     assert chosen.batch_size == {"adamw": 32, "muon": 64}[optimizer]
     assert (chosen.learning_rate == TrainConfig().learning_rate) == (optimizer == "adamw")
+
+
+@pytest.mark.parametrize(
+    ("lines", "characters_each", "batch_size"),
+    [(30_000, 7, 512), (15_000, 7, 256), (30_000, 20, 128), (30_000, 50, 64), (2_000, 7, 64)],
+)
+def test_short_lines_make_large_batches_where_there_are_many(
+    tmp_path: Path, lines: int, characters_each: int, batch_size: int
+) -> None:
+    corpus = lines_corpus(tmp_path)
+    starts = np.arange(lines + 1, dtype=np.uint64) * np.uint64(characters_each)
+    ids = np.resize(corpus.train.ids, starts[-1])
+    vars(corpus)["train"] = replace(corpus.train, ids=ids, starts=starts)
+
+    of_seven = replace(wanted(), train=replace(wanted().train, batch_size=7))
+
+    assert choose(wanted(), corpus, 1000.0).train.batch_size == batch_size
+    named = DECIDED | {"train.batch_size"}
+    assert choose(of_seven, corpus, 1000.0, named).train.batch_size == 7
+
+
+@pytest.mark.parametrize(("cell", "rate"), [("lstm", 0.0075), ("gru", 0.005), ("rnn", 0.005)])
+def test_each_cell_has_its_learning_rate(small_corpus: Corpus, cell: str, rate: float) -> None:
+    corpus = of_length(small_corpus, 200_000)
+    assert choose(wanted(cell=cell), corpus, 1.0).train.learning_rate == rate
 
 
 def test_what_is_named_stays(tmp_path: Path) -> None:
