@@ -162,7 +162,7 @@ def fit_to_time(
     steps = min(max(fitting, 1), clock.most_steps)
     config = with_defaults(config, named, "train", eval_every_steps=-(-steps // EVALUATIONS))
     return (
-        choose_regularization(with_train(config, steps=steps), named, steps / epoch)
+        choose_regularization(with_train(config, steps=steps), named, corpus, steps / epoch)
         if is_open
         else with_train(config, steps=steps)
     )

@@ -27,8 +27,8 @@ ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
-MOST_NETWORKS = 4
-"""How many are chosen to learn side by side, at most."""
+NETWORKS = (2, 4)
+"""How many to let learn side by side, if not one."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
 
@@ -40,13 +40,14 @@ class Regularization(NamedTuple):
     weight_dropout: float
 
 
-BY_EPOCHS = (
-    (12.0, Regularization(0.05, 0.1)),
-    (18.0, Regularization(0.1, 0.2)),
-    (36.0, Regularization(0.15, 0.3)),
+BY_EXPOSURE = (
+    (15.0, Regularization(0.05, 0.1)),
+    (45.0, Regularization(0.1, 0.2)),
+    (135.0, Regularization(0.15, 0.3)),
     (math.inf, Regularization(0.15, 0.4)),
 )
-"""For a text that is read at most so often."""
+"""For a network that has at most so many weights for each character of the text, times how often it
+reads the text."""
 MOST_EPOCHS = {"muon": 36.0, "adamw": 60.0}
 """How often a text may be read, at most: beyond this a network only overfits it."""
 LEAST_STEPS = 500
@@ -125,12 +126,16 @@ def choose_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds
     return tuner.choose_arithmetic(still_open)
 
 
-def choose_regularization(config: Config, named: frozenset[str], epochs: float) -> Config:
+def choose_regularization(
+    config: Config, named: frozenset[str], corpus: Corpus, epochs: float
+) -> Config:
     """Choose what keeps a network from overfitting a text that is read so often.
 
     Settings that were given stay as they are.
     """
-    rates = next(rates for most, rates in BY_EPOCHS if epochs <= most)
+    weights = _weights_of_one(config, corpus)
+    exposure = epochs * weights / len(corpus.train.ids)
+    rates = next(rates for most, rates in BY_EXPOSURE if exposure <= most)
     config = with_defaults(config, named, "model", **rates._asdict())
     config = with_defaults(config, named, "train", logit_scale=LOGIT_SCALE)
     if named.isdisjoint(f"train.{name}" for name in RESTLESS):  # one is nothing without the other
@@ -163,16 +168,16 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
     four are better than two where there is the time for twice as many readings.
     """
     chosen = _largest(config, tuner, seconds)
-    if "model.ensemble_size" in named or MOST_NETWORKS * config.model.embedding_size > WIDEST:
+    if "model.ensemble_size" in named or NETWORKS[-1] * config.model.embedding_size > WIDEST:
         return chosen
-    networks = 2
-    while networks <= MOST_NETWORKS:
+    for networks in NETWORKS:
+        readings = networks / NETWORKS[0]
         several = _with_model(config, ensemble_size=networks)
-        several = _largest(several, tuner, seconds, readings=networks / 2)
+        several = _largest(several, tuner, seconds, readings=readings)
         is_small = 2 * several.model.hidden_size < _limit(tuner)
-        if is_small or not _has_time(several, tuner, seconds, readings=networks / 2):
+        if is_small or not _has_time(several, tuner, seconds, readings=readings):
             break
-        chosen, networks = several, 2 * networks
+        chosen = several
     return chosen
 
 
@@ -194,11 +199,17 @@ def _has_time(config: Config, tuner: Autotuner, seconds: float, *, readings: flo
     """
     train = tuner.corpus.train
     epochs = _epochs(config, tuner, seconds)
-    of_one = replace(config.model, ensemble_size=1)
-    if of_one != config.model and epochs * steps_an_epoch(config.train, train) < LEAST_STEPS:
+    steps = epochs * steps_an_epoch(config.train, train)
+    if config.model.ensemble_size > 1 and steps < LEAST_STEPS:
         return False
-    enough = ENOUGH_CHARACTERS_A_WEIGHT * parameter_count(of_one, len(tuner.corpus.vocabulary))
+    enough = ENOUGH_CHARACTERS_A_WEIGHT * _weights_of_one(config, tuner.corpus)
     return epochs >= readings * ENOUGH_EPOCHS or epochs * len(train.ids) >= readings * enough
+
+
+def _weights_of_one(config: Config, corpus: Corpus) -> int:
+    """How many weights each network has."""
+    of_one = replace(config.model, ensemble_size=1)
+    return parameter_count(of_one, len(corpus.vocabulary))
 
 
 def _limit(tuner: Autotuner) -> float:
