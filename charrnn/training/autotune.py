@@ -170,6 +170,10 @@ class Autotuner:
         times = [summary(each) for each in self._time_in_turns(choices, model)] or [0.0]
         return choices[next(i for i, t in enumerate(times) if t <= WORTHWHILE_GAIN * min(times))]
 
+    def extend(self, seconds: float) -> None:
+        """Allow so many seconds more from now on, whatever was used so far."""
+        self._end = time.monotonic() + seconds
+
     def step_seconds(self, config: Config) -> float:
         """How long a step takes: the median of a few, or what those of others let expect."""
         times = self._time_in_turns([config], new_model(config, self.corpus))

@@ -39,6 +39,9 @@ MARGIN = 1.25
 """How much longer than expected the least time is that is named."""
 ENDING_SECONDS = 0.4
 """What starting Python and leaving it take, beside what is measured, on a machine of its own."""
+LAST_TIMING_SHARE = 0.2
+"""Of the time for timing: kept for the steps of what is chosen, since how many there are to be, and
+so how much is dropped in them, follows from theirs."""
 LAST_SHARE = 0.2
 """Of the time, for reading the whole validation split at the end; or it is left out."""
 EVALUATIONS = 8
@@ -147,11 +150,12 @@ def fit_to_time(
     is_open = is_size_open(config, named)
     _check_long_enough(config, named, corpus, clock, is_open=is_open)
     timing = TIMING_SHARE * clock.seconds
-    tuner = Autotuner(corpus, timing, group)
+    tuner = Autotuner(corpus, (1 - LAST_TIMING_SHARE) * timing, group)
     if is_open:
         config = choose_size(config, named, tuner, clock.left - timing)
     else:
         config = tuner.choose_arithmetic(config)
+    tuner.extend(LAST_TIMING_SHARE * timing)
     step_seconds = tuner.step_seconds(config)
     learned = chars_a_step(config.train, corpus.train)
     clock.start(step_seconds, step_seconds / (learned * LEARNING_COST))

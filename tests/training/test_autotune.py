@@ -96,6 +96,19 @@ def test_timing_keeps_to_its_budget(corpus: Corpus, budget: float, slowness: flo
     assert now <= budget
 
 
+def test_steps_are_timed_after_all_when_there_is_more_time(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autotune, "time_steps", lambda *_: itertools.repeat(0.125))
+    tuner = Autotuner(corpus, seconds=0.0)
+    config = Config(train=TrainConfig(threads=1, parts=1))
+
+    expected = tuner.step_seconds(config)
+    tuner.extend(AMPLE)
+
+    assert expected != tuner.step_seconds(config) == 0.125
+
+
 def test_what_is_chosen_by_rule_needs_no_clock(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
