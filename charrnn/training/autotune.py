@@ -30,7 +30,8 @@ from charrnn.training.step import TrainingStep, parts_of
 WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
 must be to be chosen."""
-ROUNDS = 5
+ROUNDS, ROUNDS_OF_ONE = 5, 3
+"""In how many turns choices are timed that are to be compared, and one that is not."""
 STEPS_TO_RECORD = 2
 """On a GPU: one is taken, the next recorded."""
 LOOKS = 3
@@ -176,7 +177,7 @@ class Autotuner:
 
     def step_seconds(self, config: Config) -> float:
         """How long a step takes: the median of a few, or what those of others let expect."""
-        times = self._time_in_turns([config], new_model(config, self.corpus))
+        times = self._time_in_turns([config], new_model(config, self.corpus), ROUNDS_OF_ONE)
         return median(times[0]) if times else self._expected_seconds(config)
 
     def steps_to_time(self, config: Config) -> float:
@@ -184,7 +185,7 @@ class Autotuner:
         return self._seconds_left / self._expected_seconds(config)
 
     def _time_in_turns(
-        self, choices: Sequence[Config], model: TorchModel
+        self, choices: Sequence[Config], model: TorchModel, most_rounds: int = ROUNDS
     ) -> list[tuple[float, ...]]:
         """Time a few steps of each choice, in turns so that noise meets all alike.
 
@@ -197,7 +198,7 @@ class Autotuner:
             return []
         probes = [time_steps(each.train, model, self.corpus, self._alone) for each in choices]
         rounds: list[list[float]] = []
-        while len(rounds) <= ROUNDS and self._seconds_left > a_round:
+        while len(rounds) <= most_rounds and self._seconds_left > a_round:
             rounds.append([next(probe) for probe in probes])
             a_round = sum(rounds[-1])
         times = list(zip(*(rounds[1:] or rounds), strict=True))

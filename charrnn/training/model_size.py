@@ -167,29 +167,32 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
     Two that are not much smaller than the text deserves are better than one that is larger, and
     four are better than two where there is the time for twice as many readings.
     """
-    chosen = _largest(config, tuner, seconds)
+    limit = float(LARGEST_FACTOR * len(tuner.corpus.train.ids) ** LARGEST_POWER)
+    sizes = [size for size in SIZES[1:] if size <= limit]
+    chosen = _largest(config, sizes, tuner, seconds) or _with_model(config, hidden_size=SIZES[0])
     if "model.ensemble_size" in named or NETWORKS[-1] * config.model.embedding_size > WIDEST:
         return chosen
+    sizes = [size for size in sizes if size >= limit / 2]
     for networks in NETWORKS:
-        readings = networks / NETWORKS[0]
         several = _with_model(config, ensemble_size=networks)
-        several = _largest(several, tuner, seconds, readings=readings)
-        is_small = 2 * several.model.hidden_size < _limit(tuner)
-        if is_small or not _has_time(several, tuner, seconds, readings=readings):
+        largest = _largest(several, sizes, tuner, seconds, readings=networks / NETWORKS[0])
+        if largest is None:
             break
-        chosen = several
+        chosen = largest
     return chosen
 
 
-def _largest(config: Config, tuner: Autotuner, seconds: float, *, readings: float = 1.0) -> Config:
+def _largest(
+    config: Config, sizes: list[int], tuner: Autotuner, seconds: float, *, readings: float = 1.0
+) -> Config | None:
     """The largest size that has the time to read the text often, and enough to read."""
-    chosen = _with_model(config, hidden_size=SIZES[0])
-    for size in SIZES[1:]:
+    largest = None
+    for size in sizes:
         sized = _with_model(config, hidden_size=size)
-        if size > _limit(tuner) or not _has_time(sized, tuner, seconds, readings=readings):
+        if not _has_time(sized, tuner, seconds, readings=readings):
             break
-        chosen = sized
-    return chosen
+        largest = sized
+    return largest
 
 
 def _has_time(config: Config, tuner: Autotuner, seconds: float, *, readings: float) -> bool:
@@ -210,11 +213,6 @@ def _weights_of_one(config: Config, corpus: Corpus) -> int:
     """How many weights each network has."""
     of_one = replace(config.model, ensemble_size=1)
     return parameter_count(of_one, len(corpus.vocabulary))
-
-
-def _limit(tuner: Autotuner) -> float:
-    """Units of the largest network that the text is long enough for."""
-    return float(LARGEST_FACTOR * len(tuner.corpus.train.ids) ** LARGEST_POWER)
 
 
 def _is_too_short_for_muon(config: Config, tuner: Autotuner, seconds: float) -> bool:
