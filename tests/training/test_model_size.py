@@ -20,7 +20,13 @@ from charrnn.training.clock import (
     fit_to_time,
 )
 from charrnn.training.model import CharRNN, TorchModel, ensemble_of
-from charrnn.training.model_size import LEAST_STEPS, MOST_EPOCHS, SIZES, is_size_open
+from charrnn.training.model_size import (
+    LEAST_STEPS,
+    MOST_EPOCHS,
+    SIZES,
+    choose_regularization,
+    is_size_open,
+)
 from tests.corpora import lines_corpus, stream_corpus
 
 DECIDED = frozenset({"train.threads", "train.precision", "train.kernel"})
@@ -120,6 +126,19 @@ def test_what_is_read_more_often_is_dropped_more(small_corpus: Corpus) -> None:
     assert hasty.model.dropout < thorough.model.dropout
     assert hasty.model.weight_dropout < thorough.model.weight_dropout
     assert hasty.train.logit_scale == thorough.train.logit_scale < 1
+
+
+def test_more_is_dropped_the_more_weights_there_are_for_each_character(
+    small_corpus: Corpus,
+) -> None:
+    short, long = (of_length(small_corpus, characters) for characters in (20_000, 1_000_000))
+    usual, of_short, of_large = (
+        choose_regularization(wanted(hidden_size=units), frozenset(), text, epochs=20.0).model
+        for units, text in ((256, long), (256, short), (512, long))
+    )
+    assert usual.dropout < of_short.dropout
+    assert usual.weight_dropout < of_short.weight_dropout
+    assert usual.weight_dropout < of_large.weight_dropout
 
 
 def test_the_rate_stays_high_where_a_mean_is_kept_and_only_there(small_corpus: Corpus) -> None:
