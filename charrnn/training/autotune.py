@@ -10,6 +10,7 @@ not timed is decided by rule: all processors, torch's layers, float32.
 
 import copy
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,8 +31,10 @@ from charrnn.training.step import TrainingStep, parts_of
 WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
 must be to be chosen."""
-ROUNDS, ROUNDS_OF_ONE = 5, 3
-"""In how many turns choices are timed that are to be compared, and one that is not."""
+TURNS, TURNS_OF_ONE = 5, 3
+"""How many steps of each choice are timed, and how many of what is not compared."""
+HOPELESS = 1.5
+"""How many times as long as another a choice of arithmetic takes that is timed no more."""
 STEPS_TO_RECORD = 2
 """On a GPU: one is taken, the next recorded."""
 LOOKS = 3
@@ -94,7 +97,7 @@ class Autotuner:
                 "this network",
                 hint="precision: auto takes what works",
             )
-        return self._fastest(working, model, median)
+        return self._fastest(working, model, median, hopeless=HOPELESS)
 
     def with_parts(self, config: Config) -> Config:
         """The configuration with the number of parts that goes with its threads and networks.
@@ -164,11 +167,13 @@ class Autotuner:
         choices: Sequence[Config],
         model: TorchModel,
         summary: Callable[[Sequence[float]], float],
+        hopeless: float = math.inf,
     ) -> Config:
         """The first that is about as fast as the fastest; without the time to see, the first."""
         if len(choices) == 1:
             return choices[0]
-        times = [summary(each) for each in self._time_in_turns(choices, model)] or [0.0]
+        measured = self._time_in_turns(choices, model, turns=TURNS, hopeless=hopeless)
+        times = [summary(each) for each in measured] or [0.0]
         return choices[next(i for i, t in enumerate(times) if t <= WORTHWHILE_GAIN * min(times))]
 
     def extend(self, seconds: float) -> None:
@@ -177,7 +182,7 @@ class Autotuner:
 
     def step_seconds(self, config: Config) -> float:
         """How long a step takes: the median of a few, or what those of others let expect."""
-        times = self._time_in_turns([config], new_model(config, self.corpus), ROUNDS_OF_ONE)
+        times = self._time_in_turns([config], new_model(config, self.corpus), turns=TURNS_OF_ONE)
         return median(times[0]) if times else self._expected_seconds(config)
 
     def steps_to_time(self, config: Config) -> float:
@@ -185,28 +190,44 @@ class Autotuner:
         return self._seconds_left / self._expected_seconds(config)
 
     def _time_in_turns(
-        self, choices: Sequence[Config], model: TorchModel, most_rounds: int = ROUNDS
-    ) -> list[tuple[float, ...]]:
+        self,
+        choices: Sequence[Config],
+        model: TorchModel,
+        *,
+        turns: int,
+        hopeless: float = math.inf,
+    ) -> list[list[float]]:
         """Time a few steps of each choice, in turns so that noise meets all alike.
 
+        Args:
+            choices: what to time.
+            model: whose copies take the steps.
+            turns: how many steps at most, beside a first one, which warms up.
+            hopeless: a choice that takes so many times as long as another is timed no more.
+
         Returns:
-            Seconds of each choice's steps but the first, which warms up; nothing where there is
-            not the time for two of each.
+            Seconds of each choice's steps; nothing where there is not the time for one of each.
         """
-        a_round = sum(map(self._expected_seconds, choices))
-        if self._seconds_left < 2 * a_round:
+        a_turn = sum(map(self._expected_seconds, choices))
+        if self._seconds_left < 2 * a_turn:
             return []
         probes = [time_steps(each.train, model, self.corpus, self._alone) for each in choices]
-        rounds: list[list[float]] = []
-        while len(rounds) <= most_rounds and self._seconds_left > a_round:
-            rounds.append([next(probe) for probe in probes])
-            a_round = sum(rounds[-1])
-        times = list(zip(*(rounds[1:] or rounds), strict=True))
+        first = [next(probe) for probe in probes]
+        times: list[list[float]] = [[] for _ in choices]
+        timed, a_turn = list(range(len(choices))), sum(first)
+        for _ in range(turns):
+            if self._seconds_left <= a_turn:
+                break
+            for at in timed:
+                times[at].append(next(probes[at]))
+            a_turn = sum(times[at][-1] for at in timed)
+            fastest = min(map(min, times))
+            timed = [at for at in timed if min(times[at]) < hopeless * fastest]
         self._operations_a_second = max(
-            operations_a_step(config, self.corpus) / median(of_choice)
-            for config, of_choice in zip(choices, times, strict=True)
+            operations_a_step(config, self.corpus) / median(of_choice or [warming_up])
+            for config, of_choice, warming_up in zip(choices, times, first, strict=True)
         )
-        return times if len(rounds) > 1 else []
+        return times if all(times) else []
 
     def _expected_seconds(self, config: Config) -> float:
         measured = self._operations_a_second

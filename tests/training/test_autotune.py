@@ -1,6 +1,7 @@
 """What is measured before a training begins, as far as it does not depend on the machine."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -68,6 +69,23 @@ def test_a_gpu_has_three_precisions_to_choose_among(
     train = Autotuner(corpus, AMPLE).choose_arithmetic(Config()).train
 
     assert (train.precision, train.kernel, train.threads) == (chosen, "torch", 1)
+
+
+def test_what_takes_twice_as_long_is_not_timed_again_and_again(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = Counter[str]()
+
+    def time_steps(config: TrainConfig, *_: object) -> Iterator[float]:
+        while True:
+            timed[config.precision] += 1
+            yield {"float32": 2.0, "bfloat16": 1.0}[config.precision]
+
+    monkeypatch.setattr(autotune, "time_steps", time_steps)
+    config = Config(train=TrainConfig(threads=1, kernel="torch"))
+
+    assert Autotuner(corpus, AMPLE).choose_arithmetic(config).train.precision == "bfloat16"
+    assert timed["float32"] == 2 < timed["bfloat16"]
 
 
 @settings(max_examples=15)
