@@ -2,7 +2,7 @@
 
     python benchmarks/recipes.py --source tinyshakespeare.txt --svg docs/recipes.svg
     python benchmarks/recipes.py --recipes configs/shakespeare.yaml:3 --seeds 1
-    python benchmarks/recipes.py --recipes configs/shakespeare.yaml
+    python benchmarks/recipes.py --recipes configs/shakespeare.yaml --runs runs
 
 Each recipe is `CONFIG:MINUTES`, or `CONFIG` for as many steps as it says, however long they take.
 Every training is `charrnn train --config CONFIG --minutes MINUTES` in a process of its own, scored
@@ -129,14 +129,19 @@ def main() -> None:
     parser.add_argument("--source", help="the text, in place of what the configurations name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--svg", type=Path, help="where to draw the curves")
+    parser.add_argument(
+        "--runs", type=Path, help="where to keep the trainings, if they are to stay"
+    )
     options = parser.parse_args()
     curves = {}
     print("recipe | seconds | steps | million characters | stateful | cold windows of 256")
     print("---|---|---|---|---|---")
     for recipe in options.recipes:
+        stem = Path(recipe.partition(":")[0]).stem
         with tempfile.TemporaryDirectory() as folder:
+            runs = options.runs or Path(folder)
             trained = [
-                train(recipe, seed, options.source, Path(folder) / f"seed-{seed}")
+                train(recipe, seed, options.source, runs / f"{stem}-seed-{seed}")
                 for seed in options.seeds
             ]
         name = Path(recipe).name.replace(":", ", ") + (" min" if ":" in recipe else "")
