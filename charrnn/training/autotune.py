@@ -80,9 +80,8 @@ class Autotuner:
             UserError: What is asked for does not work here.
         """
         model = new_model(config, self.corpus)
-        threads = config.train.threads or self._choose_threads(config, model)
-        config = with_train(config, threads=threads)
-        config = self.with_parts(config)
+        wanted, most = config.train, self._most_threads(config, model)
+        config = self.with_parts(with_train(config, threads=wanted.threads or most))
         choices = [
             with_train(config, kernel=kernel, precision=precision)
             for kernel in self._kernels_to_try(config.train, model)
@@ -97,7 +96,11 @@ class Autotuner:
                 "this network",
                 hint="precision: auto takes what works",
             )
-        return self._fastest(working, model, median, hopeless=HOPELESS)
+        self._time_in_turns(working[:1], model, turns=1)  # to know for how many there is the time
+        fastest = self._fastest(working, model, median, hopeless=HOPELESS)
+        if wanted.threads is None:
+            fastest = self._with_threads(with_train(fastest, parts=wanted.parts), model, most)
+        return self.with_parts(fastest)
 
     def with_parts(self, config: Config) -> Config:
         """The configuration with the number of parts that goes with its threads and networks.
@@ -108,25 +111,26 @@ class Autotuner:
         parts = parts_of(config.train, self._alone, networks=config.model.ensemble_size)
         return with_train(config, parts=parts)
 
-    def _choose_threads(self, config: Config, model: TorchModel) -> int:
-        """All cores, or half of them, a quarter, ... where that is clearly faster.
+    def _most_threads(self, config: Config, model: TorchModel) -> int:
+        """All cores, unless a process has fewer parts of a batch to compute."""
+        alone, train = self._alone, config.train
+        of_one = -(-(train.parts or train.batch_size) // alone.size) * config.model.ensemble_size
+        on_gpu = model.device.type == "cuda"
+        return 1 if on_gpu else max(1, min(processor_count() // alone.local_size, of_one))
+
+    def _with_threads(self, config: Config, model: TorchModel, most: int) -> Config:
+        """All of them, or half of them, a quarter, ... where that is clearly faster.
 
         Another program that is busy now may end in a moment; when in doubt it is all of them.
         """
-        alone, train = self._alone, config.train
-        of_one = -(-(train.parts or train.batch_size) // alone.size) * config.model.ensemble_size
-        most = max(1, min(processor_count() // alone.local_size, of_one))
-        if model.device.type == "cuda" or most == 1:
-            return 1
-        plain = with_train(config, precision="float32", kernel="torch")
         choices = [
-            with_train(plain, threads=most >> halvings) for halvings in range(most.bit_length())
+            with_train(config, threads=most >> halvings) for halvings in range(most.bit_length())
         ]
         for _ in range(LOOKS):
-            chosen = self._fastest(choices, model, min).train.threads
-            if chosen == most:
+            chosen = self._fastest(choices, model, min)
+            if chosen == choices[0]:
                 break
-        return chosen or 1
+        return chosen
 
     def _kernels_to_try(self, train: TrainConfig, model: TorchModel) -> tuple[str, ...]:
         """The kernels that may be used, ours only where there is the time to make and try them.
