@@ -88,6 +88,28 @@ def test_what_takes_twice_as_long_is_not_timed_again_and_again(
     assert timed["float32"] == 4 < timed["bfloat16"]
 
 
+def test_the_precision_is_chosen_in_a_time_that_is_not_enough_for_all_threads(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def time_steps(config: TrainConfig, *_: object) -> Iterator[float]:
+        nonlocal now
+        while True:
+            seconds = {"float32": 1.0, "bfloat16": 0.3}[config.precision] / (config.threads or 1)
+            now += seconds
+            yield seconds
+
+    monkeypatch.setattr(autotune, "time_steps", time_steps)
+    monkeypatch.setattr(autotune, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(autotune, "processor_count", lambda: 4)
+    config = Config(train=TrainConfig(kernel="torch"))
+
+    train = Autotuner(corpus, seconds=4.0).choose_arithmetic(config).train
+
+    assert (train.precision, train.threads) == ("bfloat16", 4)
+
+
 @settings(max_examples=15)
 @given(budget=st.floats(0.1, 100), slowness=st.floats(0.01, 1.0))
 def test_timing_keeps_to_its_budget(corpus: Corpus, budget: float, slowness: float) -> None:
