@@ -122,6 +122,12 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#555555">{text}</text>'
 
 
+def _file_name(recipe: str) -> str:
+    """What the runs of a recipe are called."""
+    config, _, minutes = recipe.partition(":")
+    return Path(config).stem + (f"-{minutes}-minutes" if minutes else "")
+
+
 def main() -> None:
     """Train, score, print, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -137,11 +143,10 @@ def main() -> None:
     print("recipe | seconds | steps | million characters | stateful | cold windows of 256")
     print("---|---|---|---|---|---")
     for recipe in options.recipes:
-        stem = Path(recipe.partition(":")[0]).stem
         with tempfile.TemporaryDirectory() as folder:
             runs = options.runs or Path(folder)
             trained = [
-                train(recipe, seed, options.source, runs / f"{stem}-seed-{seed}")
+                train(recipe, seed, options.source, runs / f"{_file_name(recipe)}-seed-{seed}")
                 for seed in options.seeds
             ]
         name = Path(recipe).name.replace(":", ", ") + (" min" if ":" in recipe else "")

@@ -32,9 +32,9 @@ WORTHWHILE_GAIN = 1.1
 """How many times faster fewer threads, bfloat16 with its rounding, or kernels that have to be made
 must be to be chosen."""
 TURNS, TURNS_OF_ONE = 5, 3
-"""How many steps of each choice are timed, and how many of what is not compared."""
+"""How many steps are timed of each of several choices, and of a single one."""
 HOPELESS = 1.5
-"""How many times as long as another a choice of arithmetic takes that is timed no more."""
+"""A kernel or precision that takes so many times as long as another is not timed to the end."""
 STEPS_TO_RECORD = 2
 """On a GPU: one is taken, the next recorded."""
 LOOKS = 3
@@ -96,7 +96,8 @@ class Autotuner:
                 "this network",
                 hint="precision: auto takes what works",
             )
-        self._time_in_turns(working[:1], model, turns=1)  # to know for how many there is the time
+        if self._operations_a_second is None:  # so that it is known what there is the time for
+            self._time_in_turns(working[:1], model, turns=1)
         fastest = self._fastest(working, model, median, hopeless=HOPELESS)
         if wanted.threads is None:
             fastest = self._with_threads(with_train(fastest, parts=wanted.parts), model, most)
@@ -112,11 +113,16 @@ class Autotuner:
         return with_train(config, parts=parts)
 
     def _most_threads(self, config: Config, model: TorchModel) -> int:
-        """All cores, unless a process has fewer parts of a batch to compute."""
+        """All cores, unless a process has fewer parts of a batch to compute.
+
+        Of several processes, whose parts are added up in pairs, a power of two.
+        """
         alone, train = self._alone, config.train
+        if model.device.type == "cuda":
+            return 1
         of_one = -(-(train.parts or train.batch_size) // alone.size) * config.model.ensemble_size
-        on_gpu = model.device.type == "cuda"
-        return 1 if on_gpu else max(1, min(processor_count() // alone.local_size, of_one))
+        most = max(1, min(processor_count() // alone.local_size, of_one))
+        return most if alone.size == 1 else 1 << int(math.log2(most))
 
     def _with_threads(self, config: Config, model: TorchModel, most: int) -> Config:
         """All of them, or half of them, a quarter, ... where that is clearly faster.
@@ -181,8 +187,8 @@ class Autotuner:
         return choices[next(i for i, t in enumerate(times) if t <= WORTHWHILE_GAIN * min(times))]
 
     def extend(self, seconds: float) -> None:
-        """Allow so many seconds more from now on, whatever was used so far."""
-        self._end = time.monotonic() + seconds
+        """Allow so many seconds from now on, at least, whatever was used so far."""
+        self._end = max(self._end, time.monotonic() + seconds)
 
     def step_seconds(self, config: Config) -> float:
         """How long a step takes: the median of a few, or what those of others let expect."""
@@ -219,14 +225,15 @@ class Autotuner:
         first = [next(probe) for probe in probes]
         times: list[list[float]] = [[] for _ in choices]
         timed, a_turn = list(range(len(choices))), sum(first)
-        for _ in range(turns):
+        for turn in range(turns):
             if self._seconds_left <= a_turn:
                 break
             for at in timed:
                 times[at].append(next(probes[at]))
             a_turn = sum(times[at][-1] for at in timed)
-            fastest = min(map(min, times))
-            timed = [at for at in timed if min(times[at]) < hopeless * fastest]
+            if turn:  # as the first may have met a busy moment
+                fastest = min(map(min, times))
+                timed = [at for at in timed if min(times[at]) < hopeless * fastest]
         self._operations_a_second = max(
             operations_a_step(config, self.corpus) / median(of_choice or [warming_up])
             for config, of_choice, warming_up in zip(choices, times, first, strict=True)

@@ -40,8 +40,8 @@ MARGIN = 1.25
 ENDING_SECONDS = 0.4
 """What starting Python and leaving it take, beside what is measured, on a machine of its own."""
 LAST_TIMING_SHARE = 0.2
-"""Of the time for timing: kept for the steps of what is chosen, since how many there are to be, and
-so how much is dropped in them, follows from theirs."""
+"""Of the time for timing: what is left for the chosen network, since the number of steps and the
+dropout follow from how long its steps take."""
 LAST_SHARE = 0.2
 """Of the time, for reading the whole validation split at the end; or it is left out."""
 EVALUATIONS = 8

@@ -2,9 +2,9 @@
 
 A larger network learns more from every character it reads, and reads fewer of them in a minute; a
 small text is soon read so often that a network overfits it. So the size follows from how often
-this machine can read this text in this time with a network of each size, and so do the dropout
-rates. The numbers were found by search on parts of training texts; see `docs/training.md` for what
-they reach.
+this machine can read this text in this time with a network of each size; and the dropout rates
+follow from that and from how many weights there are for each character. The numbers were found by
+search on parts of training texts; see `docs/training.md` for what they reach.
 """
 
 import math
@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from charrnn.config.memory import parameter_count
-from charrnn.config.schema import WIDEST, Config, TrainConfig
-from charrnn.text.corpus import Corpus
+from charrnn.config.schema import WIDEST, Config
+from charrnn.text.corpus import Corpus, Split
 from charrnn.training.autotune import Autotuner, with_train
 from charrnn.training.batches import steps_an_epoch
 
@@ -27,8 +27,9 @@ ENOUGH_EPOCHS = 5.0
 """How often a text should be read, at least, before a larger network is worth its time."""
 ENOUGH_CHARACTERS_A_WEIGHT = 8.0
 """Or how much of it, where it is too long to be read often."""
-NETWORKS = (2, 4)
-"""How many to let learn side by side, if not one."""
+READINGS = {2: 1.0, 4: 2.0}
+"""How many networks may learn side by side, and how many times as often as a single one each of
+them should read the text, at least."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
 
@@ -57,16 +58,19 @@ RESTLESS = {"final_learning_rate_fraction": 0.3, "average_fraction": 0.2}
 LOGIT_SCALE = 0.95
 """Gains 0.002 to 0.005 nats where a network is too sure of itself, and costs 0.002 where not."""
 OF_OPTIMIZER: dict[str, dict[str, Any]] = {
-    "muon": {"batch_size": 64, "learning_rate": 0.0075, "adamw_rate_factor": 4.0},
+    "muon": {"batch_size": 64, "adamw_rate_factor": 4.0},
     "adamw": {"batch_size": 32, "learning_rate": 0.004, "adamw_rate_factor": 1.0},
 }
 """Muon's products cost the same for every batch; it learns as much from larger ones, and wants a
 higher rate, and AdamW beside it one still higher: embedding and output have to keep up."""
-RATE_WITHOUT_CELLS = 0.005
-"""What Muon wants for a GRU and a plain RNN, which have no memory cells."""
+MUON_RATES = {"lstm": 0.0075, "gru": 0.005, "rnn": 0.005}
+"""The learning rate of each cell with Muon."""
 FEWEST_BATCHES = 2000
-"""In all readings of a text, for lines to make larger batches for Muon: of as many characters as
-streams make."""
+"""How many batches all readings of a text should make, at least, if Muon is to have more than 64
+lines in a batch."""
+MOST_PADDING = 4
+"""How many times as many places as a batch of streams a larger batch of lines may have, with what
+pads them to the longest."""
 
 
 def is_size_open(config: Config, named: frozenset[str]) -> bool:
@@ -84,13 +88,10 @@ def with_optimizer(config: Config, named: frozenset[str], optimizer: str, corpus
 
 
 def _muon_settings(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """What else than usual suits Muon for this cell and this text."""
-    settings: dict[str, Any] = {}
-    if config.model.cell != "lstm":
-        settings["learning_rate"] = RATE_WITHOUT_CELLS
+    """What suits Muon for this cell and this text."""
+    settings: dict[str, Any] = {"learning_rate": MUON_RATES[config.model.cell]}
     if corpus.train.starts is not None:
-        lines = len(corpus.train.starts) - 1
-        settings["batch_size"] = _lines_a_batch(lines, len(corpus.train.ids), config.train)
+        settings["batch_size"] = _lines_a_batch(corpus.train, config.train.sequence_length)
     return settings
 
 
@@ -149,12 +150,15 @@ def with_defaults(config: Config, named: frozenset[str], section: str, **setting
     return replace(config, **{section: replace(getattr(config, section), **free)})
 
 
-def _lines_a_batch(lines: int, characters: int, train: TrainConfig) -> int:
-    """How many lines are worth a step of Muon's, if a text has enough of them: a power of two."""
-    streams: int = OF_OPTIMIZER["muon"]["batch_size"]
-    worthwhile = streams * train.sequence_length * lines / max(characters, 1)
+def _lines_a_batch(split: Split, sequence_length: int) -> int:
+    """As many lines as have the characters of a batch of streams: a power of two, 64 or more."""
+    fewest: int = OF_OPTIMIZER["muon"]["batch_size"]
+    assert split.starts is not None
+    lines, characters = len(split.starts) - 1, len(split.ids)
+    worthwhile = fewest * sequence_length * lines / max(characters, 1)
     affordable = MOST_EPOCHS["muon"] * lines / FEWEST_BATCHES
-    return 1 << int(math.log2(max(streams, min(worthwhile, affordable))))
+    padded = MOST_PADDING * fewest * sequence_length / split.longest_line
+    return 1 << int(math.log2(max(fewest, min(worthwhile, affordable, padded))))
 
 
 def _with_model(config: Config, **sizes: Any) -> Config:
@@ -170,12 +174,12 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
     limit = float(LARGEST_FACTOR * len(tuner.corpus.train.ids) ** LARGEST_POWER)
     sizes = [size for size in SIZES[1:] if size <= limit]
     chosen = _largest(config, sizes, tuner, seconds) or _with_model(config, hidden_size=SIZES[0])
-    if "model.ensemble_size" in named or NETWORKS[-1] * config.model.embedding_size > WIDEST:
+    if "model.ensemble_size" in named or max(READINGS) * config.model.embedding_size > WIDEST:
         return chosen
     sizes = [size for size in sizes if size >= limit / 2]
-    for networks in NETWORKS:
+    for networks, readings in READINGS.items():
         several = _with_model(config, ensemble_size=networks)
-        largest = _largest(several, sizes, tuner, seconds, readings=networks / NETWORKS[0])
+        largest = _largest(several, sizes, tuner, seconds, readings=readings)
         if largest is None:
             break
         chosen = largest
@@ -198,7 +202,11 @@ def _largest(
 def _has_time(config: Config, tuner: Autotuner, seconds: float, *, readings: float) -> bool:
     """Whether there is the time to read the text often, or enough of it for each weight.
 
-    So many times as often as a single network should. Several should take enough steps, too.
+    Args:
+        config: of the networks; several should take enough steps, too.
+        tuner: times steps on the text.
+        seconds: how long to train.
+        readings: how many times as often as a single network should.
     """
     train = tuner.corpus.train
     epochs = _epochs(config, tuner, seconds)

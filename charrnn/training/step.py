@@ -89,7 +89,7 @@ class StepResult(NamedTuple):
 
 
 class CallingThread(Executor):
-    """Runs everything at once, in the thread that asks: a GPU shares its work out by itself."""
+    """Runs everything at once, in the thread that asks: for what is not to be shared out."""
 
     def submit(self, work: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
         """Run it now; returns a future that is done."""
@@ -182,11 +182,7 @@ class TrainingStep:
         rows = max(1, len(batch.ids_BT) // self.parts)
         packed = None
         if self.is_native:
-            # Threads share out the networks or, of a single one, what is packed of it.
-            pools: tuple[Executor, Executor] = (self._pool, CallingThread())
-            across, within = pools if len(self._seeds) > 1 else reversed(pools)
-            pack = functools.partial(self._pack, index=index, rows=rows, pool=within)
-            packed = list(across.map(pack, self.model.networks, self._seeds))
+            packed = self._pack_all(index, rows)
         return self._take(inputs, self._noise_of(index), packed)
 
     @property
@@ -264,6 +260,15 @@ class TrainingStep:
         for parameter, total in zip(self.parameters, totals, strict=True):
             parameter.grad = total.contiguous()  # which fused AdamW wants on a GPU
         return loss
+
+    def _pack_all(self, index: int, rows: int) -> list[list[PackedWeights]]:
+        """The recurrent weights of each network; threads share out these, or a single one's."""
+        across: Executor = CallingThread()
+        within: Executor = self._pool
+        if len(self._seeds) > 1:
+            across, within = within, across
+        pack = functools.partial(self._pack, index=index, rows=rows, pool=within)
+        return list(across.map(pack, self.model.networks, self._seeds))
 
     def _pack(
         self, network: CharRNN, seed: int, *, index: int, rows: int, pool: Executor

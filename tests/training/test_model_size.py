@@ -192,11 +192,16 @@ def test_short_lines_make_large_batches_where_there_are_many(
     ids = np.resize(corpus.train.ids, starts[-1])
     vars(corpus)["train"] = replace(corpus.train, ids=ids, starts=starts)
 
+    with_a_long_one = np.append(starts, starts[-1] + np.uint64(10_000))
     of_seven = replace(wanted(), train=replace(wanted().train, batch_size=7))
 
     assert choose(wanted(), corpus, 1000.0).train.batch_size == batch_size
     named = DECIDED | {"train.batch_size"}
     assert choose(of_seven, corpus, 1000.0, named).train.batch_size == 7
+
+    ids = np.resize(ids, with_a_long_one[-1])
+    vars(corpus)["train"] = replace(corpus.train, ids=ids, starts=with_a_long_one)
+    assert choose(wanted(), corpus, 1000.0).train.batch_size == 64
 
 
 @pytest.mark.parametrize(("cell", "rate"), [("lstm", 0.0075), ("gru", 0.005), ("rnn", 0.005)])
