@@ -8,8 +8,9 @@ Each recipe is `CONFIG:MINUTES`, or `CONFIG` for as many steps as it says, howev
 Every training is `charrnn train --config CONFIG --minutes MINUTES` in a process of its own, scored
 by `charrnn eval` over the whole validation split: stateful, and in cold windows of 256 characters,
 the protocol of networks without a state. Prints the mean over the seeds and the spread from the
-lowest to the highest, in nats per character; `--svg` draws the validation loss against the seconds
-of training, one curve a recipe, of its first seed.
+lowest to the highest, in nats per character; `--svg` draws the validation loss, one curve a recipe,
+of its first seed: against the seconds of training, or, where a recipe has no minutes, against the
+characters it has read, which are the same on every machine.
 
 With minutes, nothing else should run on the machine meanwhile: the time is part of the result.
 """
@@ -32,8 +33,12 @@ RECIPES = (
     f"{CONFIGS / 'shakespeare-15min.yaml'}:15",
 )
 WIDTH, HEIGHT, MARGIN = 720, 400, 60
+AXES = {
+    "seconds of training": (10, 30, 60, 180, 900),
+    "million characters read": (1, 2, 5, 10, 20, 50),
+}
+"""What may be drawn across, and what is marked there."""
 COLORS = ("#4269d0", "#d1a000", "#c24a3a", "#3ca951", "#8a5fbf", "#555555")
-SECONDS_SHOWN = (10, 30, 60, 180, 900)
 
 
 class Trained(NamedTuple):
@@ -44,8 +49,8 @@ class Trained(NamedTuple):
     seconds: float
     stateful: float
     windowed: float
-    curve: list[tuple[float, float]]
-    """Seconds and validation loss of each evaluation."""
+    curve: list[tuple[float, float, float]]
+    """Seconds, millions of characters and validation loss of each evaluation."""
 
 
 def train(recipe: str, seed: int, source: str | None, run: Path) -> Trained:
@@ -62,7 +67,9 @@ def train(recipe: str, seed: int, source: str | None, run: Path) -> Trained:
     windowed = charrnn("eval", "--run", run, "--window", WINDOW)
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     curve = [
-        (each["seconds"], each["valid_loss_nats"]) for each in lines if "valid_loss_nats" in each
+        (each["seconds"], each["chars"] / 1e6, each["valid_loss_nats"])
+        for each in lines
+        if "valid_loss_nats" in each
     ]
     return Trained(
         answer["step"],
@@ -74,15 +81,15 @@ def train(recipe: str, seed: int, source: str | None, run: Path) -> Trained:
     )
 
 
-def drawn(curves: dict[str, list[tuple[float, float]]]) -> str:
-    """The curves as SVG: seconds on a logarithmic axis, loss on a linear one."""
+def drawn(curves: dict[str, list[tuple[float, float]]], axis: str) -> str:
+    """The curves as SVG: seconds or characters on a logarithmic axis, loss on a linear one."""
     points = [point for curve in curves.values() for point in curve]
-    first, last = (math.log(pick(seconds for seconds, _ in points)) for pick in (min, max))
+    first, last = (math.log(pick(place for place, _ in points)) for pick in (min, max))
     low, high = (pick(loss for _, loss in points) for pick in (min, max))
     low, high = math.floor(low * 20) / 20, math.ceil(high * 20) / 20
 
-    def across(seconds: float) -> float:
-        return MARGIN + (math.log(seconds) - first) / (last - first) * (WIDTH - 2 * MARGIN)
+    def across(place: float) -> float:
+        return MARGIN + (math.log(place) - first) / (last - first) * (WIDTH - 2 * MARGIN)
 
     def down(loss: float) -> float:
         return HEIGHT - MARGIN - (loss - low) / (high - low) * (HEIGHT - 2 * MARGIN)
@@ -91,13 +98,13 @@ def drawn(curves: dict[str, list[tuple[float, float]]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',
         "<style>text { font: 12px sans-serif }</style>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 15}" text-anchor="middle">seconds of training</text>',
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 15}" text-anchor="middle">{axis}</text>',
         f'<text x="{MARGIN}" y="{MARGIN / 2}">validation loss, nats per character</text>',
     ]
-    for seconds in SECONDS_SHOWN:
-        if first <= math.log(seconds) <= last:
-            parts.append(_line(across(seconds), MARGIN, across(seconds), HEIGHT - MARGIN))
-            parts.append(_label(across(seconds), HEIGHT - MARGIN + 18, f"{seconds}", "middle"))
+    for mark in AXES[axis]:
+        if first <= math.log(mark) <= last:
+            parts.append(_line(across(mark), MARGIN, across(mark), HEIGHT - MARGIN))
+            parts.append(_label(across(mark), HEIGHT - MARGIN + 18, f"{mark}", "middle"))
     ticks = round((high - low) * 20)
     for tick in range(ticks + 1):
         loss = low + tick / 20
@@ -105,7 +112,7 @@ def drawn(curves: dict[str, list[tuple[float, float]]]) -> str:
         parts.append(_label(MARGIN - 8, down(loss) + 4, f"{loss:.2f}", "end"))
     for index, (name, curve) in enumerate(curves.items()):
         color = COLORS[index % len(COLORS)]
-        path = " ".join(f"{across(seconds):.1f},{down(loss):.1f}" for seconds, loss in curve)
+        path = " ".join(f"{across(place):.1f},{down(loss):.1f}" for place, loss in curve)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts.append(
             f'<text x="{WIDTH - MARGIN - 220}" y="{MARGIN + 18 * index + 14}" fill="{color}">'
@@ -160,7 +167,11 @@ def main() -> None:
             flush=True,
         )
     if options.svg:
-        options.svg.write_text(drawn(curves))
+        at = int(any(":" not in recipe for recipe in options.recipes))
+        of_axis = {
+            name: [(place[at], loss) for *place, loss in curve] for name, curve in curves.items()
+        }
+        options.svg.write_text(drawn(of_axis, list(AXES)[at]))
 
 
 if __name__ == "__main__":
