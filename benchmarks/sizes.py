@@ -67,25 +67,19 @@ class Pick(NamedTuple):
 
 PICKS = {
     "shakespeare-100k": (
-        Pick(256, 1, 0.15, 0.4, steps=704),
         Pick(256, 2, 0.15, 0.4, steps=704),
         Pick(256, 4, 0.15, 0.4, steps=704),
-        Pick(192, 4, 0.15, 0.3, steps=704),
         Pick(256, 1, 0.15, 0.4, "adamw", steps=1400),
     ),
     "shakespeare": (
         Pick(384, 1, 0.0, 0.05),
-        Pick(512, 1, 0.05, 0.1),
-        Pick(256, 2, 0.0, 0.05),
         Pick(384, 2, 0.05, 0.1),
-        Pick(512, 1, 0.05, 0.1, "adamw"),
+        Pick(512, 1, 0.05, 0.1),
     ),
     "stdlib": (
         Pick(384, 1, 0.0, 0.0),
         Pick(512, 1, 0.0, 0.0),
         Pick(384, 2, 0.0, 0.0),
-        Pick(384, 1, 0.05, 0.1),
-        Pick(512, 1, 0.0, 0.0, "adamw"),
     ),
     "names": (
         Pick(128, 1, 0.3, 0.3, "adamw"),
