@@ -23,15 +23,20 @@ FIRST_SIZE = 192
 """What the arithmetic is chosen for before the size is known."""
 STEPS_TO_CHOOSE_AGAIN = 40
 """What it takes to choose the arithmetic again for the size that is."""
-ENOUGH_EPOCHS = 5.0
-"""How often a text should be read, at least, before a larger network is worth its time."""
-ENOUGH_CHARACTERS_A_WEIGHT = 8.0
-"""Or how much of it, where it is too long to be read often."""
-READINGS = {2: 1.0, 4: 2.0}
-"""How many networks may learn side by side, and how many times as often as a single one each of
-them should read the text, at least."""
 LARGEST_FACTOR, LARGEST_POWER = 10.5, 0.3
 """The largest network for a text of N characters has about 10.5 N^0.3 units."""
+
+
+class Enough(NamedTuple):
+    """What each network should read at least, before it is worth its time: one of the two."""
+
+    epochs: float
+    characters_a_weight: float
+    """Which is less where a text is too long to be read often."""
+
+
+ENOUGH = {1: Enough(5.0, 4.0), 2: Enough(5.0, 8.0), 4: Enough(10.0, 16.0)}
+"""For so many networks side by side, which are all the numbers to choose from."""
 
 
 class Regularization(NamedTuple):
@@ -42,6 +47,8 @@ class Regularization(NamedTuple):
 
 
 BY_EXPOSURE = (
+    (1.0, Regularization(0.0, 0.0)),
+    (6.0, Regularization(0.0, 0.05)),
     (15.0, Regularization(0.05, 0.1)),
     (45.0, Regularization(0.1, 0.2)),
     (135.0, Regularization(0.15, 0.3)),
@@ -174,47 +181,38 @@ def _fit_size(config: Config, named: frozenset[str], tuner: Autotuner, seconds: 
     limit = float(LARGEST_FACTOR * len(tuner.corpus.train.ids) ** LARGEST_POWER)
     sizes = [size for size in SIZES[1:] if size <= limit]
     chosen = _largest(config, sizes, tuner, seconds) or _with_model(config, hidden_size=SIZES[0])
-    if "model.ensemble_size" in named or max(READINGS) * config.model.embedding_size > WIDEST:
+    if "model.ensemble_size" in named or max(ENOUGH) * config.model.embedding_size > WIDEST:
         return chosen
     sizes = [size for size in sizes if size >= limit / 2]
-    for networks, readings in READINGS.items():
-        several = _with_model(config, ensemble_size=networks)
-        largest = _largest(several, sizes, tuner, seconds, readings=readings)
+    for networks in sorted(ENOUGH)[1:]:
+        largest = _largest(_with_model(config, ensemble_size=networks), sizes, tuner, seconds)
         if largest is None:
             break
         chosen = largest
     return chosen
 
 
-def _largest(
-    config: Config, sizes: list[int], tuner: Autotuner, seconds: float, *, readings: float = 1.0
-) -> Config | None:
-    """The largest size that has the time to read the text often, and enough to read."""
+def _largest(config: Config, sizes: list[int], tuner: Autotuner, seconds: float) -> Config | None:
+    """The largest size that has the time to read enough."""
     largest = None
     for size in sizes:
         sized = _with_model(config, hidden_size=size)
-        if not _has_time(sized, tuner, seconds, readings=readings):
+        if not _has_time(sized, tuner, seconds):
             break
         largest = sized
     return largest
 
 
-def _has_time(config: Config, tuner: Autotuner, seconds: float, *, readings: float) -> bool:
-    """Whether there is the time to read the text often, or enough of it for each weight.
-
-    Args:
-        config: of the networks; several should take enough steps, too.
-        tuner: times steps on the text.
-        seconds: how long to train.
-        readings: how many times as often as a single network should.
-    """
+def _has_time(config: Config, tuner: Autotuner, seconds: float) -> bool:
+    """Whether there is the time for each network to read enough; several also take enough steps."""
     train = tuner.corpus.train
+    networks = config.model.ensemble_size
     epochs = _epochs(config, tuner, seconds)
-    steps = epochs * steps_an_epoch(config.train, train)
-    if config.model.ensemble_size > 1 and steps < LEAST_STEPS:
+    if networks > 1 and epochs * steps_an_epoch(config.train, train) < LEAST_STEPS:
         return False
-    enough = ENOUGH_CHARACTERS_A_WEIGHT * _weights_of_one(config, tuner.corpus)
-    return epochs >= readings * ENOUGH_EPOCHS or epochs * len(train.ids) >= readings * enough
+    enough = ENOUGH.get(networks, ENOUGH[1])
+    characters = enough.characters_a_weight * _weights_of_one(config, tuner.corpus)
+    return epochs >= enough.epochs or epochs * len(train.ids) >= characters
 
 
 def _weights_of_one(config: Config, corpus: Corpus) -> int:
