@@ -6,8 +6,8 @@
 On each corpus: `charrnn train --minutes M` without a size, with every seed; then what somebody who
 knows the field and charrnn's settings would try in the same minutes (or, on a short text, in some
 hundred steps, lest it is read too often), with the first seed; then the best of that with the other
-seeds. Prints the validation loss, mean and range, in nats per
-character, and how far charrnn's choice is above the best pick.
+seeds. Prints the validation loss, mean and range, in nats per character, and how far charrnn's
+choice is above the best pick.
 
 Nothing else should run on the machine meanwhile: the time is part of the result.
 """
@@ -26,8 +26,6 @@ from _trainings import charrnn, set_options, with_spread
 ROOT = Path(__file__).parent.parent
 SHORT_TEXT, LONG_TEXT = 100_000, 10_000_000
 """Characters of the beginning of Tiny Shakespeare, and of Python's standard library."""
-
-
 EVALUATIONS = 8
 """As `--minutes` has them."""
 

@@ -207,9 +207,10 @@ def _has_time(config: Config, tuner: Autotuner, seconds: float) -> bool:
     """Whether there is the time for each network to read enough; several also take enough steps."""
     train = tuner.corpus.train
     networks = config.model.ensemble_size
-    epochs = _epochs(config, tuner, seconds)
-    if networks > 1 and epochs * steps_an_epoch(config.train, train) < LEAST_STEPS:
+    steps = _steps(config, tuner, seconds)
+    if networks > 1 and steps < LEAST_STEPS:
         return False
+    epochs = steps / steps_an_epoch(config.train, train)
     enough = ENOUGH.get(networks, ENOUGH[1])
     characters = enough.characters_a_weight * _weights_of_one(config, tuner.corpus)
     return epochs >= enough.epochs or epochs * len(train.ids) >= characters
@@ -223,11 +224,10 @@ def _weights_of_one(config: Config, corpus: Corpus) -> int:
 
 def _is_too_short_for_muon(config: Config, tuner: Autotuner, seconds: float) -> bool:
     """Whether there is the time to read the text more often than Muon may, and still few steps."""
-    most = MOST_EPOCHS["muon"]
-    steps = most * steps_an_epoch(config.train, tuner.corpus.train)
-    return steps < LEAST_STEPS and _epochs(config, tuner, seconds) > most
+    most = MOST_EPOCHS["muon"] * steps_an_epoch(config.train, tuner.corpus.train)
+    return most < LEAST_STEPS and most < _steps(config, tuner, seconds)
 
 
-def _epochs(config: Config, tuner: Autotuner, seconds: float) -> float:
-    """How often the text can be read in a time."""
-    return seconds / tuner.step_seconds(config) / steps_an_epoch(config.train, tuner.corpus.train)
+def _steps(config: Config, tuner: Autotuner, seconds: float) -> float:
+    """How many steps can be taken in a time."""
+    return seconds / tuner.step_seconds(config)

@@ -776,7 +776,8 @@ def test_a_time_without_a_size_chooses_one(folder: Path) -> None:
     assert model["hidden_size"] * model["ensemble_size"] == card.hidden_size
     for name in ("hidden_size", "dropout"):
         assert f"model.{name}={model[name]}" in done.stderr
-    assert ("model.ensemble_size=" in done.stderr) == (model["ensemble_size"] > 1)
+    several = model["ensemble_size"] > 1  # one is what it is without being chosen
+    assert (f"model.ensemble_size={model['ensemble_size']}" in done.stderr) == several
     assert "train.steps=" in done.stderr  # they are planned anew on the way
     assert model["weight_dropout"] > 0
 
